@@ -1,0 +1,109 @@
+// The engine as its surroundings see it: API, link, ports and scheduler speak to actors only through this.
+//
+// Every method may be called from any thread; callbacks come on a thread of the engine and must return soon.
+// Implemented by engine/runtime (CAF); engine/core/shard.hpp is the machine below it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/context.hpp"
+#include "engine/core/message.hpp"
+
+namespace muster::engine {
+
+/// A write from outside that bears an idempotency key and wants an answer.
+struct Call {
+  ActorId to;
+  Payload payload;
+  Lane lane = Lane::normal;
+  std::string key;          ///< UUIDv7. A repeat gets the first one's reply.
+  std::string digest;       ///< SHA-256 of the request: another one under the same key is Errc::conflict.
+  std::string correlation;
+};
+
+/// The reply of the step that handled it, once durable; or why it was not taken (overloaded, conflict,
+/// not_found, …). Errc::unknown: repeat with the same key.
+using CallDone = std::function<void(Result<std::string>)>;
+
+/// Message `number` of a channel whose numbers never skip or repeat: a host's events. What is at or below the
+/// channel's durable mark is dropped; what skips is refused as Errc::conflict.
+struct ChannelMessage {
+  std::string channel;
+  std::uint64_t number = 0;
+  ActorId to;
+  Payload payload;
+};
+/// Called when the message and the mark are durable.
+using ChannelDone = std::function<void(Result<void>)>;
+
+/// An effect handed to its port after the decision that asked for it became durable.
+struct PendingEffect {
+  ActorId actor;
+  Sequence sequence = 0;    ///< Of the message whose step asked, and …
+  std::uint32_t ordinal = 0;///< … which of that decision's effects.
+  std::string port;
+  std::string key;
+  std::string bytes;
+  Instant deadline;
+  bool repeated = false;    ///< It may have run before: look up `key` first.
+};
+
+/// The result: a message of the actor's kind. Counts once; later ones are dropped.
+using EffectDone = std::function<void(Payload)>;
+
+/// A way to the outside world. perform() must not block: work goes to threads of the port, which are bounded.
+class EffectPort {
+ public:
+  virtual ~EffectPort() = default;
+  virtual void perform(const PendingEffect& effect, EffectDone done) = 0;
+};
+
+/// What one commit made visible.
+struct Change {
+  Sequence position = 0;
+  ActorId actor;
+  std::uint16_t message_type = 0;
+  std::vector<IndexChange> indexes;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual void call(Call call, CallDone done) = 0;
+  virtual void deliver(ChannelMessage message, ChannelDone done) = 0;
+  /// The channel's durable mark; 0 for a new one.
+  virtual Result<std::uint64_t> channel_mark(std::string_view channel) const = 0;
+  /// A message from inside the installation that needs no answer and no key because it is simply made again
+  /// when lost (a scheduler's proposal, a lease that ended). Durable once taken; refused when overloaded.
+  virtual Result<void> tell(ActorId to, Payload payload, Lane lane = Lane::normal) = 0;
+
+  // Committed state only.
+  virtual Result<std::optional<std::string>> head(const ActorId& actor) const = 0;
+  virtual Result<std::optional<std::string>> row(const ActorId& actor,
+                                                 std::string_view key) const = 0;
+  virtual Result<void> rows(const ActorId& actor, std::string_view lower, std::string_view upper,
+                            const std::function<bool(std::string_view key, std::string_view value)>&
+                                each) const = 0;
+  /// Entries of an index with keys in [lower, upper), in order of key.
+  virtual Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
+                            const std::function<bool(std::string_view key, const ActorId& actor,
+                                                     std::string_view value)>& each) const = 0;
+
+  /// Called after every commit, in order, until the returned handle is gone. Slow ones are told so by a gap
+  /// in `position`, never waited for.
+  virtual std::shared_ptr<void> subscribe(std::function<void(const std::vector<Change>&)> each) = 0;
+
+  virtual Instant now() const = 0;
+  virtual std::uint32_t generation() const = 0;
+  /// Empty when healthy, else why not.
+  virtual std::string trouble() const = 0;
+};
+
+}  // namespace muster::engine

@@ -1,0 +1,105 @@
+// The store of one shard: ordered keys in column families, written in atomic, synced batches.
+//
+// RocksDB implements it (rocksdb_journal.hpp) and so does memory (memory_journal.hpp), which can also lose
+// what was not synced, tear, and fail; one suite runs over both. Used by the shard alone: commit() from its
+// writer, get() and scan() from any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/error.hpp"
+
+namespace muster::storage {
+
+/// What is kept apart, because it is written and read differently. Numbers are on disk: only add.
+enum class Family : std::uint8_t {
+  meta = 0,      ///< Format version, generation, low-water mark, shard clock.
+  inbox = 1,     ///< Every message by shard sequence; append-only, read at recovery and by tools.
+  backlog = 2,   ///< (actor, lane, sequence): messages that no window holds.
+  state = 3,     ///< (slot, actor) heads and rows.
+  timers = 4,    ///< (due, actor, name).
+  effects = 5,   ///< (actor, sequence): asked of the outside and not answered yet.
+  dedup = 6,     ///< API keys with their replies; channel marks.
+  outbox = 7,    ///< (destination shard, number): messages to other shards, not acknowledged yet.
+  changes = 8,   ///< One record per commit: what events, console and replay read.
+  dead = 9,      ///< Dead letters by shard sequence.
+  index = 10,    ///< (index, key, actor) -> value, for lists.
+  audit = 11,    ///< Audit entries by shard sequence.
+};
+constexpr std::size_t kFamilies = 12;
+
+/// Writes that become visible together or not at all.
+class Batch {
+ public:
+  struct Op {
+    Family family;
+    std::string key;
+    std::optional<std::string> value;  ///< Absent: delete.
+  };
+
+  void put(Family family, std::string key, std::string value) {
+    bytes_ += key.size() + value.size();
+    ops_.push_back({family, std::move(key), std::move(value)});
+  }
+  void erase(Family family, std::string key) {
+    bytes_ += key.size();
+    ops_.push_back({family, std::move(key), std::nullopt});
+  }
+  [[nodiscard]] const std::vector<Op>& ops() const { return ops_; }
+  [[nodiscard]] bool empty() const { return ops_.empty(); }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  void clear() {
+    ops_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  std::vector<Op> ops_;
+  std::size_t bytes_ = 0;
+};
+
+class Journal {
+ public:
+  virtual ~Journal() = default;
+
+  /// Writes and syncs the batch. Success: it survives power loss. An error means *unknown*, not absent: the
+  /// journal then refuses everything (Errc::io) until reopen() succeeds. One commit at a time.
+  virtual Result<void> commit(const Batch& batch) = 0;
+
+  /// The committed value, or nothing.
+  virtual Result<std::optional<std::string>> get(Family family, std::string_view key) const = 0;
+
+  /// Calls `row` for each committed key in [lower, upper), in order, until it returns false. Both bounds
+  /// are required: an open end would walk across deleted ranges.
+  virtual Result<void> scan(
+      Family family, std::string_view lower, std::string_view upper,
+      const std::function<bool(std::string_view key, std::string_view value)>& row) const = 0;
+
+  /// As scan, downwards from just below `upper`.
+  virtual Result<void> scan_back(
+      Family family, std::string_view lower, std::string_view upper,
+      const std::function<bool(std::string_view key, std::string_view value)>& row) const = 0;
+
+  /// Gives up the keys in [lower, upper) cheaply, by whole files where it can. For what was trimmed;
+  /// not atomic with any batch.
+  virtual Result<void> drop(Family family, std::string_view lower, std::string_view upper) = 0;
+
+  /// After an error: closes, probes the disk with a synced write, and recovers what is on it.
+  virtual Result<void> reopen() = 0;
+};
+
+/// The smallest key greater than every key that begins with `prefix`.
+std::string prefix_end(std::string_view prefix);
+
+/// Big-endian, so that keys sort as numbers.
+void put_be64(std::string& to, std::uint64_t value);
+void put_be32(std::string& to, std::uint32_t value);
+std::uint64_t get_be64(std::string_view from);
+
+}  // namespace muster::storage

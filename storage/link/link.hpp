@@ -1,0 +1,80 @@
+// The link between sandboxd and musterd: gRPC streams with mutual TLS that carry FlatBuffers frames
+// (storage/schema/wire.fbs), verified before anyone sees them, at most kMaxFrame each. sandboxd dials; two
+// streams per host, control and logs, so that logs never delay a heartbeat.
+//
+// No gRPC here: it stays in storage/link/*.cpp. Callbacks come on the link's threads and must not block.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "storage/base/error.hpp"
+
+namespace muster::storage {
+
+constexpr std::size_t kMaxFrame = 1u << 20;
+/// Frames that wait in memory for one slow peer; beyond, send() says overloaded. Control is never dropped
+/// silently: the session is ended and the peer connects again.
+constexpr std::size_t kMaxQueuedBytes = 8u << 20;
+
+enum class Stream : std::uint8_t { control, logs };
+
+/// Paths of PEM files.
+struct TlsFiles {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+
+/// One end of a connected pair of streams. Thread-safe.
+class Session {
+ public:
+  virtual ~Session() = default;
+  /// The host's name from its certificate (server side); the engine's name (client side).
+  [[nodiscard]] virtual const std::string& peer() const = 0;
+  /// Queues a finished Frame. Errc::overloaded when the queue is full, Errc::unreachable after the end.
+  virtual Result<void> send(Stream stream, std::string frame) = 0;
+  virtual void close(std::string_view why) = 0;
+};
+
+struct SessionEvents {
+  /// Both streams are up.
+  std::function<void(std::shared_ptr<Session>)> connected;
+  /// A verified frame; valid only during the call.
+  std::function<void(Session&, Stream, std::string_view frame)> frame;
+  /// Exactly once per connected session, after its last frame.
+  std::function<void(Session&, std::string why)> closed;
+};
+
+/// musterd's end. Hosts connect with client certificates of the installation's CA.
+class LinkServer {
+ public:
+  virtual ~LinkServer() = default;
+  /// The port it listens on (asked for 0: picked by the kernel).
+  [[nodiscard]] virtual int port() const = 0;
+  virtual void stop() = 0;
+  static Result<std::unique_ptr<LinkServer>> start(const std::string& address, const TlsFiles& tls,
+                                                   SessionEvents events);
+};
+
+/// sandboxd's end: connects, and connects again with a jittered backoff (250 ms to 10 s) until stopped.
+class LinkClient {
+ public:
+  virtual ~LinkClient() = default;
+  virtual void stop() = 0;
+  static std::unique_ptr<LinkClient> start(const std::string& address, const TlsFiles& tls,
+                                           SessionEvents events);
+};
+
+/// The installation's own CA, for embedded hosts and `musterd host add`: a self-signed EC P-256 root, a server
+/// certificate for the link (name "musterd"), and client-only certificates whose common name is the host's.
+/// Files: ca.pem, ca.key (0600), server.pem, server.key, hosts/NAME.pem, hosts/NAME.key. Creating what exists
+/// changes nothing; what expires within 30 days is renewed.
+Result<void> ensure_ca(const std::string& directory);
+Result<TlsFiles> ensure_server_certificate(const std::string& directory);
+Result<TlsFiles> ensure_host_certificate(const std::string& directory, const std::string& host);
+
+}  // namespace muster::storage
