@@ -2,7 +2,8 @@
 //
 // The child gets exactly the given environment, its own process group, /dev/null or the given bytes as
 // standard input, no inherited descriptor above 2 but those named, and is killed as a whole group at the
-// deadline. It dies with the calling process unless `outlives_parent`.
+// deadline. It dies with the calling thread unless `outlives_parent` (that is how the kernel counts a parent:
+// call from threads that live long). Programs that use this ignore SIGPIPE.
 #pragma once
 
 #include <map>
