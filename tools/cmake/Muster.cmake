@@ -35,7 +35,8 @@ function(muster_library name)
   target_link_libraries(${name} PUBLIC ${arg_DEPENDS} Threads::Threads)
 endfunction()
 
-# muster_program(NAME SOURCES... [DEPENDS targets...]): an installed executable, with mimalloc.
+# muster_program(NAME SOURCES... [DEPENDS targets...]): an installed executable, with mimalloc. The programs
+# stand together in bin/ of the build directory, because musterd starts the sandboxd beside it.
 function(muster_program name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
@@ -45,6 +46,7 @@ function(muster_program name)
     find_package(mimalloc REQUIRED)
     target_link_libraries(${name} PRIVATE mimalloc)
   endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endfunction()
 
