@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,6 +80,12 @@ struct Decision {
   bool finished = false;
 };
 
+/// What Context throws when a step asks for more than DecisionLimits allow.
+class DecisionTooLarge : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 /// Reads one committed-or-decided row of the stepping actor.
 class RowReader {
  public:
@@ -115,8 +122,8 @@ class Context {
   void cancel(std::string name) { timer({std::move(name), std::nullopt, {}}); }
 
   void perform(EffectRequest effect);
-  void reply(std::string body) { decision_.reply = Reply{std::nullopt, std::move(body)}; }
-  void refuse(Errc code, std::string why) { decision_.reply = Reply{code, std::move(why)}; }
+  void reply(std::string body) { answer({std::nullopt, std::move(body)}); }
+  void refuse(Errc code, std::string why) { answer({code, std::move(why)}); }
   void audit(std::string who, std::string action, std::string detail);
   void index(std::string index, std::string key, std::string value);
   void unindex(std::string index, std::string key);
@@ -133,9 +140,12 @@ class Context {
   /// For the shard and for tests: what was recorded.
   [[nodiscard]] const Decision& decision() const { return decision_; }
   Decision take() { return std::move(decision_); }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:
   void timer(TimerChange change);
+  void answer(Reply reply);
+  void change_row(std::string key, std::optional<std::string> value);
   void charge(std::size_t bytes);
 
   ActorId self_;

@@ -73,6 +73,14 @@ struct MessageSet {
     return result;
   }
 
+  /// Calls f.template operator()<T>() for each message table T of the set, until it returns true.
+  template <class F>
+  static bool any_of(F&& f) {
+    return (f.template operator()<Ts>() || ...);
+  }
+  template <class T>
+  static constexpr std::uint16_t number = static_cast<std::uint16_t>(Traits<T>::enum_value);
+
  private:
   template <class T>
   static bool decode_one(const Payload& payload, Result<Variant>& result) {

@@ -63,7 +63,7 @@ function(muster_schema name)
     set(out ${PROJECT_BINARY_DIR}/generated/${dir}/${stem}_generated.h)
     add_custom_command(
       OUTPUT ${out}
-      COMMAND ${FLATC} --cpp --gen-object-api --gen-compare --gen-name-strings --scoped-enums --cpp-std c++17
+      COMMAND ${FLATC} --cpp --gen-object-api --gen-compare --gen-name-strings --reflect-names --scoped-enums --cpp-std c++17
               --keep-prefix --bfbs-gen-embed --bfbs-builtins --bfbs-comments
               -I ${PROJECT_SOURCE_DIR} -o ${PROJECT_BINARY_DIR}/generated/${dir}
               ${CMAKE_CURRENT_SOURCE_DIR}/${schema}
