@@ -1,8 +1,9 @@
 // The store of one shard: ordered keys in column families, written in atomic, synced batches.
 //
 // RocksDB implements it (rocksdb_journal.hpp) and so does memory (memory_journal.hpp), which can also lose
-// what was not synced, tear, and fail; one suite runs over both. Used by the shard alone: commit() from its
-// writer, get() and scan() from any thread.
+// what was not synced, and fail; one suite runs over both. Used by the shard alone: commit() from its
+// writer, get() and scan() from any thread. A row callback may read the journal again; it must not commit,
+// drop or reopen, and should return soon.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,11 @@ enum class Family : std::uint8_t {
   audit = 11,    ///< Audit entries by shard sequence.
 };
 constexpr std::size_t kFamilies = 12;
+/// The family's name, on disk too.
+std::string_view to_string(Family family);
+
+/// The largest batch (keys and values); far above any group commit, far below what a WriteBatch can hold.
+constexpr std::size_t kMaxBatchBytes = 256u << 20;
 
 /// Writes that become visible together or not at all.
 class Batch {
@@ -64,12 +70,16 @@ class Batch {
   std::size_t bytes_ = 0;
 };
 
+/// Called per row, in order; false ends the scan. The views are valid during the call only.
+using RowVisitor = std::function<bool(std::string_view key, std::string_view value)>;
+
 class Journal {
  public:
   virtual ~Journal() = default;
 
   /// Writes and syncs the batch. Success: it survives power loss. An error means *unknown*, not absent: the
-  /// journal then refuses everything (Errc::io) until reopen() succeeds. One commit at a time.
+  /// journal then refuses everything (Errc::io) until reopen() succeeds. One commit at a time. Only a batch
+  /// above kMaxBatchBytes is refused (Errc::invalid) with nothing written and the journal still good.
   virtual Result<void> commit(const Batch& batch) = 0;
 
   /// The committed value, or nothing.
@@ -77,29 +87,28 @@ class Journal {
 
   /// Calls `row` for each committed key in [lower, upper), in order, until it returns false. Both bounds
   /// are required: an open end would walk across deleted ranges.
-  virtual Result<void> scan(
-      Family family, std::string_view lower, std::string_view upper,
-      const std::function<bool(std::string_view key, std::string_view value)>& row) const = 0;
+  virtual Result<void> scan(Family family, std::string_view lower, std::string_view upper,
+                            const RowVisitor& row) const = 0;
 
   /// As scan, downwards from just below `upper`.
-  virtual Result<void> scan_back(
-      Family family, std::string_view lower, std::string_view upper,
-      const std::function<bool(std::string_view key, std::string_view value)>& row) const = 0;
+  virtual Result<void> scan_back(Family family, std::string_view lower, std::string_view upper,
+                                 const RowVisitor& row) const = 0;
 
   /// Gives up the keys in [lower, upper) cheaply, by whole files where it can. For what was trimmed;
-  /// not atomic with any batch.
+  /// not atomic with any batch, and a power cut before the next commit may undo it.
   virtual Result<void> drop(Family family, std::string_view lower, std::string_view upper) = 0;
 
   /// After an error: closes, probes the disk with a synced write, and recovers what is on it.
   virtual Result<void> reopen() = 0;
 };
 
-/// The smallest key greater than every key that begins with `prefix`.
+/// The smallest key greater than every key that begins with `prefix`; empty when there is none (only 0xff).
 std::string prefix_end(std::string_view prefix);
 
 /// Big-endian, so that keys sort as numbers.
 void put_be64(std::string& to, std::uint64_t value);
 void put_be32(std::string& to, std::uint32_t value);
+/// The first 8 bytes; fewer are read as a shorter number, so check the size where it can be wrong.
 std::uint64_t get_be64(std::string_view from);
 
 }  // namespace muster::storage

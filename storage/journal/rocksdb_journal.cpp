@@ -1,0 +1,368 @@
+// On disk: one RocksDB with one column family per Family, under its name ("default" exists and stays empty).
+// Keys and values are the engine's; this file adds nothing to them. "probe" is what reopen() writes to learn
+// whether the disk works again.
+#include "storage/journal/rocksdb_journal.hpp"
+
+#include <fcntl.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/memtablerep.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+#include <rocksdb/write_buffer_manager.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "storage/base/files.hpp"
+
+namespace muster::storage {
+
+namespace fs = std::filesystem;
+using rocksdb::Slice;
+using rocksdb::Status;
+
+namespace {
+
+constexpr std::size_t kInboxMemtable = 16u << 20;
+constexpr std::size_t kOtherMemtable = 8u << 20;
+/// RocksDB allocates memtables in blocks of this size; its default of 1 MiB times twelve families is too much.
+constexpr std::size_t kArenaBlock = 128u << 10;
+constexpr int kMaxMemtablesPerFamily = 4;
+/// What recovery may have to read; beyond it the oldest families are flushed.
+constexpr std::uint64_t kMaxWalBytes = 128u << 20;
+
+Slice slice(std::string_view text) { return {text.data(), text.size()}; }
+std::string_view view(const Slice& text) { return {text.data(), text.size()}; }
+
+tl::unexpected<Error> failed(std::string_view what, const Status& status) {
+  const Errc code = status.IsCorruption() ? Errc::corrupt : Errc::io;
+  return fail(code, std::string(what) + ": " + status.ToString());
+}
+
+rocksdb::CompressionType first_supported(std::initializer_list<rocksdb::CompressionType> wanted) {
+  const auto built_in = rocksdb::GetSupportedCompressions();
+  for (const auto type : wanted)
+    if (std::find(built_in.begin(), built_in.end(), type) != built_in.end()) return type;
+  return rocksdb::kNoCompression;
+}
+
+rocksdb::DBOptions database_options(const RocksDbOptions& limits) {
+  rocksdb::DBOptions options;
+  if (limits.env) options.env = limits.env.get();
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.max_open_files = limits.max_open_files;
+  options.write_buffer_manager =
+      std::make_shared<rocksdb::WriteBufferManager>(limits.memtable_bytes);
+  options.max_total_wal_size = kMaxWalBytes;
+  // A vector memtable takes one writer at a time; the shard has one anyway.
+  options.allow_concurrent_memtable_write = false;
+  options.allow_mmap_reads = false;
+  options.allow_mmap_writes = false;
+  // Never go on by itself after a background error: what the failed write left is unknown until recovery.
+  options.max_bgerror_resume_count = 0;
+  // A torn last record is normal after a power cut and was never acknowledged.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // Recovered records go into synced files, because after a failed fsync the page cache may show bytes that
+  // the disk does not hold, and no later fsync would write them.
+  options.avoid_flush_during_recovery = false;
+  options.max_manifest_file_size = 16u << 20;
+  options.max_log_file_size = 4u << 20;
+  options.keep_log_file_num = 3;
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions family_options(Family family,
+                                            const rocksdb::BlockBasedTableOptions& table) {
+  rocksdb::ColumnFamilyOptions options;
+  options.compression = first_supported({rocksdb::kLZ4Compression, rocksdb::kZSTD});
+  options.bottommost_compression = first_supported({rocksdb::kZSTD, rocksdb::kLZ4Compression});
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.arena_block_size = kArenaBlock;
+  options.max_write_buffer_number = kMaxMemtablesPerFamily;
+  options.write_buffer_size = kOtherMemtable;
+  if (family == Family::inbox) {
+    options.write_buffer_size = kInboxMemtable;
+    options.memtable_factory = std::make_shared<rocksdb::VectorRepFactory>();
+  }
+  return options;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> families(const rocksdb::BlockBasedTableOptions& table) {
+  std::vector<rocksdb::ColumnFamilyDescriptor> all;
+  for (std::size_t i = 0; i < kFamilies; ++i) {
+    const auto family = static_cast<Family>(i);
+    all.emplace_back(std::string(to_string(family)), family_options(family, table));
+  }
+  all.emplace_back(rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions());
+  return all;
+}
+
+/// Who holds RocksDB's lock. Only for a lock of another process: closing any descriptor of the file would
+/// release a lock of our own.
+std::string holder_of(const fs::path& lock) {
+  const Fd fd(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
+  struct flock who {};
+  who.l_type = F_WRLCK;
+  who.l_whence = SEEK_SET;
+  if (!fd.valid() || ::fcntl(fd.get(), F_GETLK, &who) != 0 || who.l_type == F_UNLCK)
+    return "another process";
+  return "process " + std::to_string(who.l_pid);
+}
+
+/// RocksDB 7.8 has no code for a held lock: "IO error: While lock file: DIR/LOCK: Resource temporarily
+/// unavailable", or "lock hold by current process" when it is our own.
+std::optional<Error> lock_conflict(const Status& status, const fs::path& directory) {
+  const std::string text = status.ToString();
+  const fs::path lock = directory / "LOCK";
+  if (!status.IsIOError() || text.find(lock.string()) == std::string::npos) return std::nullopt;
+  if (text.find("current process") != std::string::npos)
+    return Error{Errc::conflict, directory.string() + " is already open in this process"};
+  if (text.find("lock file") == std::string::npos) return std::nullopt;
+  return Error{Errc::conflict, directory.string() + " is in use by " + holder_of(lock) +
+                                   "; stop it, or choose another --root"};
+}
+
+/// An open RocksDB: handles first, then the database, both closed by the destructor.
+struct Store {
+  std::unique_ptr<rocksdb::DB> db;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+
+  Store() = default;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+  ~Store() {
+    if (!db) return;
+    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+    db->Close().PermitUncheckedError();
+  }
+  [[nodiscard]] rocksdb::ColumnFamilyHandle* handle(Family family) const {
+    return handles[static_cast<std::size_t>(family)];
+  }
+};
+
+Result<std::unique_ptr<Store>> open_store(const fs::path& directory, const RocksDbOptions& limits) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(limits.block_cache_bytes);
+  table.cache_index_and_filter_blocks = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+
+  auto store = std::make_unique<Store>();
+  rocksdb::DB* db = nullptr;
+  const Status status = rocksdb::DB::Open(database_options(limits), directory.string(),
+                                          families(table), &store->handles, &db);
+  store->db.reset(db);
+  if (status.ok()) return store;
+  if (auto conflict = lock_conflict(status, directory)) return tl::unexpected(*conflict);
+  return failed("open " + directory.string(), status);
+}
+
+/// Both bounds are kept here because RocksDB keeps only pointers to them.
+struct Range {
+  Slice lower;
+  Slice upper;
+  rocksdb::ReadOptions options;
+
+  Range(std::string_view from, std::string_view to) : lower(slice(from)), upper(slice(to)) {
+    options.iterate_lower_bound = &lower;
+    options.iterate_upper_bound = &upper;
+  }
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
+};
+
+class RocksDbJournal final : public Journal {
+ public:
+  RocksDbJournal(fs::path directory, RocksDbOptions options)
+      : directory_(std::move(directory)), options_(std::move(options)) {}
+  ~RocksDbJournal() override { close(); }
+
+  Result<void> open();
+
+  Result<void> commit(const Batch& batch) override;
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override;
+  Result<void> scan(Family family, std::string_view lower, std::string_view upper,
+                    const RowVisitor& row) const override;
+  Result<void> scan_back(Family family, std::string_view lower, std::string_view upper,
+                         const RowVisitor& row) const override;
+  Result<void> drop(Family family, std::string_view lower, std::string_view upper) override;
+  Result<void> reopen() override;
+
+ private:
+  /// The store for the length of one call; reopen() waits for those that are out.
+  [[nodiscard]] Result<std::shared_ptr<Store>> use() const;
+  Result<void> poison(std::string_view what, const Status& status);
+  Result<void> probe() const;
+  void close();
+
+  const fs::path directory_;
+  const RocksDbOptions options_;
+  mutable std::mutex mutex_;
+  std::condition_variable closed_;
+  std::shared_ptr<Store> store_;  ///< Empty while closed.
+  bool store_exists_ = false;     ///< Until the last user let go and its destructor has run.
+  std::string failure_ = "not open";
+};
+
+Result<void> RocksDbJournal::open() {
+  auto opened = open_store(directory_, options_);
+  const std::lock_guard lock(mutex_);
+  if (!opened) {
+    failure_ = opened.error().message;
+    return tl::unexpected(opened.error());
+  }
+  store_exists_ = true;
+  store_ = std::shared_ptr<Store>(opened->release(), [this](Store* store) {
+    delete store;
+    const std::lock_guard done(mutex_);
+    store_exists_ = false;
+    closed_.notify_all();
+  });
+  failure_.clear();
+  return {};
+}
+
+void RocksDbJournal::close() {
+  std::unique_lock lock(mutex_);
+  auto mine = std::exchange(store_, nullptr);
+  if (failure_.empty()) failure_ = "closed";
+  lock.unlock();
+  mine.reset();
+  lock.lock();
+  closed_.wait(lock, [this] { return !store_exists_; });
+}
+
+Result<std::shared_ptr<Store>> RocksDbJournal::use() const {
+  const std::lock_guard lock(mutex_);
+  if (!failure_.empty())
+    return fail(Errc::io, "the journal waits to be reopened after: " + failure_);
+  return store_;
+}
+
+Result<void> RocksDbJournal::poison(std::string_view what, const Status& status) {
+  const auto error = failed(what, status);
+  const std::lock_guard lock(mutex_);
+  failure_ = error.value().message;
+  return fail(Errc::io, error.value().message);
+}
+
+Result<void> RocksDbJournal::commit(const Batch& batch) {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  if (batch.bytes() > kMaxBatchBytes) return fail(Errc::invalid, "the batch is too large");
+  if (batch.empty()) return {};
+  constexpr std::size_t kOverheadPerRow = 16;
+  rocksdb::WriteBatch writes(batch.bytes() + batch.ops().size() * kOverheadPerRow);
+  for (const Batch::Op& op : batch.ops()) {
+    auto* family = (*store)->handle(op.family);
+    const Status added =
+        op.value ? writes.Put(family, op.key, *op.value) : writes.Delete(family, op.key);
+    if (!added.ok()) return poison("commit", added);
+  }
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  if (const Status status = (*store)->db->Write(synced, &writes); !status.ok())
+    return poison("commit", status);
+  return {};
+}
+
+Result<std::optional<std::string>> RocksDbJournal::get(Family family, std::string_view key) const {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  std::string value;
+  const Status status =
+      (*store)->db->Get(rocksdb::ReadOptions(), (*store)->handle(family), slice(key), &value);
+  if (status.IsNotFound()) return std::optional<std::string>{};
+  if (!status.ok()) return failed("get", status);
+  return std::optional<std::string>(std::move(value));
+}
+
+Result<void> RocksDbJournal::scan(Family family, std::string_view lower, std::string_view upper,
+                                  const RowVisitor& row) const {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  if (lower >= upper) return {};
+  const Range range(lower, upper);
+  const std::unique_ptr<rocksdb::Iterator> it(
+      (*store)->db->NewIterator(range.options, (*store)->handle(family)));
+  for (it->Seek(range.lower); it->Valid(); it->Next())
+    if (!row(view(it->key()), view(it->value()))) break;
+  if (!it->status().ok()) return failed("scan", it->status());
+  return {};
+}
+
+Result<void> RocksDbJournal::scan_back(Family family, std::string_view lower,
+                                       std::string_view upper, const RowVisitor& row) const {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  if (lower >= upper) return {};
+  const Range range(lower, upper);
+  const std::unique_ptr<rocksdb::Iterator> it(
+      (*store)->db->NewIterator(range.options, (*store)->handle(family)));
+  for (it->SeekToLast(); it->Valid(); it->Prev())
+    if (!row(view(it->key()), view(it->value()))) break;
+  if (!it->status().ok()) return failed("scan back", it->status());
+  return {};
+}
+
+Result<void> RocksDbJournal::drop(Family family, std::string_view lower, std::string_view upper) {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  if (lower >= upper) return {};
+  auto* handle = (*store)->handle(family);
+  rocksdb::DB& db = *(*store)->db;
+  const Slice from = slice(lower);
+  const Slice to = slice(upper);
+  // The tombstone first: whole files may hold the newest version of a key whose older one lies elsewhere,
+  // and without the tombstone that older one would come back. Then the files inside the range go at once.
+  if (const Status s = db.DeleteRange(rocksdb::WriteOptions(), handle, from, to); !s.ok())
+    return poison("drop", s);
+  if (const Status s = rocksdb::DeleteFilesInRange(&db, handle, &from, &to, false); !s.ok())
+    return poison("drop", s);
+  return {};
+}
+
+/// Through the same Env as the journal, in the same directory.
+Result<void> RocksDbJournal::probe() const {
+  rocksdb::Env* env = options_.env ? options_.env.get() : rocksdb::Env::Default();
+  const std::string path = (directory_ / "probe").string();
+  std::unique_ptr<rocksdb::WritableFile> file;
+  Status status = env->NewWritableFile(path, &file, rocksdb::EnvOptions());
+  // More than a block, because a full disk may still have room for a few bytes.
+  if (status.ok()) status = file->Append(std::string(64u << 10, 'p'));
+  if (status.ok()) status = file->Sync();
+  if (status.ok()) status = file->Close();
+  file.reset();
+  const Status removed = env->DeleteFile(path);
+  if (status.ok()) status = removed;
+  if (!status.ok()) return failed("the disk is not well yet", status);
+  return {};
+}
+
+Result<void> RocksDbJournal::reopen() {
+  close();
+  if (auto well = probe(); !well) return well;
+  return open();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Journal>> open_rocksdb_journal(const fs::path& directory,
+                                                      RocksDbOptions options) {
+  if (auto made = make_directory(directory, 0750); !made) return tl::unexpected(made.error());
+  auto journal = std::make_unique<RocksDbJournal>(directory, std::move(options));
+  if (auto opened = journal->open(); !opened) return tl::unexpected(opened.error());
+  return journal;
+}
+
+}  // namespace muster::storage
