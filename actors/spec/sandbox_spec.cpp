@@ -1,0 +1,139 @@
+// From a fleet file and one attempt to what the host is sent.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "actors/spec/derive.hpp"
+
+namespace muster::actors {
+namespace {
+
+using nlohmann::json;
+
+std::unique_ptr<wire::StepT> make_step(std::string name, const Command& command, Duration timeout,
+                                       Duration idle, const std::string& if_exists = "") {
+  auto step = std::make_unique<wire::StepT>();
+  step->name = std::move(name);
+  step->argv = command.to_argv();
+  step->if_exists = if_exists;
+  step->timeout_ms = timeout.count();
+  step->idle_timeout_ms = idle.count();
+  return step;
+}
+
+std::vector<std::unique_ptr<wire::StepT>> make_steps(const FleetSpec& spec) {
+  std::vector<std::unique_ptr<wire::StepT>> steps;
+  const Agent& agent = spec.agent;
+  for (std::size_t i = 0; i < spec.environment.setup.size(); ++i)
+    steps.push_back(make_step("setup:" + std::to_string(i + 1), spec.environment.setup[i], agent.timeout,
+                              agent.idle_timeout));
+  steps.push_back(make_step("agent", agent.run, agent.timeout, agent.idle_timeout));
+  for (const Verification& v : spec.verify)
+    steps.push_back(make_step("verify:" + v.name, v.run, v.timeout, Duration{0}, v.if_exists));
+  return steps;
+}
+
+bool is_trailer(std::string_view line) {
+  const std::size_t colon = line.find(": ");
+  return colon != std::string_view::npos && colon > 0 &&
+         std::all_of(line.begin(), line.begin() + static_cast<std::ptrdiff_t>(colon), [](char c) {
+           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-';
+         });
+}
+
+/// True when the last paragraph, which is not the first, already is a block of trailers.
+bool ends_in_trailers(const std::string& message) {
+  const std::size_t blank = message.rfind("\n\n");
+  if (blank == std::string::npos) return false;
+  std::string_view rest = std::string_view(message).substr(blank + 2);
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    if (!is_trailer(rest.substr(0, end))) return false;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return true;
+}
+
+std::unique_ptr<wire::CommitT> make_commit(const FleetSpec& spec, const fbs::StartSandboxT& start) {
+  auto commit = std::make_unique<wire::CommitT>();
+  const std::string message = commit_message(spec);
+  commit->message = message + (ends_in_trailers(message) ? "\n" : "\n\n") + "Muster-Fleet: " + start.fleet +
+                    "\nMuster-Run: " + start.run + "\n";
+  commit->author_name = spec.delivery.commit.author_name;
+  commit->author_email = spec.delivery.commit.author_email;
+  // The placement's time: the same for every repetition of this attempt's start.
+  const std::int64_t placed = start.deadline_unix_ms - attempt_timeout(spec).count();
+  commit->date_unix_ms = std::max<std::int64_t>(placed, 0);
+  commit->manual = spec.delivery.commit.manual;
+  return commit;
+}
+
+std::string make_context(const FleetSpec& spec, const fbs::StartSandboxT& start) {
+  json labels = json::parse(start.labels_json.empty() ? "{}" : start.labels_json, nullptr, false);
+  if (!labels.is_object()) labels = json::object();
+  const json context{
+      {"fleet", start.fleet},
+      {"run", start.run},
+      {"attempt", start.epoch ? start.epoch->attempt() : 1},
+      {"dry_run", start.dry_run},
+      {"repository",
+       {{"name", start.repository}, {"base_branch", start.base_branch}, {"branch", start.branch}}},
+      {"labels", labels},
+      {"limits",
+       {{"timeout_s", spec.agent.timeout.count() / 1000},
+        {"idle_timeout_s", spec.agent.idle_timeout.count() / 1000},
+        {"cpus", static_cast<double>(spec.environment.cpus_milli) / 1000},
+        {"memory_bytes", spec.environment.memory_bytes},
+        {"pids", spec.environment.pids},
+        {"disk_bytes", spec.environment.disk_bytes},
+        {"network", spec.environment.host_network ? "host" : "none"}}}};
+  return context.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+void set_environment(const Environment& from, wire::SandboxSpecT& to) {
+  to.image = from.image;
+  for (const auto& [name, value] : from.env) {
+    auto entry = std::make_unique<wire::KeyValueT>();
+    entry->key = name;
+    entry->value = value;
+    to.env.push_back(std::move(entry));
+  }
+  to.secrets = from.secrets;
+  to.network = from.host_network ? wire::Network::host : wire::Network::none;
+  to.cpus_milli = from.cpus_milli;
+  to.memory_bytes = from.memory_bytes;
+  to.pids = from.pids;
+  to.disk_bytes = from.disk_bytes;
+}
+
+}  // namespace
+
+Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json, const fbs::StartSandboxT& start) {
+  const auto spec = parse_fleet(spec_json);
+  if (!spec) {
+    const Problem& first = spec.error().front();
+    return fail(Errc::corrupt, "the stored fleet file is not valid: " + dotted(first.pointer) + " " + first.message);
+  }
+  wire::SandboxSpecT to;
+  to.run = start.run;
+  to.attempt = start.epoch ? start.epoch->attempt() : 1;
+  to.fleet = start.fleet;
+  to.repository = start.repository;
+  to.url = start.url;
+  to.base_branch = start.base_branch;
+  to.branch = start.branch.empty() ? spec->delivery.branch : start.branch;
+  set_environment(spec->environment, to);
+  to.prompt = spec->prompt;
+  to.context_json = make_context(*spec, start);
+  to.feedback_json = start.feedback_json;
+  to.agent_bundle = start.agent_bundle;
+  to.dry_run = start.dry_run;
+  to.steps = make_steps(*spec);
+  to.commit = make_commit(*spec, start);
+  to.verify_required = !spec->verify.empty();
+  to.deadline_unix_ms = start.deadline_unix_ms;
+  to.max_log_bytes = kMaxLogBytes;
+  to.max_pack_bytes = kMaxPackBytes;
+  return to;
+}
+
+}  // namespace muster::actors
