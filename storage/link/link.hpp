@@ -12,10 +12,10 @@
 #include <string_view>
 
 #include "storage/base/error.hpp"
+#include "storage/link/frame.hpp"
 
 namespace muster::storage {
 
-constexpr std::size_t kMaxFrame = 1u << 20;
 /// Frames that wait in memory for one slow peer; beyond, send() says overloaded. Control is never dropped
 /// silently: the session is ended and the peer connects again.
 constexpr std::size_t kMaxQueuedBytes = 8u << 20;
@@ -40,13 +40,24 @@ class Session {
   virtual void close(std::string_view why) = 0;
 };
 
+/// Frames of one stream come in order, one at a time; the two streams call concurrently.
 struct SessionEvents {
-  /// Both streams are up.
+  /// Both streams are up; no frame comes before this returns.
   std::function<void(std::shared_ptr<Session>)> connected;
   /// A verified frame; valid only during the call.
   std::function<void(Session&, Stream, std::string_view frame)> frame;
   /// Exactly once per connected session, after its last frame.
   std::function<void(Session&, std::string why)> closed;
+  /// Optional. Client: an attempt to connect failed. Server: a peer was refused. For logs only.
+  std::function<void(std::string why)> failed;
+};
+
+/// Since the start.
+struct LinkStats {
+  std::uint64_t sessions = 0;
+  std::uint64_t refused = 0;    ///< Streams refused for their identity or method.
+  std::uint64_t malformed = 0;  ///< Frames that did not verify; each ended its session.
+  std::uint64_t overflowed = 0; ///< Sends refused because a queue was full.
 };
 
 /// musterd's end. Hosts connect with client certificates of the installation's CA.
@@ -55,6 +66,8 @@ class LinkServer {
   virtual ~LinkServer() = default;
   /// The port it listens on (asked for 0: picked by the kernel).
   [[nodiscard]] virtual int port() const = 0;
+  [[nodiscard]] virtual LinkStats stats() const = 0;
+  /// Ends every session; no callback comes after it returns. Not from a callback. The destructor does it too.
   virtual void stop() = 0;
   static Result<std::unique_ptr<LinkServer>> start(const std::string& address, const TlsFiles& tls,
                                                    SessionEvents events);
@@ -64,10 +77,17 @@ class LinkServer {
 class LinkClient {
  public:
   virtual ~LinkClient() = default;
+  [[nodiscard]] virtual LinkStats stats() const = 0;
+  /// As LinkServer::stop().
   virtual void stop() = 0;
   static std::unique_ptr<LinkClient> start(const std::string& address, const TlsFiles& tls,
                                            SessionEvents events);
 };
+
+/// The engine's name in its certificate; no host may bear it.
+inline constexpr std::string_view kEngineName = "musterd";
+/// [a-z0-9][a-z0-9.-]{0,62}, and not the engine's.
+bool is_host_name(std::string_view name);
 
 /// The installation's own CA, for embedded hosts and `musterd host add`: a self-signed EC P-256 root, a server
 /// certificate for the link (name "musterd"), and client-only certificates whose common name is the host's.
