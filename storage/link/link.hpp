@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "storage/base/error.hpp"
+#include "storage/base/time.hpp"
 #include "storage/link/frame.hpp"
 
 namespace muster::storage {
@@ -93,8 +94,9 @@ bool is_host_name(std::string_view name);
 /// certificate for the link (name "musterd"), and client-only certificates whose common name is the host's.
 /// Files: ca.pem, ca.key (0600), server.pem, server.key, hosts/NAME.pem, hosts/NAME.key. Creating what exists
 /// changes nothing; what expires within 30 days is renewed.
-Result<void> ensure_ca(const std::string& directory);
-Result<TlsFiles> ensure_server_certificate(const std::string& directory);
-Result<TlsFiles> ensure_host_certificate(const std::string& directory, const std::string& host);
+Result<void> ensure_ca(const std::string& directory, Instant now = wall_clock_now());
+Result<TlsFiles> ensure_server_certificate(const std::string& directory, Instant now = wall_clock_now());
+Result<TlsFiles> ensure_host_certificate(const std::string& directory, const std::string& host,
+                                         Instant now = wall_clock_now());
 
 }  // namespace muster::storage
