@@ -1,7 +1,7 @@
 // The installation's CA with OpenSSL 3: EC P-256 keys, X.509 v3.
 //
-// A key is durable before its certificate, and is kept at a renewal; a certificate that does not fit its key or
-// its CA is made again. So a crash at any point is mended by the next call.
+// A key is durable before its certificate, and is kept at a renewal; a certificate that does not
+// fit its key or its CA is made again. So a crash at any point is mended by the next call.
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -70,7 +70,8 @@ Result<Key> ensure_key(const fs::path& path) {
   }
   Key key(EVP_EC_gen("P-256"));
   const Bio out(BIO_new(BIO_s_mem()));
-  if (!key || !PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr))
+  if (!key ||
+      !PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr))
     return fail_openssl("making a key");
   if (auto written = write_file_durably(path, bytes_of(out.get()), 0600); !written)
     return tl::unexpected<Error>(written.error());
@@ -86,7 +87,9 @@ Certificate load_certificate(const fs::path& path) {
   return certificate;
 }
 
-time_t seconds(Instant t) { return static_cast<time_t>(t.unix_ms / 1000); }
+time_t seconds(Instant t) {
+  return static_cast<time_t>(t.unix_ms / 1000);
+}
 
 std::string common_name(X509* certificate) {
   char text[128] = "";
@@ -94,7 +97,8 @@ std::string common_name(X509* certificate) {
   return text;
 }
 
-bool still_good(X509* certificate, std::string_view name, EVP_PKEY* key, EVP_PKEY* issuer, Instant now) {
+bool still_good(X509* certificate, std::string_view name, EVP_PKEY* key, EVP_PKEY* issuer,
+                Instant now) {
   time_t renew = seconds(now + kRenewBefore);
   const bool good = certificate && X509_cmp_time(X509_get0_notAfter(certificate), &renew) > 0 &&
                     X509_check_private_key(certificate, key) == 1 &&
@@ -111,14 +115,16 @@ struct Profile {
 };
 
 Profile ca_profile() {
-  return {"Muster CA", kCaLifetime,
+  return {"Muster CA",
+          kCaLifetime,
           {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
            {NID_key_usage, "critical,keyCertSign,cRLSign"},
            {NID_subject_key_identifier, "hash"}}};
 }
 
 Profile leaf_profile(const std::string& name, const std::string& usage) {
-  return {name, kLeafLifetime,
+  return {name,
+          kLeafLifetime,
           {{NID_basic_constraints, "critical,CA:FALSE"},
            {NID_key_usage, "critical,digitalSignature"},
            {NID_ext_key_usage, "critical," + usage},
@@ -138,7 +144,8 @@ bool set_serial(X509* certificate) {
 }
 
 bool set_subject(X509* certificate, const std::string& name) {
-  return X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), NID_commonName, MBSTRING_ASC,
+  return X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), NID_commonName,
+                                    MBSTRING_ASC,
                                     reinterpret_cast<const unsigned char*>(name.data()),
                                     static_cast<int>(name.size()), -1, 0) == 1;
 }
@@ -167,7 +174,8 @@ Result<Certificate> issue(const Profile& profile, EVP_PKEY* key, X509* issuer, E
       !set_subject(made, profile.name) || !set_validity(made, now, profile.lifetime) ||
       !X509_set_pubkey(made, key) ||
       !X509_set_issuer_name(made, X509_get_subject_name(issuer ? issuer : made)) ||
-      !add_extensions(made, issuer ? issuer : made, profile) || !X509_sign(made, issuer_key, EVP_sha256()))
+      !add_extensions(made, issuer ? issuer : made, profile) ||
+      !X509_sign(made, issuer_key, EVP_sha256()))
     return fail_openssl("making the certificate of " + profile.name);
   return certificate;
 }
@@ -178,8 +186,8 @@ Result<void> store(const fs::path& path, X509* certificate) {
   return write_file_durably(path, bytes_of(out.get()), 0644);
 }
 
-Result<TlsFiles> ensure_leaf(const fs::path& directory, const fs::path& stem, const Profile& profile,
-                             Instant now) {
+Result<TlsFiles> ensure_leaf(const fs::path& directory, const fs::path& stem,
+                             const Profile& profile, Instant now) {
   if (auto made = ensure_ca(directory, now); !made) return tl::unexpected<Error>(made.error());
   auto ca_key = ensure_key(directory / "ca.key");
   if (!ca_key) return tl::unexpected<Error>(ca_key.error());
@@ -191,7 +199,8 @@ Result<TlsFiles> ensure_leaf(const fs::path& directory, const fs::path& stem, co
   auto key = ensure_key(key_path);
   if (!key) return tl::unexpected<Error>(key.error());
   const TlsFiles files{directory / "ca.pem", certificate_path, key_path};
-  if (still_good(load_certificate(certificate_path).get(), profile.name, key->get(), ca_key->get(), now))
+  if (still_good(load_certificate(certificate_path).get(), profile.name, key->get(), ca_key->get(),
+                 now))
     return files;
   auto certificate = issue(profile, key->get(), ca.get(), ca_key->get(), now);
   if (!certificate) return tl::unexpected<Error>(certificate.error());
@@ -220,12 +229,14 @@ Result<void> ensure_ca(const std::string& directory, Instant now) {
   const fs::path certificate_path = fs::path(directory) / "ca.pem";
   // A new key would cut off every host that trusts the old one: a person must decide that.
   if (fs::exists(certificate_path) && !fs::exists(key_path))
-    return fail(Errc::corrupt, key_path.string() + " is missing beside ca.pem: restore it, or remove ca.pem "
-                                                   "and give every host a new certificate");
+    return fail(Errc::corrupt, key_path.string() +
+                                   " is missing beside ca.pem: restore it, or remove ca.pem "
+                                   "and give every host a new certificate");
   auto key = ensure_key(key_path);
   if (!key) return tl::unexpected<Error>(key.error());
   const Profile profile = ca_profile();
-  if (still_good(load_certificate(certificate_path).get(), profile.name, key->get(), key->get(), now))
+  if (still_good(load_certificate(certificate_path).get(), profile.name, key->get(), key->get(),
+                 now))
     return {};
   auto certificate = issue(profile, key->get(), nullptr, key->get(), now);
   if (!certificate) return tl::unexpected<Error>(certificate.error());
@@ -240,7 +251,8 @@ Result<TlsFiles> ensure_server_certificate(const std::string& directory, Instant
 Result<TlsFiles> ensure_host_certificate(const std::string& directory, const std::string& host,
                                          Instant now) {
   if (!is_host_name(host))
-    return fail(Errc::invalid, "a host's name is 1 to 63 of a-z, 0-9, '.' and '-', and not musterd");
+    return fail(Errc::invalid,
+                "a host's name is 1 to 63 of a-z, 0-9, '.' and '-', and not musterd");
   const fs::path hosts = fs::path(directory) / "hosts";
   if (auto made = make_directory(hosts, 0700); !made) return tl::unexpected<Error>(made.error());
   return ensure_leaf(directory, hosts / host, leaf_profile(host, "clientAuth"), now);

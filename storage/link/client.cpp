@@ -1,5 +1,6 @@
-// sandboxd's end of the link: one thread that connects, waits for the session's end, and connects again. Every
-// attempt has a channel of its own, so renewed certificates are read and no backoff hides inside gRPC.
+// sandboxd's end of the link: one thread that connects, waits for the session's end, and connects
+// again. Every attempt has a channel of its own, so renewed certificates are read and no backoff
+// hides inside gRPC.
 #include <algorithm>
 #include <condition_variable>
 #include <random>
@@ -31,7 +32,8 @@ using ClientReactor = grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer
 
 class ClientPipe final : public GrpcPipe<ClientReactor> {
  public:
-  ClientPipe(Stream stream, std::shared_ptr<PairedSession> session, std::shared_ptr<Attempt> attempt)
+  ClientPipe(Stream stream, std::shared_ptr<PairedSession> session,
+             std::shared_ptr<Attempt> attempt)
       : GrpcPipe(stream, std::move(session)), attempt_(std::move(attempt)) {}
 
   void start(std::shared_ptr<ClientPipe> self, grpc::GenericStub& stub, const std::string& pair) {
@@ -64,15 +66,16 @@ class ClientPipe final : public GrpcPipe<ClientReactor> {
       const std::lock_guard lock(mutex_);
       session.swap(session_);
     }
-    const std::string why = status.error_message().empty() ? "the engine went away"
-                                                           : status.error_message();
+    const std::string why =
+        status.error_message().empty() ? "the engine went away" : status.error_message();
     if (session) session->ended(stream(), why);
     session.reset();
     const std::shared_ptr<Attempt> attempt = attempt_;
     const std::shared_ptr<ClientPipe> last = std::move(self_);
     const std::lock_guard lock(attempt->mutex);
     // The one that failed by itself says more than the one that was cancelled with it.
-    if (attempt->why.empty() || status.error_code() != grpc::StatusCode::CANCELLED) attempt->why = why;
+    if (attempt->why.empty() || status.error_code() != grpc::StatusCode::CANCELLED)
+      attempt->why = why;
     --attempt->living;
     attempt->changed.notify_all();
   }
@@ -90,7 +93,8 @@ class ClientPipe final : public GrpcPipe<ClientReactor> {
   std::shared_ptr<ClientPipe> self_;  // until OnDone
 };
 
-Result<std::shared_ptr<grpc::Channel>> open_channel(const std::string& address, const TlsFiles& tls) {
+Result<std::shared_ptr<grpc::Channel>> open_channel(const std::string& address,
+                                                    const TlsFiles& tls) {
   const auto ca = read_file(tls.ca);
   const auto certificate = read_file(tls.certificate);
   const auto key = read_file(tls.key);
@@ -164,7 +168,8 @@ class Client final : public LinkClient {
     }
     set_session(nullptr);
     const bool connected = shared_->counters.sessions != sessions_before;
-    if (!connected && !stopping()) shared_->failed("no connection to " + address_ + ": " + attempt->why);
+    if (!connected && !stopping())
+      shared_->failed("no connection to " + address_ + ": " + attempt->why);
     return connected;
   }
 
@@ -185,7 +190,8 @@ class Client final : public LinkClient {
   void wait(std::chrono::milliseconds backoff) {
     std::uniform_int_distribution<std::int64_t> jitter(backoff.count() / 2, backoff.count());
     std::unique_lock lock(mutex_);
-    stopped_.wait_for(lock, std::chrono::milliseconds(jitter(random_)), [this] { return stopping_; });
+    stopped_.wait_for(lock, std::chrono::milliseconds(jitter(random_)),
+                      [this] { return stopping_; });
   }
 
   bool stopping() {

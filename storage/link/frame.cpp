@@ -47,9 +47,9 @@ class Size {
 
 void measure(Size& size, const wire::AttemptReport* report) {
   if (!report) return;
-  for (const Text* text : {report->reason(), report->message(), report->base_sha(), report->head_sha(),
-                           report->tree_sha(), report->pack_digest(), report->summary(),
-                           report->result_json()})
+  for (const Text* text :
+       {report->reason(), report->message(), report->base_sha(), report->head_sha(),
+        report->tree_sha(), report->pack_digest(), report->summary(), report->result_json()})
     size.add(text);
   size.add(report->warnings());
   size.each(report->steps(), [&](const wire::StepReport& step) {

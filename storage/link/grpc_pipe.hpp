@@ -1,8 +1,8 @@
-// A Pipe over a reactor of gRPC's generic callback API, the same for both ends. Private to storage/link: the
-// only header that includes gRPC.
+// A Pipe over a reactor of gRPC's generic callback API, the same for both ends. Private to
+// storage/link: the only header that includes gRPC.
 //
-// One mutex orders everything that is started on the reactor. gRPC 1.51 runs no reaction inside a Start*
-// call or TryCancel (they are queued on its own threads), so holding it there is safe.
+// One mutex orders everything that is started on the reactor. gRPC 1.51 runs no reaction inside a
+// Start* call or TryCancel (they are queued on its own threads), so holding it there is safe.
 #pragma once
 
 #include <grpcpp/generic/async_generic_service.h>
@@ -22,7 +22,8 @@ inline constexpr char kControlMethod[] = "/muster.Link/Control";
 inline constexpr char kLogsMethod[] = "/muster.Link/Logs";
 /// Request metadata: the same random text on both streams of one pair.
 inline constexpr char kPairKey[] = "muster-pair";
-/// Response metadata: the engine has paired the streams. (A refused call too brings initial metadata.)
+/// Response metadata: the engine has paired the streams. (A refused call too brings initial
+/// metadata.)
 inline constexpr char kReadyKey[] = "muster-ready";
 
 /// A peer that does not answer a ping within the time-out is dead.
@@ -44,11 +45,10 @@ inline std::string common_name(const std::shared_ptr<const grpc::AuthContext>& a
 /// Moves the text into a buffer that frees it.
 inline grpc::ByteBuffer to_buffer(std::string bytes) {
   auto* owned = std::make_unique<std::string>(std::move(bytes)).release();
-  const grpc::Slice slice(owned->data(), owned->size(),
-                          [](void* text) {
-                            const std::unique_ptr<std::string> freed(static_cast<std::string*>(text));
-                          },
-                          owned);
+  const grpc::Slice slice(
+      owned->data(), owned->size(),
+      [](void* text) { const std::unique_ptr<std::string> freed(static_cast<std::string*>(text)); },
+      owned);
   return {&slice, 1};
 }
 

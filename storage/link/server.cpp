@@ -1,5 +1,6 @@
-// musterd's end of the link. A host's two calls are paired by its certificate's name and a random text that
-// both bear; at most one call per host waits for its partner, a newer one takes its place.
+// musterd's end of the link. A host's two calls are paired by its certificate's name and a random
+// text that both bear; at most one call per host waits for its partner, a newer one takes its
+// place.
 #include <condition_variable>
 #include <map>
 #include <set>
@@ -21,7 +22,8 @@ class Lobby {
  public:
   explicit Lobby(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
 
-  void enter(const std::shared_ptr<ServerPipe>& pipe, const std::string& host, const std::string& pair);
+  void enter(const std::shared_ptr<ServerPipe>& pipe, const std::string& host,
+             const std::string& pair);
   void left(ServerPipe* pipe);
   void close_all();
   void wait_until_empty();
@@ -49,7 +51,8 @@ class ServerPipe final : public GrpcPipe<grpc::ServerGenericBidiReactor> {
   void keep(std::shared_ptr<ServerPipe> self) { self_ = std::move(self); }
   [[nodiscard]] Stream which() const { return stream(); }
 
-  /// Its partner is there. False when this call is over already, so that its end must be told by the caller.
+  /// Its partner is there. False when this call is over already, so that its end must be told by
+  /// the caller.
   bool join(std::shared_ptr<PairedSession> session) {
     const std::lock_guard lock(mutex_);
     if (done_) return false;
@@ -77,7 +80,9 @@ class ServerPipe final : public GrpcPipe<grpc::ServerGenericBidiReactor> {
 
  protected:
   void abort_call() override { context_->TryCancel(); }
-  void end_call() override { Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the session is over")); }
+  void end_call() override {
+    Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the session is over"));
+  }
 
  private:
   grpc::CallbackServerContext* const context_;
@@ -146,7 +151,8 @@ class Service final : public grpc::CallbackGenericService {
  public:
   explicit Service(Lobby& lobby) : lobby_(lobby) {}
 
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+  grpc::ServerGenericBidiReactor* CreateReactor(
+      grpc::GenericCallbackServerContext* context) override {
     const std::string host = common_name(context->auth_context());
     if (!is_host_name(host))
       return refuse(grpc::StatusCode::UNAUTHENTICATED, "the certificate names no host");
@@ -156,7 +162,8 @@ class Service final : public grpc::CallbackGenericService {
     const auto pair = context->client_metadata().find(kPairKey);
     if (pair == context->client_metadata().end() || pair->second.size() > kMaxPairText)
       return refuse(grpc::StatusCode::INVALID_ARGUMENT, host + " sent no pair text");
-    auto pipe = std::make_shared<ServerPipe>(control ? Stream::control : Stream::logs, context, lobby_);
+    auto pipe =
+        std::make_shared<ServerPipe>(control ? Stream::control : Stream::logs, context, lobby_);
     lobby_.enter(pipe, host, {pair->second.data(), pair->second.size()});
     return pipe.get();
   }
@@ -239,8 +246,8 @@ Result<void> Server::listen(const std::string& address, const TlsFiles& tls) {
 }  // namespace
 }  // namespace link
 
-Result<std::unique_ptr<LinkServer>> LinkServer::start(const std::string& address, const TlsFiles& tls,
-                                                      SessionEvents events) {
+Result<std::unique_ptr<LinkServer>> LinkServer::start(const std::string& address,
+                                                      const TlsFiles& tls, SessionEvents events) {
   auto server = std::make_unique<link::Server>(std::move(events));
   if (auto listening = server->listen(address, tls); !listening)
     return tl::unexpected<Error>(listening.error());

@@ -1,5 +1,5 @@
-// The pair of streams that makes a Session, without gRPC: what a stream of either end tells it, and how it
-// tells the owner of the link. Private to storage/link.
+// The pair of streams that makes a Session, without gRPC: what a stream of either end tells it, and
+// how it tells the owner of the link. Private to storage/link.
 #pragma once
 
 #include <array>

@@ -1,41 +1,18 @@
-// What the tests of the link share: a directory with a CA, and an end that remembers what it saw.
+// What the tests of the link share: an end that remembers what it saw.
 #pragma once
-
-#include <stdlib.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <condition_variable>
-#include <filesystem>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "storage/link/link.hpp"
 #include "storage/schema/wire_generated.h"
+#include "tests/unit/storage/temp_directory.hpp"
 
 namespace muster::testing {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "muster-link-XXXXXX").string();
-    if (!mkdtemp(name.data())) throw std::runtime_error("mkdtemp");
-    path_ = name;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// A numbered frame with `padding` bytes of log.
 inline std::string numbered_frame(std::uint64_t number, std::size_t padding = 0) {
@@ -63,7 +40,9 @@ class Recorder {
           const auto* opened = wire::GetFrame(frame.data());
           change([&] { numbers[static_cast<std::size_t>(stream)].push_back(opened->sequence()); });
         },
-        [this](storage::Session&, std::string why) { change([&] { closed.push_back(std::move(why)); }); },
+        [this](storage::Session&, std::string why) {
+          change([&] { closed.push_back(std::move(why)); });
+        },
         [this](std::string why) { change([&] { failed.push_back(std::move(why)); }); },
     };
   }

@@ -1,4 +1,5 @@
-// The link over real sockets: who gets in, what is carried, and what happens to those who misbehave.
+// The link over real sockets: who gets in, what is carried, and what happens to those who
+// misbehave.
 #include "storage/link/link.hpp"
 
 #include <grpcpp/generic/generic_stub.h>
@@ -14,14 +15,16 @@ using namespace muster;
 using namespace muster::storage;
 using muster::testing::numbered_frame;
 using muster::testing::Recorder;
-using muster::testing::TemporaryDirectory;
+using muster::testing::TempDirectory;
 
 namespace {
 
 constexpr auto kControl = static_cast<std::size_t>(Stream::control);
 constexpr auto kLogs = static_cast<std::size_t>(Stream::logs);
 
-std::string local(int port) { return "127.0.0.1:" + std::to_string(port); }
+std::string local(int port) {
+  return "127.0.0.1:" + std::to_string(port);
+}
 
 std::vector<std::uint64_t> one_to(std::uint64_t n) {
   std::vector<std::uint64_t> numbers(n);
@@ -108,10 +111,12 @@ std::shared_ptr<grpc::Channel> raw_channel(const std::string& address, const Tls
 
 }  // namespace
 
-TEST_CASE("each end knows the other by its certificate, and both streams carry both ways in order") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
-  Host host(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+TEST_CASE(
+    "each end knows the other by its certificate, and both streams carry both ways in order") {
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   const auto at_engine = engine.seen.session();
   const auto at_host = host.seen.session();
   REQUIRE(at_engine->peer() == "host-a");
@@ -135,41 +140,45 @@ TEST_CASE("each end knows the other by its certificate, and both streams carry b
 }
 
 TEST_CASE("several hosts are told apart") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
-  Host a(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
-  Host b(engine.address(), ensure_host_certificate(ca / "ca", "host-b").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  Host a(engine.address(), ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
+  Host b(engine.address(), ensure_host_certificate((ca.path() / "ca").string(), "host-b").value());
   REQUIRE(engine.seen.wait([&] { return engine.seen.peers.size() == 2; }));
   std::sort(engine.seen.peers.begin(), engine.seen.peers.end());
   REQUIRE(engine.seen.peers == std::vector<std::string>{"host-a", "host-b"});
 }
 
 TEST_CASE("a frame of the largest size passes; a larger one is refused before it is sent") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
-  Host host(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   const auto session = host.seen.session();
   const std::size_t overhead = numbered_frame(1, 1024).size() - 1024;
   REQUIRE(session->send(Stream::logs, numbered_frame(1, kMaxFrame - overhead)));
   REQUIRE(engine.seen.wait([&] { return engine.seen.numbers[kLogs].size() == 1; }));
-  REQUIRE(session->send(Stream::logs, std::string(kMaxFrame + 1, 'x')).error().code == Errc::invalid);
+  REQUIRE(session->send(Stream::logs, std::string(kMaxFrame + 1, 'x')).error().code ==
+          Errc::invalid);
 }
 
 TEST_CASE("strangers are refused") {
-  const TemporaryDirectory ca;
-  const TlsFiles server = ensure_server_certificate(ca / "ca").value();
-  const TlsFiles good = ensure_host_certificate(ca / "ca", "host-a").value();
+  const TempDirectory ca;
+  const TlsFiles server = ensure_server_certificate((ca.path() / "ca").string()).value();
+  const TlsFiles good = ensure_host_certificate((ca.path() / "ca").string(), "host-a").value();
   Engine engine(server);
-  const auto status_of = [&](const TlsFiles& tls, const std::string& method, const std::string& pair) {
+  const auto status_of = [&](const TlsFiles& tls, const std::string& method,
+                             const std::string& pair) {
     grpc::GenericStub stub(raw_channel(engine.address(), tls));
     RawCall call(stub, method, pair);
     return call.finish().error_code();
   };
   SECTION("without a certificate") {
-    REQUIRE(status_of({server.ca, "", ""}, "/muster.Link/Control", "p") == grpc::StatusCode::UNAVAILABLE);
+    REQUIRE(status_of({server.ca, "", ""}, "/muster.Link/Control", "p") ==
+            grpc::StatusCode::UNAVAILABLE);
   }
   SECTION("with a certificate of another CA") {
-    TlsFiles foreign = ensure_host_certificate(ca / "other", "host-a").value();
+    TlsFiles foreign = ensure_host_certificate((ca.path() / "other").string(), "host-a").value();
     foreign.ca = server.ca;
     REQUIRE(status_of(foreign, "/muster.Link/Control", "p") == grpc::StatusCode::UNAVAILABLE);
   }
@@ -190,10 +199,10 @@ TEST_CASE("strangers are refused") {
 }
 
 TEST_CASE("a client does not take a host for the engine") {
-  const TemporaryDirectory ca;
-  const TlsFiles host_tls = ensure_host_certificate(ca / "ca", "host-a").value();
+  const TempDirectory ca;
+  const TlsFiles host_tls = ensure_host_certificate((ca.path() / "ca").string(), "host-a").value();
   // A host's certificate on the listening side: no usage as a server, and another name.
-  Engine impostor(ensure_host_certificate(ca / "ca", "host-b").value());
+  Engine impostor(ensure_host_certificate((ca.path() / "ca").string(), "host-b").value());
   Host host(impostor.address(), host_tls);
   REQUIRE(host.seen.wait([&] { return !host.seen.failed.empty(); }));
   REQUIRE(host.seen.sessions.empty());
@@ -201,10 +210,10 @@ TEST_CASE("a client does not take a host for the engine") {
 }
 
 TEST_CASE("a call without its partner makes no session, and a newer one takes its place") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
-  const auto channel =
-      raw_channel(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  const auto channel = raw_channel(
+      engine.address(), ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   REQUIRE(channel->WaitForConnected(gpr_inf_future(GPR_CLOCK_REALTIME)));
   grpc::GenericStub stub(channel);
   RawCall first(stub, "/muster.Link/Control", "one");
@@ -221,18 +230,23 @@ TEST_CASE("a call without its partner makes no session, and a newer one takes it
 }
 
 TEST_CASE("a malformed frame ends its session, is counted, and the host comes back") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
-  Host host(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   const auto session = host.seen.session();
   std::string bytes;
   SECTION("empty") {}
-  SECTION("noise") { bytes = std::string(4096, '\xff'); }
+  SECTION("noise") {
+    bytes = std::string(4096, '\xff');
+  }
   SECTION("cut short") {
     bytes = numbered_frame(1, 4096);
     bytes.resize(bytes.size() / 2);
   }
-  SECTION("without a body") { bytes = encode_frame(wire::FrameT{}); }
+  SECTION("without a body") {
+    bytes = encode_frame(wire::FrameT{});
+  }
   REQUIRE(session->send(Stream::control, bytes));
   REQUIRE(engine.seen.wait([&] { return engine.seen.closed.size() == 1; }));
   REQUIRE(engine.seen.closed[0].find("malformed") != std::string::npos);
@@ -242,10 +256,10 @@ TEST_CASE("a malformed frame ends its session, is counted, and the host comes ba
 }
 
 TEST_CASE("a frame over the limit ends its session") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
-  const auto channel =
-      raw_channel(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  const auto channel = raw_channel(
+      engine.address(), ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   grpc::GenericStub stub(channel);
   RawCall control(stub, "/muster.Link/Control", "p");
   RawCall logs(stub, "/muster.Link/Logs", "p");
@@ -258,11 +272,11 @@ TEST_CASE("a frame over the limit ends its session") {
 }
 
 TEST_CASE("a host finds the engine again after its restart") {
-  const TemporaryDirectory ca;
-  const TlsFiles tls = ensure_server_certificate(ca / "ca").value();
+  const TempDirectory ca;
+  const TlsFiles tls = ensure_server_certificate((ca.path() / "ca").string()).value();
   auto engine = std::make_unique<Engine>(tls);
   const std::string address = engine->address();
-  Host host(address, ensure_host_certificate(ca / "ca", "host-a").value());
+  Host host(address, ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   host.seen.session();
   engine->seen.session();
   engine->server->stop();
@@ -282,8 +296,8 @@ TEST_CASE("a host finds the engine again after its restart") {
 }
 
 TEST_CASE("a slow reader bounds the sender, loses nothing it was promised, and delays no control") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
   std::mutex mutex;
   std::condition_variable changed;
   bool reading = false;
@@ -292,14 +306,16 @@ TEST_CASE("a slow reader bounds the sender, loses nothing it was promised, and d
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return reading; });
   };
-  Host host(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   const auto session = host.seen.session();
 
   constexpr std::size_t kFrame = 256u << 10;
   constexpr std::size_t kFarTooMany = 4'096;  // 1 GiB
   std::uint64_t taken = 0;
   Result<void> sent;
-  while ((sent = session->send(Stream::logs, numbered_frame(taken + 1, kFrame))) && taken < kFarTooMany)
+  while ((sent = session->send(Stream::logs, numbered_frame(taken + 1, kFrame))) &&
+         taken < kFarTooMany)
     ++taken;
   REQUIRE(!sent);
   REQUIRE(sent.error().code == Errc::overloaded);
@@ -319,8 +335,8 @@ TEST_CASE("a slow reader bounds the sender, loses nothing it was promised, and d
 }
 
 TEST_CASE("a full control queue ends the session") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
   std::mutex mutex;
   std::condition_variable changed;
   bool reading = false;
@@ -328,7 +344,8 @@ TEST_CASE("a full control queue ends the session") {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return reading; });
   };
-  Host host(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   const auto session = host.seen.session();
   Result<void> sent;
   for (std::uint64_t n = 1; n < 4'096 && sent; ++n)
@@ -348,10 +365,11 @@ TEST_CASE("a full control queue ends the session") {
 }
 
 TEST_CASE("either end may close, also from a callback") {
-  const TemporaryDirectory ca;
-  Engine engine(ensure_server_certificate(ca / "ca").value());
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
   engine.seen.on_frame = [](Session& session, Stream) { session.close("enough"); };
-  Host host(engine.address(), ensure_host_certificate(ca / "ca", "host-a").value());
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   REQUIRE(host.seen.session()->send(Stream::control, numbered_frame(1)));
   REQUIRE(engine.seen.wait([&] { return engine.seen.closed.size() == 1; }));
   REQUIRE(engine.seen.closed[0] == "enough");
@@ -361,8 +379,8 @@ TEST_CASE("either end may close, also from a callback") {
 }
 
 TEST_CASE("a port that is taken is said, not shared") {
-  const TemporaryDirectory ca;
-  const TlsFiles tls = ensure_server_certificate(ca / "ca").value();
+  const TempDirectory ca;
+  const TlsFiles tls = ensure_server_certificate((ca.path() / "ca").string()).value();
   Engine engine(tls);
   Recorder other;
   const auto second = LinkServer::start(engine.address(), tls, other.events());
@@ -371,8 +389,8 @@ TEST_CASE("a port that is taken is said, not shared") {
 }
 
 TEST_CASE("a client stops while nobody answers") {
-  const TemporaryDirectory ca;
-  const TlsFiles tls = ensure_host_certificate(ca / "ca", "host-a").value();
+  const TempDirectory ca;
+  const TlsFiles tls = ensure_host_certificate((ca.path() / "ca").string(), "host-a").value();
   Host host("127.0.0.1:1", tls);
   REQUIRE(host.seen.wait([&] { return !host.seen.failed.empty(); }));
   host.client->stop();
