@@ -15,11 +15,11 @@ namespace {
 
 struct Fact {
   wire::Outcome outcome;
-  std::string step;         ///< "" : no step
+  std::string step;         ///< "": no step.
   int exit_code = 0;
   int signal = 0;
-  std::string step_reason;
-  std::string reason;       ///< of the report
+  std::string step_reason = {};
+  std::string reason = {};  ///< Of the report.
 };
 
 wire::AttemptReportT report_of(const Fact& fact) {
