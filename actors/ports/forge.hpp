@@ -77,8 +77,19 @@ class Forge {
                                    const std::string& head_sha, std::size_t limit) = 0;
 };
 
+struct GitForgeOptions {
+  std::filesystem::path scratch;     ///< Temporary repositories; one forge per directory.
+  /// A git configuration file for URLs only (credential.helper, http.sslCAInfo, url.*.insteadOf): how the engine
+  /// comes by its credentials. Empty: none; a URL that asks for some fails.
+  std::filesystem::path git_config;
+};
+
 /// Into the repository that it came from: a path on this machine (objects and ref are written directly, none of
-/// its hooks or configuration counts) or any URL git can push to. Keeps scratch repositories below `scratch`.
+/// its hooks or configuration counts) or any URL git can push to. Thread-safe.
+///
+/// base_moved means that the base commit can't be built upon any more: it is gone, or the base branch was
+/// rewritten and no longer contains it. A base branch that only moved on is no hindrance to a pull request.
+std::unique_ptr<Forge> make_git_forge(GitForgeOptions options);
 std::unique_ptr<Forge> make_git_forge(std::filesystem::path scratch);
 
 /// A diff of a pack against a base in the repository at `url`, without pushing anything: for dry runs.

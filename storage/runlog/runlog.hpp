@@ -1,14 +1,17 @@
 // The run-log store: one byte stream per attempt (storage/base/log_frame.hpp), appended at an offset, read
 // from an offset, bounded per run. Segment files with their own sync, never journal records.
 //
-//   logs/<run, first 2>/<run>/<attempt>/<first offset, 20 digits>.log     open segment, plain
-//   logs/…/<first offset>.log.zst                                         closed segments, compressed
+//   logs/<run, first 2>/<run>/<attempt>/<first offset, 20 digits>.log     open segment (segment.hpp)
+//   logs/…/<first offset>.log.zst                                         closed segments: plain zstd
 //
-// Thread-safe. An append below the end is dropped (it came twice), above it is refused as Errc::conflict.
+// What the bytes mean is nobody's business here. Thread-safe; one store per directory.
 #pragma once
+
+#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,17 +32,37 @@ struct RunLogKey {
   auto operator<=>(const RunLogKey&) const = default;
 };
 
+/// The calls of the operating system that a test lets fail.
+struct RunLogSystem {
+  std::function<int(int fd)> sync_data = ::fdatasync;
+};
+
+/// The largest append.
+constexpr std::size_t kMaxLogAppend = 4u << 20;
+
+/// Run ids come from outside: [0-9A-Za-z], 2 to 64 of them, else Errc::invalid from every call.
+bool is_log_key(const RunLogKey& key);
+
 class RunLog {
  public:
-  static Result<std::unique_ptr<RunLog>> open(std::filesystem::path directory, RunLogLimits limits = {});
+  static Result<std::unique_ptr<RunLog>> open(std::filesystem::path directory, RunLogLimits limits = {},
+                                              RunLogSystem system = {});
   virtual ~RunLog() = default;
 
+  /// What lies below the end is dropped (it came twice), also when only a part of it does. An offset above
+  /// the end is Errc::conflict, beyond the limit Errc::overloaded; on any error nothing was appended.
   virtual Result<void> append(const RunLogKey& key, std::uint64_t offset, std::string_view bytes) = 0;
+
   /// Syncs what was appended; returns the offset up to which it survives power loss: what may be acknowledged.
+  /// Never goes back, in this process or the next. 0 when there is no such log. After Errc::io what was not
+  /// synced is gone: end() is the durable offset again, and the sender repeats from there.
   virtual Result<std::uint64_t> sync(const RunLogKey& key) = 0;
-  /// No more comes: the last segment is compressed.
+
+  /// No more comes: the last segment is synced and compressed. Doing it twice, or without a log, is nothing.
   virtual Result<void> finish(const RunLogKey& key) = 0;
-  /// At most `limit` bytes from `offset`; empty at the end. Errc::not_found when there is no such log.
+
+  /// At most `limit` bytes from `offset`, maybe fewer; empty only at the end. Errc::not_found when there is no
+  /// such log, Errc::corrupt when the disk changed it. What was appended can be read at once, synced or not.
   virtual Result<std::string> read(const RunLogKey& key, std::uint64_t offset, std::size_t limit) = 0;
   virtual Result<std::uint64_t> end(const RunLogKey& key) = 0;
 };

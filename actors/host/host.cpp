@@ -1,0 +1,157 @@
+#include "actors/host/host.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include "actors/common.hpp"
+#include "actors/indexes.hpp"
+#include "actors/run/run.hpp"
+
+namespace muster::actors {
+
+namespace {
+
+using fbs::HostState;
+
+constexpr std::size_t kReasonBytes = 500;
+constexpr std::size_t kTextBytes = 200;
+
+class HostStep {
+ public:
+  HostStep(fbs::HostHeadT& state, engine::Context& ctx) : s_(state), ctx_(ctx) {}
+
+  void on(const fbs::HostConnectedT& m) {
+    if (std::tie(m.generation, m.session) < std::tie(s_.generation, s_.session)) return;
+    if (s_.name.empty()) {
+      s_.name = ctx_.self().key;
+      s_.wanted = HostState::ready;
+      ctx_.index(std::string(index::kHost), s_.name, "");
+    }
+    s_.session = m.session;
+    s_.generation = m.generation;
+    s_.version = bounded(m.version, kTextBytes);
+    s_.slots = std::min(m.slots, Host::kMaxSlots);
+    s_.cpus_milli = m.cpus_milli;
+    s_.memory_bytes = m.memory_bytes;
+    s_.connected_unix_ms = ctx_.now().unix_ms;
+    take_warm(m.warm);
+    take_labels(m.labels);
+    enter(s_.wanted);
+  }
+
+  void on(const fbs::HostDisconnectedT& m) {
+    if (m.session == s_.session) enter(HostState::unreachable);
+  }
+
+  void on(const fbs::LeaseEndedT& m) {
+    if (m.session != s_.session) return;
+    for (const auto& slot : s_.used) {
+      fbs::HostLostT lost;
+      lost.host = s_.name;
+      lost.session = slot->session;
+      ctx_.send<Run>(slot->run, lost);
+    }
+    s_.used.clear();
+    enter(HostState::unreachable);
+  }
+
+  void on(const fbs::ProposeT& m) {
+    if (m.session != s_.session) return refuse("that session is over");
+    if (s_.state != HostState::ready)
+      return refuse(std::string("the host is ") + fbs::EnumNameHostState(s_.state));
+    for (const auto& slot : s_.used)
+      if (slot->run == m.run && slot->attempt >= m.attempt) return;  // placed already
+    if (s_.used.size() >= s_.slots) return refuse("no free slot");
+    if (!fits(m)) return refuse("not enough cpu or memory free");
+    reserve(m);
+  }
+
+  void on(const fbs::FreeT& m) {
+    std::erase_if(s_.used, [&](const auto& slot) {
+      return slot->run == m.run && slot->attempt == m.attempt;
+    });
+  }
+
+  void on(const fbs::CordonT& m) { want(HostState::cordoned, "host.cordon", m.by, m.reason); }
+  void on(const fbs::UncordonT& m) { want(HostState::ready, "host.uncordon", m.by, m.reason); }
+  void on(const fbs::DrainT& m) { want(HostState::draining, "host.drain", m.by, m.reason); }
+
+ private:
+  void refuse(std::string why) { ctx_.refuse(Errc::refused, ctx_.self().key + ": " + why); }
+
+  void enter(HostState state) {
+    s_.state = state;
+    s_.changed_unix_ms = ctx_.now().unix_ms;
+  }
+
+  void want(HostState state, std::string action, const std::string& by, const std::string& reason) {
+    s_.wanted = state;
+    if (s_.state != HostState::unreachable) enter(state);
+    ctx_.audit(by, std::move(action), one_line(reason, kReasonBytes));
+    ctx_.reply("");
+  }
+
+  /// A host that does not say how much it has is limited by its slots alone.
+  [[nodiscard]] bool fits(const fbs::ProposeT& m) const {
+    std::uint64_t cpus = m.cpus_milli, memory = m.memory_bytes;
+    for (const auto& slot : s_.used) {
+      cpus += slot->cpus_milli;
+      memory += slot->memory_bytes;
+    }
+    return (s_.cpus_milli == 0 || cpus <= s_.cpus_milli) &&
+           (s_.memory_bytes == 0 || memory <= s_.memory_bytes);
+  }
+
+  void reserve(const fbs::ProposeT& m) {
+    auto slot = std::make_unique<fbs::SlotT>();
+    slot->run = m.run;
+    slot->attempt = m.attempt;
+    slot->session = s_.session;
+    slot->fleet = m.fleet;
+    slot->since_unix_ms = ctx_.now().unix_ms;
+    slot->cpus_milli = m.cpus_milli;
+    slot->memory_bytes = m.memory_bytes;
+    s_.used.push_back(std::move(slot));
+    fbs::PlacedT placed;
+    placed.host = s_.name;
+    placed.session = s_.session;
+    placed.generation = s_.generation;
+    placed.attempt = m.attempt;
+    ctx_.send<Run>(m.run, placed);
+  }
+
+  void take_warm(const std::vector<std::string>& warm) {
+    s_.warm.clear();
+    std::size_t bytes = 0;
+    for (const std::string& url : warm) {
+      bytes += url.size() + 16;
+      if (bytes > Host::kWarmBytes) break;
+      s_.warm.push_back(url);
+    }
+    std::sort(s_.warm.begin(), s_.warm.end());
+    s_.warm.erase(std::unique(s_.warm.begin(), s_.warm.end()), s_.warm.end());
+  }
+
+  void take_labels(const std::vector<std::unique_ptr<wire::KeyValueT>>& labels) {
+    s_.labels.clear();
+    for (const auto& label : labels) {
+      if (!label || s_.labels.size() == Host::kMaxLabels) continue;
+      auto copy = std::make_unique<wire::KeyValueT>();
+      copy->key = bounded(label->key, kTextBytes);
+      copy->value = bounded(label->value, kTextBytes);
+      s_.labels.push_back(std::move(copy));
+    }
+  }
+
+  fbs::HostHeadT& s_;
+  engine::Context& ctx_;
+};
+
+}  // namespace
+
+void Host::step(State& state, const Message& message, engine::Context& ctx) {
+  HostStep step(state, ctx);
+  std::visit([&](const auto& m) { step.on(m); }, message);
+}
+
+}  // namespace muster::actors

@@ -1,0 +1,263 @@
+// One attempt on a host: from placement to what its report means.
+#include <cstdio>
+#include <algorithm>
+
+#include "actors/host/host.hpp"
+#include "actors/indexes.hpp"
+#include "actors/run/life.hpp"
+#include "actors/run/limits.hpp"
+#include "actors/run/pull_text.hpp"
+#include "actors/run/retry.hpp"
+
+namespace muster::actors {
+
+using fbs::FailureClass;
+using fbs::RunState;
+
+std::string attempt_key(std::uint32_t attempt) {
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "%04u", attempt);
+  return std::string("attempt/") + digits;
+}
+
+namespace {
+
+std::string sandbox_id(const std::string& run, std::uint32_t attempt) {
+  return run + "-" + std::to_string(attempt);
+}
+
+/// A report within the limits of a row, whatever the host sent.
+void bound_report(wire::AttemptReportT& report) {
+  report.summary = bounded(report.summary, limits::kSummaryBytes);
+  if (report.result_json.size() > limits::kResultBytes) {
+    report.result_json.clear();
+    report.warnings.push_back("result.json ignored: it is too long");
+  }
+  report.reason = one_line(report.reason, limits::kLineBytes);
+  report.message = one_line(report.message, limits::kLineBytes);
+  std::erase(report.steps, nullptr);
+  if (report.steps.size() > limits::kSteps)  // the last one says how it ended
+    report.steps.erase(report.steps.begin(),
+                       report.steps.end() - static_cast<std::ptrdiff_t>(limits::kSteps));
+  std::size_t left = limits::kTailsBytes;
+  for (auto step = report.steps.rbegin(); step != report.steps.rend(); ++step) {
+    wire::StepReportT& s = **step;
+    s.name = one_line(s.name, limits::kLineBytes);
+    s.reason = one_line(s.reason, limits::kLineBytes);
+    s.tail = bounded_tail(s.tail, std::min(left, limits::kTailBytes));
+    left -= std::min(left, s.tail.size());
+  }
+  if (report.warnings.size() > limits::kWarnings) report.warnings.resize(limits::kWarnings);
+  for (std::string& warning : report.warnings) warning = one_line(warning, limits::kLineBytes);
+}
+
+}  // namespace
+
+void RunLife::on(const fbs::PlacedT& m) {
+  const bool ours = on_host() && m.host == s_.host && m.session == s_.session &&
+                    m.generation == s_.epoch_generation && m.attempt == s_.attempt;
+  if (ours) return;
+  if (s_.state != RunState::queued || m.attempt != s_.attempt + 1) {
+    fbs::FreeT free;
+    free.run = id();
+    free.attempt = m.attempt;
+    ctx_.send<Host>(m.host, free);
+    return;
+  }
+  const fbs::CreateRunT create = created();
+  s_.attempt = m.attempt;
+  s_.host = m.host;
+  s_.session = m.session;
+  s_.epoch_generation = m.generation;
+  s_.stopping = false;
+  s_.effect_tries = 0;
+  s_.head_sha.clear();
+  s_.base_sha.clear();
+  s_.class_ = FailureClass::none;
+  s_.reason.clear();
+  s_.message.clear();
+  if (s_.started_unix_ms == 0) s_.started_unix_ms = now();
+
+  fbs::AttemptRowT row;
+  row.attempt = s_.attempt;
+  row.host = s_.host;
+  row.session = s_.session;
+  row.queued_unix_ms = s_.queued_unix_ms;
+  row.placed_unix_ms = now();
+  put_attempt(row);
+  ctx_.unindex(std::string(index::kQueued), id());
+  ctx_.index(std::string(index::kPlaced), id(),
+             engine::encode_table(queued_value(s_.attempt, create)));
+  start_effect(create);
+  enter(RunState::provisioning);
+  timer(limits::kProvisioning);
+}
+
+void RunLife::start_effect(const fbs::CreateRunT& create) {
+  const std::int64_t allowed = s_.policy->attempt_timeout_ms;
+  fbs::StartSandboxT start;
+  start.host = s_.host;
+  start.run = id();
+  start.epoch = std::make_unique<wire::Epoch>(s_.epoch_generation, s_.attempt, s_.session);
+  start.fleet = s_.fleet;
+  start.repository = s_.repository;
+  start.url = create.url;
+  start.base_branch = create.base_branch;
+  start.branch = s_.policy->branch;
+  start.labels_json = create.labels_json;
+  start.spec_digest = create.spec_digest;
+  start.agent_bundle = create.agent_bundle;
+  start.dry_run = s_.policy->dry_run;
+  start.deadline_unix_ms =
+      now() + (allowed > 0 ? allowed : limits::kDefaultAttempt.count()) +
+      limits::kProvisioning.count();
+  if (s_.attempt > 1)
+    start.feedback_json =
+        feedback_json(must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt - 1)).value()));
+  const std::string key = "start/" + sandbox_id(id(), s_.attempt);
+  ctx_.perform({"host", key, encode_effect(std::move(start)), limits::kStartEffect,
+                unknown<Run>(key, s_.attempt)});
+}
+
+void RunLife::stop(wire::StopReason reason) {
+  fbs::StopSandboxT request;
+  request.host = s_.host;
+  request.run = id();
+  request.epoch = std::make_unique<wire::Epoch>(s_.epoch_generation, s_.attempt, s_.session);
+  request.reason = reason;
+  const std::string key = "stop/" + sandbox_id(id(), s_.attempt);
+  ctx_.perform({"host", key, encode_effect(std::move(request)), limits::kStopEffect,
+                unknown<Run>(key, s_.attempt)});
+  s_.stopping = true;
+  timer(limits::kStop, 1);
+}
+
+void RunLife::on(const fbs::StartDoneT& m) {
+  if (m.error.empty() || m.attempt != s_.attempt || s_.state != RunState::provisioning) return;
+  leave_host(true);
+  judge({RunState::failed, FailureClass::infrastructure, "start_failed", m.error, Retry::by_policy});
+}
+
+/// Nothing: the report says when the sandbox is gone, or the timer that nobody will say it.
+void RunLife::on(const fbs::StopDoneT&) {}
+
+/// The host was told to stop and neither reported nor lost its lease.
+void RunLife::host_gone_silent() {
+  leave_host(true);
+  judge({RunState::failed, FailureClass::infrastructure, "no_report",
+         "the host gave no report of the attempt", Retry::by_policy});
+}
+
+void RunLife::on(const fbs::HostLostT& m) {
+  if (!on_host() || m.host != s_.host || m.session != s_.session) return;
+  leave_host(false);
+  judge({RunState::failed, FailureClass::infrastructure, "host_lost",
+         "the host was lost: " + s_.host, Retry::always});
+}
+
+void RunLife::on(const fbs::HostEventT& m) {
+  if (!on_host() || !m.event || !m.epoch || m.host != s_.host) return;
+  if (m.epoch->generation() != s_.epoch_generation || m.epoch->session() != s_.session ||
+      m.epoch->attempt() != s_.attempt)
+    return;  // fenced
+  const Duration allowed = s_.policy->attempt_timeout_ms > 0 ? Duration(s_.policy->attempt_timeout_ms)
+                                                             : limits::kDefaultAttempt;
+  fbs::AttemptRowT row = attempt_row();
+  switch (m.event->phase) {
+    case wire::Phase::accepted:
+      if (row.accepted_unix_ms == 0) row.accepted_unix_ms = now();
+      put_attempt(row);
+      break;
+    case wire::Phase::running:
+      if (s_.state != RunState::provisioning) break;
+      row.running_unix_ms = now();
+      put_attempt(row);
+      enter(RunState::running);
+      timer(s_.stopping ? limits::kStop : allowed + limits::kAttemptMargin, s_.stopping ? 1 : 0);
+      break;
+    case wire::Phase::verifying:
+      if (s_.state == RunState::verifying) break;
+      row.verifying_unix_ms = now();
+      put_attempt(row);
+      enter(RunState::verifying);
+      timer(s_.stopping ? limits::kStop : allowed + limits::kAttemptMargin, s_.stopping ? 1 : 0);
+      break;
+    case wire::Phase::finished:
+      finished(m);
+      break;
+    case wire::Phase::refused:
+      leave_host(true);
+      judge(classify_refused(m.event->reason));
+      break;
+  }
+}
+
+void RunLife::finished(const fbs::HostEventT& m) {
+  wire::AttemptReportT report = m.event->report ? *m.event->report : wire::AttemptReportT{};
+  if (!m.event->report) {
+    report.outcome = wire::Outcome::failed;
+    report.reason = "bad_report";
+  }
+  bound_report(report);
+  Verdict verdict = classify(report);
+  if (verdict.state == RunState::cancelled && !s_.cancelling)  // our backstop or the host's own fence
+    verdict = {RunState::failed, FailureClass::infrastructure, "stopped",
+               "the attempt was stopped before its end", Retry::by_policy};
+  if (verdict.state == RunState::delivering)
+    for (std::string& warning : compose_pull(created(), report, id(), s_.attempt).warnings)
+      report.warnings.push_back(std::move(warning));
+
+  s_.head_sha = verdict.state == RunState::delivering ? report.head_sha : "";
+  s_.base_sha = one_line(report.base_sha, 64);
+  fbs::AttemptRowT row = attempt_row();
+  row.finished_unix_ms = now();
+  row.report = std::make_unique<wire::AttemptReportT>(std::move(report));
+  put_attempt(row);
+  leave_host(true);
+  judge(verdict);
+}
+
+/// The attempt is over on the host; `verdict` says how.
+void RunLife::judge(const Verdict& verdict) {
+  note(verdict);
+  if (verdict.state == RunState::failed) {
+    attempt_over(verdict);
+  } else if (s_.cancelling) {
+    end(RunState::cancelled, "cancelled", s_.message);
+  } else if (verdict.state != RunState::delivering) {
+    end(verdict.state, verdict.reason, verdict.message);
+  } else if (s_.policy->dry_run) {
+    end(RunState::skipped, "dry_run", "");
+  } else {
+    deliver();
+  }
+}
+
+/// Into the attempt's row.
+void RunLife::note(const Verdict& verdict) {
+  fbs::AttemptRowT row = attempt_row();
+  row.class_ = verdict.cls;
+  row.reason = verdict.reason;
+  row.message = one_line(verdict.message, limits::kLineBytes);
+  put_attempt(row);
+}
+
+void RunLife::leave_host(bool free_slot) {
+  ctx_.unindex(std::string(index::kPlaced), id());
+  s_.stopping = false;
+  if (!free_slot) return;  // the host actor has taken it back already
+  fbs::FreeT free;
+  free.run = id();
+  free.attempt = s_.attempt;
+  ctx_.send<Host>(s_.host, free);
+}
+
+fbs::AttemptRowT RunLife::attempt_row() {
+  return must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt)).value());
+}
+
+void RunLife::put_attempt(const fbs::AttemptRowT& row) {
+  ctx_.put_row(attempt_key(row.attempt), engine::encode_table(row));
+}
+
+}  // namespace muster::actors

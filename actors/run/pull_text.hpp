@@ -1,0 +1,23 @@
+// Title, body and labels of a run's pull request: from the intent (fleet file), the agent's summary.md and
+// result.json, and the facts of the attempt. Pure; whatever the agent wrote is bounded and can't form HTML.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/run/run_generated.h"
+
+namespace muster::actors {
+
+struct PullText {
+  std::string title;                  ///< result.json's, else the fleet file's, else "Muster: <fleet>".
+  std::string body;                   ///< Markdown, at most 60,000 bytes (GitHub takes 65,536 characters).
+  std::vector<std::string> labels;    ///< The fleet file's, then result.json's; no duplicates.
+  std::vector<std::string> warnings;  ///< What in result.json was ignored, and why.
+};
+
+PullText compose_pull(const fbs::CreateRunT& create, const muster::wire::AttemptReportT& report,
+                      std::string_view run, std::uint32_t attempt);
+
+}  // namespace muster::actors

@@ -1,0 +1,370 @@
+#include "sandboxd/attempt.hpp"
+
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "sandboxd/check.hpp"
+#include "sandboxd/log_rebuild.hpp"
+#include "sandboxd/output.hpp"
+#include "sandboxd/pack.hpp"
+#include "storage/base/files.hpp"
+
+namespace muster::sandbox {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t kMaxOpenFiles = 65536;
+constexpr std::size_t kMaxSecret = 64u << 10;
+constexpr std::size_t kLogPiece = 256u << 10;
+
+std::int64_t now_ms() { return wall_clock_now().unix_ms; }
+
+/// Milliseconds since `from` on a clock that never goes back.
+std::int64_t since(std::chrono::steady_clock::time_point from) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - from)
+      .count();
+}
+
+AttemptFailure fetch_failure(const Error& error) {
+  return {error.code == Errc::not_found ? "base_missing" : "fetch_failed", error.message};
+}
+
+/// A secret's file belongs to root and is for nobody else to read.
+Result<std::string> read_secret(const fs::path& path, const std::string& name) {
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode))
+    return fail(Errc::not_found, "this host has no secret " + name);
+  if ((info.st_mode & 0077) != 0 || info.st_uid != ::geteuid())
+    return fail(Errc::refused, "secret " + name + " is refused: chmod 0600 and chown root its file");
+  auto text = read_file(path, kMaxSecret);
+  if (text && !text->empty() && text->back() == '\n') text->pop_back();
+  if (text && text->find('\0') != std::string::npos)
+    return fail(Errc::refused, "secret " + name + " is refused: it has a NUL");
+  return text;
+}
+
+tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
+                                               const MirrorState& mirror, unsigned slot) {
+  PlanFacts facts;
+  facts.paths = host.config.paths;
+  facts.runtime = host.config.runtime;
+  facts.conmon = host.config.conmon;
+  facts.cgroup_parent = host.ops.cgroup_parent();
+  facts.cgroup_v2 = host.ops.cgroups().v2();
+  facts.swap_limit = host.ops.cgroups().swap_limit();
+  facts.max_open_files = host.max_open_files;
+  facts.uid_base = host.config.uid_base + slot * kUidRange;
+  facts.objects = mirror.objects;
+  facts.base_sha = mirror.base_sha;
+  std::error_code error;
+  facts.has_opt = fs::is_directory("/opt", error);
+  auto image = host.images.get(spec.image);
+  if (!image) return tl::unexpected(AttemptFailure{"image_failed", image.error().message});
+  facts.rootfs = image->rootfs;
+  facts.made_rootfs = image->made;
+  facts.mount_points = image->mount_points;
+  for (const auto& name : spec.secrets) {
+    auto secret = read_secret(host.config.paths.secrets() / name, name);
+    if (!secret) return tl::unexpected(AttemptFailure{"no_secret", secret.error().message});
+    facts.secrets[name] = std::move(*secret);
+  }
+  if (!spec.agent_bundle.empty()) {
+    auto dir = host.images.agent_bundle(spec.agent_bundle, host.blobs.path(spec.agent_bundle));
+    if (!dir) return tl::unexpected(AttemptFailure{"no_bundle", dir.error().message});
+    facts.agent_dir = *dir;
+  }
+  return facts;
+}
+
+/// Not synced: after a power failure there is no container to adopt.
+Result<void> write_started(const Places& places, const Started& started) {
+  const nlohmann::json text = {{"objects", started.mirror.objects.string()},
+                               {"base_branch", started.mirror.base_branch},
+                               {"base_sha", started.mirror.base_sha},
+                               {"hit", started.mirror.hit},
+                               {"fetch_ms", started.fetch_ms},
+                               {"began_ms", now_ms()}};
+  return write_file_durably(places.run / "started.json", text.dump(), 0600);
+}
+
+void note(const Places& places, std::string_view text) {
+  std::string frame;
+  append_log_frame(frame, {LogType::note, 0, wall_clock_now(), valid_utf8(text).substr(0, 8192)});
+  (void)append_stream(places.log(), frame);  // the report says it too
+}
+
+std::uint64_t stream_bytes(const Places& places, Progress& progress) {
+  LogReader reader(places.log());
+  std::string piece;
+  if (!reader.seek(progress.bytes())) return progress.bytes();
+  while (reader.read(piece, kLogPiece).value_or(0) > 0) piece.clear();
+  return reader.offset();
+}
+
+}  // namespace
+
+// ---- Host ----
+
+Host::Host(HostConfig settings, Cgroups cgroups)
+    : config(std::move(settings)), ops(config.paths, std::move(cgroups), config.runtime),
+      images(config.paths, config.muster_init), mirrors(config.paths, config.concurrent_fetches),
+      blobs(config.paths.host() / "blobs") {}
+
+Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
+  if (auto ready = complete(config); !ready) return tl::unexpected(ready.error());
+  auto cgroups = Cgroups::find();
+  if (!cgroups) return tl::unexpected(cgroups.error());
+  for (const auto& [path, mode] :
+       {std::pair{config.paths.data(), 0711u}, {config.paths.host(), 0711u},
+        {config.paths.host() / "attempts", 0711u}, {config.paths.host() / "blobs", 0700u},
+        {config.paths.host() / "bundles", 0711u}, {config.paths.mirrors(), 0711u},
+        {config.paths.images(), 0711u}, {config.paths.runtime(), 0711u},
+        {config.paths.runtime() / "s", 0711u}, {config.paths.runtime() / "runc", 0711u},
+        {config.paths.runtime() / "exits", 0700u}})
+    if (auto made = make_directory(path, mode); !made) return tl::unexpected(made.error());
+  if (auto written = write_file_durably(config.paths.host() / "gitconfig",
+                                        "[safe]\n\tdirectory = *\n");
+      !written)
+    return tl::unexpected(written.error());
+  start_libgit2();
+  std::unique_ptr<Host> host(new Host(std::move(config), std::move(*cgroups)));
+  auto scratch = ensure_scratch_repository(host->config.paths.host() / "scratch.git");
+  if (!scratch) return tl::unexpected(scratch.error());
+  host->scratch_git = *scratch;
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  host->max_open_files = std::min<std::uint64_t>(files.rlim_max, kMaxOpenFiles);
+  struct sysinfo machine{};
+  ::sysinfo(&machine);
+  host->memory_bytes = static_cast<std::uint64_t>(machine.totalram) * machine.mem_unit;
+  return host;
+}
+
+// ---- an attempt ----
+
+fs::path pack_path(const Places& places) { return places.kept / "objects/pack/pack-muster.pack"; }
+
+tl::expected<Started, AttemptFailure> start_attempt(Host& host, const wire::SandboxSpecT& spec,
+                                                    unsigned slot) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  for (const fs::path& directory : {places.run, places.kept})
+    if (auto made = make_directory(directory, 0711); !made)
+      return tl::unexpected(AttemptFailure{"runtime_failed", made.error().message});
+  Started started;
+  const auto begin = std::chrono::steady_clock::now();
+  auto mirror = host.mirrors.update(spec.url, spec.base_branch);
+  if (!mirror) return tl::unexpected(fetch_failure(mirror.error()));
+  started.mirror = std::move(*mirror);
+  started.fetch_ms = since(begin);
+
+  const auto create = std::chrono::steady_clock::now();
+  wire::SandboxSpecT resolved = spec;
+  resolved.base_branch = started.mirror.base_branch;
+  auto facts = gather(host, resolved, started.mirror, slot);
+  if (!facts) return tl::unexpected(facts.error());
+  if (auto written = write_started(places, started); !written)
+    return tl::unexpected(AttemptFailure{"runtime_failed", written.error().message});
+  if (auto done = host.ops.carry_out(make_plan(resolved, *facts)); !done)
+    return tl::unexpected(AttemptFailure{"runtime_failed", done.error().message});
+  started.create_ms = since(create);
+  return started;
+}
+
+Result<Started> read_started(const Host& host, const std::string& id) {
+  const auto text = read_file(Places(host.config.paths, id).run / "started.json", 1u << 20);
+  if (!text) return tl::unexpected(text.error());
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
+  if (!json.is_object()) return fail(Errc::corrupt, "started.json of " + id);
+  Started started;
+  started.mirror.objects = json.value("objects", "");
+  started.mirror.base_branch = json.value("base_branch", "");
+  started.mirror.base_sha = json.value("base_sha", "");
+  started.mirror.hit = json.value("hit", false);
+  started.fetch_ms = json.value("fetch_ms", std::int64_t{0});
+  return started;
+}
+
+namespace {
+
+/// Sets outcome, reason and message from the facts; the pack is not looked at yet.
+void judge(wire::AttemptReportT& report, const wire::SandboxSpecT& spec, Progress& progress,
+           const std::optional<StopCause>& stop, const CgroupUsage& usage, int exit_code) {
+  const auto failed = [&](std::string reason, std::string message) {
+    report.outcome = wire::Outcome::failed;
+    report.reason = std::move(reason);
+    report.message = std::move(message);
+  };
+  if (stop) {
+    progress.close_open_step(stop->by_engine ? "stopped" : stop->reason, now_ms());
+    report.outcome = stop->by_engine ? wire::Outcome::cancelled : wire::Outcome::step_failed;
+    report.reason = stop->reason;
+    if (!stop->by_engine && progress.steps().empty())
+      failed(stop->reason, "the sandbox was ended before its first step: " + stop->reason);
+    return;
+  }
+  if (exit_code != 0) {
+    const bool oom = usage.oom_kills > 0;
+    progress.close_open_step(oom ? "out_of_memory" : "", now_ms());
+    if (oom && !progress.steps().empty()) {
+      report.outcome = wire::Outcome::step_failed;
+      return;
+    }
+    return failed("runtime_failed", exit_code < 0 ? "the container was lost"
+                                                  : "process 1 of the sandbox ended with " +
+                                                        std::to_string(exit_code));
+  }
+  if (!progress.checked_out())
+    return failed("checkout_failed", "the workspace could not be made: " + progress.trouble());
+  const auto& steps = progress.steps();
+  if (!steps.empty() && steps.back().reason != "skipped" &&
+      (steps.back().exit_code != 0 || !steps.back().reason.empty())) {
+    if (usage.oom_kills > 0 && steps.back().reason.empty())
+      progress.close_open_step("out_of_memory", now_ms());
+    report.outcome = wire::Outcome::step_failed;
+    return;
+  }
+  if (!progress.commit_tried()) return failed("runtime_failed", "process 1 ended too early");
+  if (!progress.committed())
+    return failed("commit_failed", "the changes could not be committed: " + progress.trouble());
+  if (progress.head().empty()) {
+    report.outcome = wire::Outcome::unchanged;
+    return;
+  }
+  const bool verified = std::any_of(steps.begin(), steps.end(), [](const auto& step) {
+    return step_kind(step.name) == StepKind::verify && step.reason != "skipped";
+  });
+  report.outcome = wire::Outcome::changed;
+  if (spec.verify_required && !verified) {
+    report.outcome = wire::Outcome::step_failed;
+    report.reason = "none_applied";
+    report.message = "no verification applied to this repository";
+  }
+}
+
+void add_pack(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+              const Progress& progress, wire::AttemptReportT& report) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  PackRequest request;
+  request.out = places.out();
+  request.relative = progress.pack();
+  request.scratch = places.kept;
+  request.git_dir = host.scratch_git;
+  request.mirror_objects = started.mirror.objects;
+  request.base_sha = started.mirror.base_sha;
+  request.head_sha = progress.head();
+  request.max_bytes = spec.max_pack_bytes;
+  request.manual = spec.commit->manual;
+  auto pack = check_pack(request);
+  if (!pack) {
+    report.outcome = wire::Outcome::failed;
+    report.reason = "bad_pack";
+    report.message = pack.error().message;
+    return;
+  }
+  report.head_sha = progress.head();
+  report.tree_sha = pack->tree_sha;
+  report.pack_digest = pack->digest;
+  report.pack_bytes = pack->bytes;
+  report.diff = std::make_unique<wire::DiffStatT>();
+  report.diff->files = pack->files;
+  report.diff->insertions = pack->insertions;
+  report.diff->deletions = pack->deletions;
+}
+
+void add_steps(wire::AttemptReportT& report, const Progress& progress) {
+  for (const auto& step : progress.steps())
+    report.steps.push_back(std::make_unique<wire::StepReportT>(step));
+}
+
+void tear_down(Host& host, const std::string& id, wire::AttemptReportT& report) {
+  const auto begin = std::chrono::steady_clock::now();
+  if (auto done = host.ops.teardown(id, false); !done)
+    report.warnings.push_back("teardown: " + done.error().message);
+  report.teardown_ms = since(begin);
+}
+
+}  // namespace
+
+wire::AttemptReportT finish_attempt(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+                                    Progress& progress, const std::optional<StopCause>& stop) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  wire::AttemptReportT report;
+  report.base_sha = started.mirror.base_sha;
+  report.mirror_hit = started.mirror.hit;
+  report.fetch_ms = started.fetch_ms;
+  report.create_ms = started.create_ms;
+  const CgroupUsage usage = host.ops.usage(places.id);
+  report.peak_memory_bytes = usage.peak_memory_bytes;
+  report.cpu_ms = usage.cpu_ms;
+  judge(report, spec, progress, stop, usage, host.ops.exit_code(places.id).value_or(-1));
+  const bool kept = report.outcome == wire::Outcome::changed ||
+                    (report.outcome == wire::Outcome::step_failed && !progress.head().empty());
+  if (kept && report.outcome == wire::Outcome::changed) add_pack(host, spec, started, progress, report);
+  add_steps(report, progress);
+  Output output = read_output(places.out());
+  report.summary = std::move(output.summary);
+  report.result_json = std::move(output.result_json);
+  report.warnings = std::move(output.warnings);
+  for (const auto& warning : report.warnings) note(places, warning);
+  if (!report.message.empty()) note(places, report.message);
+  report.log_bytes = stream_bytes(places, progress);
+  tear_down(host, places.id, report);
+  return report;
+}
+
+wire::AttemptReportT finish_failed(Host& host, const wire::SandboxSpecT& spec,
+                                   const AttemptFailure& failure) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  wire::AttemptReportT report;
+  report.outcome = wire::Outcome::failed;
+  report.reason = failure.reason;
+  report.message = valid_utf8(failure.message);
+  note(places, report.message);
+  Progress nothing(spec);
+  report.log_bytes = stream_bytes(places, nothing);
+  tear_down(host, places.id, report);
+  return report;
+}
+
+wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
+                                 const std::function<void(std::string_view)>& log) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  const Fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  ::inotify_add_watch(watch.get(), host.ops.exits().c_str(), IN_CREATE | IN_MOVED_TO);
+  auto started = start_attempt(host, spec, 0);
+  if (!started) return finish_failed(host, spec, started.error());
+  ::inotify_add_watch(watch.get(), places.log().c_str(), IN_MODIFY);
+  LogReader reader(places.log());
+  Progress progress(spec);
+  const auto follow = [&] {
+    std::string piece;
+    while (reader.read(piece, kLogPiece).value_or(0) > 0) {
+      if (log) log(piece);
+      if (!progress.feed(piece)) return;
+      piece.clear();
+    }
+  };
+  while (!host.ops.exit_code(places.id) && host.ops.supervised(places.id)) {
+    pollfd waits{watch.get(), POLLIN, 0};
+    ::poll(&waits, 1, 1000);
+    char events[4096];
+    while (::read(watch.get(), events, sizeof events) > 0) {
+    }
+    follow();
+  }
+  follow();
+  return finish_attempt(host, spec, *started, progress, std::nullopt);
+}
+
+}  // namespace muster::sandbox

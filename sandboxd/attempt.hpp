@@ -1,0 +1,94 @@
+// One attempt, from a checked spec to a report: mirror, sandbox, watching, pack, teardown. The parts block and may be
+// called from any thread, one attempt on one thread at a time; the daemon strings them together over its workers,
+// run_attempt() does so at once, for tests and for people who try a spec by hand.
+//
+//   auto host = Host::open(config);
+//   auto report = run_attempt(**host, spec, [](std::string_view log) { … });
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sandboxd/host_ops.hpp"
+#include "sandboxd/image.hpp"
+#include "sandboxd/mirror.hpp"
+#include "sandboxd/progress.hpp"
+#include "storage/base/blobs.hpp"
+
+namespace muster::sandbox {
+
+struct HostConfig {
+  Paths paths;
+  std::string runtime = "runc";         ///< Looked up in PATH.
+  std::string conmon = "conmon";
+  std::filesystem::path muster_init;    ///< Empty: beside this program, or ../libexec/muster.
+  std::uint32_t uid_base = 1u << 30;    ///< User ids of sandboxes begin here, 65536 for each slot.
+  unsigned concurrent_fetches = 4;
+  bool allow_host_network = false;
+};
+
+/// The machine, as every attempt uses it. Thread-safe.
+class Host {
+ public:
+  /// Errc::refused says what the machine lacks and how to mend it.
+  static Result<std::unique_ptr<Host>> open(HostConfig config);
+
+  HostConfig config;
+  HostOps ops;
+  Images images;
+  Mirrors mirrors;
+  Blobs blobs;                          ///< Agent bundles.
+  std::filesystem::path scratch_git;
+  std::uint64_t max_open_files = 1024;
+  std::uint64_t memory_bytes = 0;
+
+ private:
+  Host(HostConfig settings, Cgroups cgroups);
+};
+
+/// What must be known to finish an attempt after a restart; kept in data()/host/attempts/ID/started.json.
+struct Started {
+  MirrorState mirror;
+  std::int64_t fetch_ms = 0;
+  std::int64_t create_ms = 0;
+};
+
+/// Why the host ended an attempt.
+struct StopCause {
+  std::string reason;       ///< cancelled, superseded, lease_lost, … or disk_full, log_limit, timed_out
+  bool by_engine = false;   ///< Outcome `cancelled`; else a limit: the running step failed with that reason.
+};
+
+/// A report of an attempt that the host could not carry out.
+struct AttemptFailure {
+  std::string reason;       ///< fetch_failed, base_missing, image_failed, no_secret, runtime_failed, …
+  std::string message;
+};
+
+/// Fetches, makes and starts the sandbox. `slot` is this sandbox's own among the living. On failure what was made is
+/// still there: finish_failed() or teardown removes it.
+tl::expected<Started, AttemptFailure> start_attempt(Host& host, const wire::SandboxSpecT& spec,
+                                                    unsigned slot);
+
+/// Reads started.json. Errc::not_found: the container was never created.
+Result<Started> read_started(const Host& host, const std::string& id);
+
+/// After the container ended: judges, takes the pack, tears down, reports. The pack lies at Places::kept /
+/// "objects/pack/pack-muster.pack" until the attempt is forgotten. `progress` has been fed the whole log.
+wire::AttemptReportT finish_attempt(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+                                    Progress& progress, const std::optional<StopCause>& stop);
+
+/// The report of an attempt that never ran; tears down.
+wire::AttemptReportT finish_failed(Host& host, const wire::SandboxSpecT& spec,
+                                   const AttemptFailure& failure);
+
+std::filesystem::path pack_path(const Places& places);
+
+/// Everything at once. The log comes in pieces as it is written. The attempt's directory stays (report's pack in it)
+/// until teardown(id, true).
+wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
+                                 const std::function<void(std::string_view)>& log);
+
+}  // namespace muster::sandbox

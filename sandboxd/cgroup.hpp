@@ -1,0 +1,51 @@
+// Where the runtime puts a sandbox's cgroup, what the kernel counted in it, and its removal; cgroup v1, v2 and the
+// mixture that some hosts have.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "storage/base/error.hpp"
+
+namespace muster::sandbox {
+
+struct CgroupUsage {
+  std::uint64_t peak_memory_bytes = 0;
+  std::int64_t cpu_ms = 0;
+  std::uint64_t oom_kills = 0;
+};
+
+class Cgroups {
+ public:
+  /// Reads the mounted hierarchies from /proc/self/mountinfo.
+  static Result<Cgroups> find();
+
+  [[nodiscard]] bool v2() const { return v2_; }  ///< Controllers are in the unified hierarchy.
+  [[nodiscard]] bool has(std::string_view controller) const;
+  [[nodiscard]] bool swap_limit() const;
+
+  /// `group` is "PARENT/ID". Zeros where it does not exist.
+  [[nodiscard]] CgroupUsage usage(const std::string& group) const;
+  /// Every process in it, in any hierarchy.
+  [[nodiscard]] std::vector<int> processes(const std::string& group) const;
+  /// Kills all processes in it and removes it with everything below, in every hierarchy. Errc::io when a process
+  /// survives for 10 s.
+  Result<void> remove(const std::string& group) const;
+  /// Names of the groups under `parent`.
+  [[nodiscard]] std::vector<std::string> children(const std::string& parent) const;
+
+ private:
+  struct Hierarchy {
+    std::filesystem::path mount;
+    std::vector<std::string> controllers;  // v1; empty for v2
+    bool unified = false;
+  };
+  [[nodiscard]] std::filesystem::path file(std::string_view controller, const std::string& group,
+                                           std::string_view v1_name, std::string_view v2_name) const;
+
+  std::vector<Hierarchy> hierarchies_;
+  bool v2_ = false;
+};
+
+}  // namespace muster::sandbox

@@ -1,0 +1,26 @@
+// Whether this machine can isolate: sandboxd never runs anything unisolated. Each finding says what is missing and
+// how to mend it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "storage/base/error.hpp"
+
+namespace muster::sandbox {
+
+struct HostConfig;
+
+struct Finding {
+  bool ok = false;
+  std::string what;
+  std::string mend;  ///< Empty when ok.
+};
+
+/// Resolves programs to paths and checks what every start needs, quickly. Errc::refused lists what is missing.
+Result<void> complete(HostConfig& config);
+
+/// Everything `sandboxd --check` prints, without running a sandbox.
+std::vector<Finding> check_host(HostConfig config);
+
+}  // namespace muster::sandbox

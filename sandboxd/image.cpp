@@ -1,0 +1,178 @@
+#include "sandboxd/image.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sandboxd/host_ops.hpp"
+#include "storage/base/files.hpp"
+#include "storage/base/ids.hpp"
+#include "storage/base/process.hpp"
+
+namespace muster::sandbox {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr Duration kUnpackTimeout{600'000};
+
+constexpr const char* kPasswd =
+    "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
+    "agent:x:1000:1000:agent:/home/agent:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+constexpr const char* kGroup = "root:x:0:\ntty:x:5:\nagent:x:1000:\nnogroup:x:65534:\n";
+constexpr const char* kHosts = "127.0.0.1 localhost muster\n::1 localhost ip6-localhost muster\n";
+constexpr const char* kNsswitch =
+    "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n";
+
+/// Copied from the host's /etc when they are there: without these, libraries, certificates and commands that are
+/// links through /etc would be missing. Nothing here is secret on any system.
+constexpr const char* kCopied[] = {"ld.so.cache", "alternatives",  "ssl/certs", "ca-certificates.conf",
+                                   "services",    "protocols",     "mime.types", "ssl/openssl.cnf"};
+
+std::string stamp(const fs::path& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) return "-";
+  return std::to_string(info.st_size) + "." + std::to_string(info.st_mtim.tv_sec) + "." +
+         std::to_string(info.st_mtim.tv_nsec);
+}
+
+Result<void> write_text(const fs::path& path, std::string_view text) {
+  return write_file_durably(path, text, 0644);
+}
+
+Result<void> make_etc(const fs::path& etc) {
+  if (auto made = make_directory(etc); !made) return made;
+  for (const auto& [name, text] :
+       {std::pair{"passwd", kPasswd}, {"group", kGroup}, {"hosts", kHosts}, {"nsswitch.conf", kNsswitch},
+        {"hostname", "muster\n"}, {"resolv.conf", ""}})
+    if (auto written = write_text(etc / name, text); !written) return written;
+  for (const char* name : kCopied) {
+    const fs::path from = fs::path("/etc") / name;
+    std::error_code error;
+    if (!fs::exists(from, error)) continue;
+    if (auto made = make_directory((etc / name).parent_path()); !made) return made;
+    fs::copy(from, etc / name, fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
+    if (error) return fail(Errc::io, "copy " + from.string() + ": " + error.message());
+  }
+  return {};
+}
+
+/// Directories that mounts of the OCI configuration cover, and muster-init.
+Result<void> make_mount_points(const fs::path& root, const fs::path& init) {
+  for (const char* name : {"proc", "sys", "dev", "tmp", "work", "home/agent", "muster/in",
+                           "muster/out", "muster/objects", "muster/agent"})
+    if (auto made = make_directory(root / name); !made) return made;
+  std::error_code error;
+  fs::copy_file(init, root / "muster/init", fs::copy_options::overwrite_existing, error);
+  if (error) return fail(Errc::io, "copy " + init.string() + ": " + error.message());
+  fs::permissions(root / "muster/init", fs::perms(0555), error);
+  return {};
+}
+
+Result<void> make_host_root(const fs::path& root, const fs::path& init) {
+  if (auto made = make_mount_points(root, init); !made) return made;
+  for (const char* name : {"usr", "opt", "run", "var", "root", "mnt"})
+    if (auto made = make_directory(root / name); !made) return made;
+  std::error_code error;
+  fs::create_symlink("/tmp", root / "var/tmp", error);
+  for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
+    const fs::path link = fs::path("/") / name;
+    if (fs::is_symlink(link, error)) fs::create_symlink(fs::read_symlink(link), root / name, error);
+  }
+  if (!fs::is_symlink(root / "bin", error))
+    return fail(Errc::refused, "/bin is not a link into /usr on this machine: image host needs a merged "
+                               "/usr (Debian: install usrmerge)");
+  return make_etc(root / "etc");
+}
+
+/// Made beside and renamed, so that what is found is whole.
+template <class Make>
+Result<fs::path> once(const fs::path& target, Make make) {
+  std::error_code error;
+  if (fs::is_directory(target, error)) return target;
+  const fs::path half = target.string() + ".half";
+  if (auto removed = remove_tree(half); !removed) return tl::unexpected(removed.error());
+  if (auto made = make_directory(half); !made) return tl::unexpected(made.error());
+  if (Result<void> made = make(half); !made) return tl::unexpected(made.error());
+  if (::rename(half.c_str(), target.c_str()) != 0)
+    return fail_errno("rename to " + target.string(), errno);
+  return target;
+}
+
+/// Everybody may read; what was executable stays so. Links are not followed.
+Result<void> open_to_all(const fs::path& top) {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(top, error), end; !error && it != end; it.increment(error)) {
+    if (it->is_symlink(error)) continue;
+    const bool run = it->is_directory(error) ||
+                     (it->status(error).permissions() & fs::perms::owner_exec) != fs::perms::none;
+    fs::permissions(it->path(), run ? fs::perms(0755) : fs::perms(0644), error);
+  }
+  if (error) return fail(Errc::io, "open " + top.string() + ": " + error.message());
+  return {};
+}
+
+Result<void> untar(const fs::path& tar, const fs::path& into) {
+  ProcessSpec spec;
+  spec.argv = {"tar", "--extract", "--file", tar.string(), "--directory", into.string(),
+               "--no-same-owner", "--delay-directory-restore"};
+  spec.env = {{"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"LANG", "C.UTF-8"}};
+  spec.timeout = kUnpackTimeout;
+  if (auto done = run_checked(spec); !done) return fail(done.error(), "unpack " + tar.string());
+  return {};
+}
+
+}  // namespace
+
+Result<Image> Images::get(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (name == "host") return host();
+  if (name.starts_with("dir:")) {
+    std::error_code error;
+    const fs::path rootfs = fs::canonical(name.substr(4), error);
+    if (error || !fs::is_directory(rootfs, error))
+      return fail(Errc::not_found, "image " + name + ": no such directory on this host");
+    return over(rootfs);
+  }
+  if (name.starts_with("tar:")) {
+    const fs::path tar = name.substr(4);
+    std::error_code error;
+    if (!fs::is_regular_file(tar, error))
+      return fail(Errc::not_found, "image " + name + ": no such file on this host");
+    auto rootfs = unpacked(tar, "tar-" + sha256_hex(tar.string() + stamp(tar)).substr(0, 16));
+    if (!rootfs) return tl::unexpected(rootfs.error());
+    return over(*rootfs);
+  }
+  return fail(Errc::refused, "image " + name + " is not supported");
+}
+
+Result<Image> Images::host() {
+  std::string key = stamp(init_);
+  for (const char* name : kCopied) key += "," + stamp(fs::path("/etc") / name);
+  auto root = once(paths_.images() / ("host-" + sha256_hex(key).substr(0, 16)),
+                   [&](const fs::path& half) { return make_host_root(half, init_); });
+  if (!root) return fail(root.error(), "make the image of this host");
+  return Image{*root, true, {}};
+}
+
+Result<Image> Images::over(const fs::path& rootfs) {
+  auto points = once(paths_.images() / ("points-" + sha256_hex(stamp(init_)).substr(0, 16)),
+                     [&](const fs::path& half) { return make_mount_points(half, init_); });
+  if (!points) return fail(points.error(), "make mount points");
+  return Image{rootfs, false, *points};
+}
+
+Result<fs::path> Images::unpacked(const fs::path& tar, const std::string& name) {
+  return once(paths_.images() / name, [&](const fs::path& half) { return untar(tar, half); });
+}
+
+Result<fs::path> Images::agent_bundle(const std::string& digest, const fs::path& tar) {
+  const std::lock_guard lock(mutex_);
+  return once(paths_.host() / "bundles" / digest, [&](const fs::path& half) -> Result<void> {
+    if (auto done = untar(tar, half); !done) return done;
+    return open_to_all(half);
+  });
+}
+
+}  // namespace muster::sandbox

@@ -1,0 +1,107 @@
+// muster-init: process 1 of every sandbox, and the only program of ours inside. It has no privilege (uid 1000,
+// no capability, no_new_privs, seccomp); what it has over the agent is that it was there first:
+//
+// - it is not dumpable, so the agent (same uid) can't trace it, read its memory or open its descriptors;
+// - it alone holds the pipe to the log, so step reports in it can't be forged;
+// - between two steps it kills every other process, so nothing of the agent is alive while git commits.
+//
+// It writes the run's log (storage/base/log_frame.hpp) on its standard output. No exceptions, statically linked.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/log_frame.hpp"
+
+namespace muster::sandbox::init {
+
+struct Step {
+  std::uint8_t index = 0;
+  std::string name;
+  std::vector<std::string> argv;
+  std::string if_exists;
+  std::int64_t timeout_ms = 0;  // 0: none
+  std::int64_t idle_ms = 0;     // 0: none
+};
+
+enum class ActionKind : std::uint8_t { checkout, step, commit };
+
+struct Action {
+  ActionKind kind = ActionKind::step;
+  Step step;
+};
+
+struct Plan {
+  std::string work, objects, out, base, branch, url;
+  std::string message, author_name, author_email, date_s;
+  std::int64_t max_pack = 0;
+  bool manual = false;
+  std::vector<std::string> env;
+  std::vector<Action> actions;
+};
+
+bool parse_plan(std::string_view text, Plan& plan);
+
+// ---- frames.cpp ----
+std::int64_t unix_ms();
+void emit(LogType type, std::uint8_t step, std::string_view bytes);
+/// A JSON string literal.
+std::string quoted(std::string_view text);
+
+// ---- supervise.cpp ----
+
+struct Command {
+  std::vector<std::string> argv;
+  std::vector<std::string> env;
+  std::string directory;
+  std::int64_t timeout_ms = 0;
+  std::int64_t idle_ms = 0;
+  std::int64_t max_file_bytes = 0;  // RLIMIT_FSIZE of the command; 0: as it is
+  int in = -1;                      // -1: /dev/null
+  int out = -1;                     // -1: into the log
+  std::string* capture = nullptr;   // standard output goes here (64 KiB) instead
+  std::uint8_t frame_step = 0;
+};
+
+struct Ended {
+  int exit_code = -1;
+  int signal = 0;
+  std::string reason;  // timed_out | idle | stopped | start_failed, or empty
+  std::int64_t user_ms = 0, system_ms = 0, max_rss_kb = 0;
+};
+
+/// Runs the command, copies its output into the log, enforces its limits, and returns when no process but this
+/// one is left in the sandbox.
+Ended supervise(const Command& command);
+/// Once, before the first supervise(): SIGCHLD and SIGTERM arrive by descriptor from then on.
+bool watch_signals();
+/// SIGTERM came from outside the sandbox: begin nothing more.
+bool stop_requested();
+
+// ---- git.cpp ----
+
+/// What the two git actions keep between them.
+class Repository {
+ public:
+  explicit Repository(const Plan& plan) : plan_(plan) {}
+  Ended checkout();
+  /// `head` is empty when there was nothing to commit; `pack` is relative to Plan::out.
+  Ended commit(std::string& head, std::string& pack);
+
+ private:
+  bool write_workspace_git();
+  bool save_index();
+  bool write_commit_git(const std::string& directory, const std::string& parent);
+  Command git(const std::string& directory, std::vector<std::string> args, std::uint8_t step) const;
+  std::string agent_head(Ended& ended);
+
+  const Plan& plan_;
+  std::string index_;           // as the checkout left it: the agent's own may lie
+  std::int64_t index_mtime_[2] = {0, 0};  // seconds, nanoseconds
+};
+
+}  // namespace muster::sandbox::init

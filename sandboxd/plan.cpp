@@ -1,0 +1,160 @@
+#include "sandboxd/plan.hpp"
+
+#include "sandboxd/init/plan_format.hpp"
+
+namespace muster::sandbox {
+
+namespace {
+
+constexpr const char* kAgentHome = "/home/agent";
+
+/// The contract's variables win over the fleet file's; those win over the defaults.
+std::map<std::string, std::string> environment(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
+  std::map<std::string, std::string> env = {
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"LANG", "C.UTF-8"}};
+  for (const auto& entry : spec.env) env[entry->key] = entry->value;
+  for (const auto& [name, value] : facts.secrets) env[name] = value;
+  env["HOME"] = kAgentHome;
+  env["TMPDIR"] = "/tmp";
+  env["USER"] = env["LOGNAME"] = "agent";
+  env["REPOSITORY"] = spec.repository;
+  env.erase("DRY_RUN");
+  if (spec.dry_run) env["DRY_RUN"] = "true";
+  env["MUSTER_FLEET"] = spec.fleet;
+  env["MUSTER_RUN_ID"] = spec.run;
+  env["MUSTER_ATTEMPT"] = std::to_string(spec.attempt);
+  env["MUSTER_BASE_BRANCH"] = spec.base_branch;
+  env["MUSTER_BASE_SHA"] = facts.base_sha;
+  env["MUSTER_BRANCH"] = spec.branch;
+  env["MUSTER_PROMPT_FILE"] = "/muster/in/prompt.txt";
+  env["MUSTER_CONTEXT_FILE"] = "/muster/in/context.json";
+  env["MUSTER_OUTPUT"] = "/muster/out/output";
+  if (!facts.agent_dir.empty()) env["MUSTER_AGENT_DIR"] = "/muster/agent";
+  if (!spec.feedback_json.empty()) env["MUSTER_FEEDBACK_FILE"] = "/muster/in/feedback.json";
+  return env;
+}
+
+void add_step(PlanWriter& orders, const wire::StepT& step, std::size_t index) {
+  orders.add("step", step.name);
+  orders.add("index", static_cast<long long>(index));
+  for (const auto& arg : step.argv) orders.add("arg", arg);
+  if (!step.if_exists.empty()) orders.add("if_exists", step.if_exists);
+  orders.add("timeout_ms", static_cast<long long>(step.timeout_ms));
+  orders.add("idle_ms", static_cast<long long>(step.idle_timeout_ms));
+}
+
+std::vector<std::string> conmon_command(const PlanFacts& facts, const Places& places) {
+  return {facts.conmon,
+          "--api-version", "1",
+          "-c", places.id,
+          "-u", places.id,
+          "-n", places.id,
+          "-r", facts.runtime,
+          "--runtime-arg", "--root=" + (facts.paths.runtime() / "runc").string(),
+          "-b", places.run.string(),
+          "-p", places.pid().string(),
+          "--conmon-pidfile", places.conmon_pid().string(),
+          "-l", "k8s-file:" + places.log().string(),
+          "--exit-dir", (facts.paths.runtime() / "exits").string(),
+          "--socket-dir-path", places.run.string(),
+          "--log-level", "error"};
+}
+
+}  // namespace
+
+std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
+  PlanWriter orders;
+  orders.add("work", "/work");
+  orders.add("objects", "/muster/objects");
+  orders.add("out", "/muster/out");
+  orders.add("max_pack", static_cast<long long>(spec.max_pack_bytes));
+  for (const auto& [name, value] : environment(spec, facts)) orders.add("env", name + "=" + value);
+  orders.add("base", facts.base_sha);
+  orders.add("branch", spec.branch);
+  orders.add("url", spec.url);
+  orders.add("message", spec.commit->message);
+  orders.add("author_name", spec.commit->author_name);
+  orders.add("author_email", spec.commit->author_email);
+  orders.add("date_s", spec.commit->date_unix_ms / 1000);
+  orders.add("manual", spec.commit->manual ? 1 : 0);
+  orders.add("checkout", "");
+  bool committed = false;
+  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
+    if (!committed && step_kind(spec.steps[i]->name) == StepKind::verify) {
+      orders.add("commit", "");
+      committed = true;
+    }
+    add_step(orders, *spec.steps[i], i);
+  }
+  if (!committed) orders.add("commit", "");
+  return orders.take();
+}
+
+Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
+  const Places places(facts.paths, sandbox_id(spec.run, spec.attempt));
+  const std::uint32_t agent = facts.uid_base + kAgentUid;
+  Plan plan{places.id, {}};
+  auto& ops = plan.operations;
+  ops.push_back(MakeDirectory{places.run, 0711, 0});
+  ops.push_back(MakeDirectory{places.kept, 0711, 0});
+  ops.push_back(MakeDirectory{places.writable(), 0711, 0});
+  for (const char* name : {"work", "home", "tmp", "out"})
+    ops.push_back(MakeDirectory{places.writable() / name, 0700, agent});
+  ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
+  ops.push_back(Symlink{places.run / "ws", places.work()});
+  ops.push_back(MakeDirectory{places.in(), 0755, 0});
+  ops.push_back(WriteFile{places.in() / "prompt.txt", spec.prompt, 0644, 0});
+  ops.push_back(WriteFile{places.in() / "context.json", spec.context_json, 0644, 0});
+  if (!spec.feedback_json.empty())
+    ops.push_back(WriteFile{places.in() / "feedback.json", spec.feedback_json, 0644, 0});
+  // Holds the secrets: nobody but this sandbox's agent, who has them anyway.
+  ops.push_back(WriteFile{places.in() / "plan", init_orders(spec, facts), 0400, agent});
+  if (!facts.made_rootfs) {
+    ops.push_back(MakeDirectory{places.rootfs(), 0755, 0});
+    ops.push_back(MountOverlay{facts.mount_points, facts.rootfs, places.rootfs()});
+  }
+  ops.push_back(WriteFile{places.config(), oci_config(spec, facts), 0600, 0});
+  ops.push_back(CreateContainer{places.id, conmon_command(facts, places)});
+  ops.push_back(StartContainer{places.id});
+  return plan;
+}
+
+namespace {
+
+std::string octal(unsigned mode) {
+  std::string text;
+  for (int shift = 9; shift >= 0; shift -= 3) text.push_back(static_cast<char>('0' + ((mode >> shift) & 7)));
+  return text;
+}
+
+struct Describe {
+  std::string operator()(const MakeDirectory& op) const {
+    return "mkdir " + op.path.string() + " " + octal(op.mode) + " " + std::to_string(op.owner) +
+           " | rmdir";
+  }
+  std::string operator()(const WriteFile& op) const {
+    return "write " + op.path.string() + " " + octal(op.mode) + " " + std::to_string(op.owner) +
+           " | unlink";
+  }
+  std::string operator()(const Symlink& op) const {
+    return "symlink " + op.path.string() + " -> " + op.target.string() + " | unlink";
+  }
+  std::string operator()(const MountOverlay& op) const {
+    return "overlay " + op.upper.string() + ":" + op.lower.string() + " on " + op.target.string() +
+           " | unmount";
+  }
+  std::string operator()(const CreateContainer& op) const {
+    return "create " + op.id + " | kill, remove its cgroups and the runtime's state";
+  }
+  std::string operator()(const StartContainer& op) const { return "start " + op.id + " | kill"; }
+};
+
+}  // namespace
+
+std::string transcript(const Plan& plan) {
+  std::string text;
+  for (const auto& operation : plan.operations) text += std::visit(Describe{}, operation) + "\n";
+  return text;
+}
+
+}  // namespace muster::sandbox

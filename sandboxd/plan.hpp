@@ -1,0 +1,106 @@
+// From a spec to everything that is done for it: a pure function. The operations come in order, each with its
+// undo; what creates the container comes last but one, what lets its first instruction run comes last.
+//
+// host_ops.hpp carries them out; teardown() there is the undo of all of them, whatever was reached.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "sandboxd/spec.hpp"
+#include "storage/base/paths.hpp"
+
+namespace muster::sandbox {
+
+/// Where one sandbox's things lie.
+struct Places {
+  Places(const Paths& paths, const std::string& sandbox)
+      : id(sandbox), run(paths.sandbox(sandbox)), kept(paths.host() / "attempts" / sandbox) {}
+
+  std::string id;
+  std::filesystem::path run;   ///< /run/muster/s/ID: bundle, pid files, context; gone after a boot.
+  std::filesystem::path kept;  ///< data()/host/attempts/ID: the record, the log, the workspace; on disk.
+
+  [[nodiscard]] std::filesystem::path config() const { return run / "config.json"; }
+  [[nodiscard]] std::filesystem::path in() const { return run / "in"; }
+  [[nodiscard]] std::filesystem::path pid() const { return run / "pid"; }
+  [[nodiscard]] std::filesystem::path conmon_pid() const { return run / "conmon.pid"; }
+  [[nodiscard]] std::filesystem::path rootfs() const { return run / "rootfs"; }
+  [[nodiscard]] std::filesystem::path writable() const { return kept / "rw"; }
+  [[nodiscard]] std::filesystem::path work() const { return writable() / "work"; }
+  [[nodiscard]] std::filesystem::path out() const { return writable() / "out"; }
+  [[nodiscard]] std::filesystem::path log() const { return kept / "log"; }
+};
+
+/// What the plan needs to know of this host and moment.
+struct PlanFacts {
+  Paths paths;
+  std::string runtime;                ///< Path of the OCI runtime.
+  std::string conmon;                 ///< Path of conmon.
+  std::string cgroup_parent;          ///< "muster": the cgroup all sandboxes of this daemon are under.
+  bool cgroup_v2 = false;
+  bool swap_limit = false;            ///< The kernel can limit swap.
+  std::uint64_t max_open_files = 1024;
+  std::uint32_t uid_base = 0;         ///< This sandbox's user ids on the host begin here.
+  std::filesystem::path rootfs;       ///< The made root of image `host`, or a directory image.
+  bool made_rootfs = true;            ///< Has our mount points; else they are put under it by overlayfs.
+  std::filesystem::path mount_points; ///< For images that lack them.
+  std::filesystem::path objects;      ///< The mirror's objects.
+  std::filesystem::path agent_dir;    ///< The unpacked bundle; empty: none.
+  bool has_opt = false;
+  std::string base_sha;
+  std::map<std::string, std::string> secrets;
+};
+
+constexpr std::uint32_t kUidRange = 65536;
+constexpr std::uint32_t kAgentUid = 1000;
+
+struct MakeDirectory {
+  std::filesystem::path path;
+  unsigned mode = 0711;
+  std::uint32_t owner = 0;  ///< uid and gid
+};
+struct WriteFile {
+  std::filesystem::path path;
+  std::string text;
+  unsigned mode = 0644;
+  std::uint32_t owner = 0;
+};
+struct Symlink {
+  std::filesystem::path path, target;
+};
+/// A read-only overlay of two directories, the first on top.
+struct MountOverlay {
+  std::filesystem::path upper, lower, target;
+};
+struct CreateContainer {
+  std::string id;
+  std::vector<std::string> conmon;  ///< argv
+};
+/// Lets the container's first instruction run.
+struct StartContainer {
+  std::string id;
+};
+
+using Operation =
+    std::variant<MakeDirectory, WriteFile, Symlink, MountOverlay, CreateContainer, StartContainer>;
+
+struct Plan {
+  std::string id;
+  std::vector<Operation> operations;
+};
+
+/// The spec must have passed check_spec.
+Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts);
+
+/// One line per operation, with its undo: "mkdir /run/… 0711 0 | rmdir". File contents by size only.
+std::string transcript(const Plan& plan);
+
+/// The OCI configuration and muster-init's orders, as the plan writes them.
+std::string oci_config(const wire::SandboxSpecT& spec, const PlanFacts& facts);
+std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts);
+
+}  // namespace muster::sandbox

@@ -1,0 +1,35 @@
+// What sandboxd accepts to run, checked before anything is made. Everything in a SandboxSpec came over the link
+// and is hostile until here: names that become paths, refs and arguments most of all.
+#pragma once
+
+#include <string>
+
+#include "storage/base/error.hpp"
+#include "storage/schema/wire_generated.h"
+
+namespace muster::sandbox {
+
+namespace wire = muster::wire;
+
+/// RUNID-ATTEMPT: names the sandbox, its directories and its cgroup.
+std::string sandbox_id(std::string_view run, std::uint32_t attempt);
+/// True for what sandbox_id can make.
+bool is_sandbox_id(std::string_view id);
+
+struct SpecLimits {
+  bool allow_host_network = false;
+  std::uint64_t max_memory_bytes = 0;  ///< Of the host; 0: not checked.
+};
+
+/// Errc::invalid names the field and what was meant; Errc::refused what this host does not allow.
+Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits);
+
+/// A branch name that git and a file system take literally: no "..", "@{", "//", leading '-' or '.', …
+bool is_branch_name(std::string_view name);
+bool is_commit_id(std::string_view text);
+
+/// What a step is, by its name.
+enum class StepKind { setup, agent, verify };
+StepKind step_kind(std::string_view name);
+
+}  // namespace muster::sandbox

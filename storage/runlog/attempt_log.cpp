@@ -1,0 +1,214 @@
+#include "storage/runlog/attempt_log.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+
+namespace muster::storage {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kOpenSuffix = ".log";
+constexpr std::string_view kClosedSuffix = ".log.zst";
+constexpr std::size_t kOffsetDigits = 20;
+/// A closed segment is never larger than its bytes by more than zstd's own overhead.
+constexpr std::size_t kMaxClosedFile = 64u << 20;
+
+/// The offset in a file's name, when it is one of a segment.
+std::optional<std::uint64_t> offset_in(const std::string& name, std::string_view suffix) {
+  if (name.size() != kOffsetDigits + suffix.size() || !name.ends_with(suffix)) return std::nullopt;
+  std::uint64_t offset = 0;
+  const char* stop = name.data() + kOffsetDigits;
+  const auto [rest, error] = std::from_chars(name.data(), stop, offset);
+  if (error != std::errc() || rest != stop) return std::nullopt;
+  return offset;
+}
+
+struct Names {
+  std::vector<std::uint64_t> open;
+  std::vector<std::uint64_t> closed;
+};
+
+/// The segments in the directory, sorted; what a crash left unfinished is removed.
+Result<Names> list_segments(const fs::path& directory) {
+  Names names;
+  std::error_code error;
+  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (const auto first = offset_in(name, kOpenSuffix)) names.open.push_back(*first);
+    if (const auto first = offset_in(name, kClosedSuffix)) names.closed.push_back(*first);
+    if (name.find(".tmp.") != std::string::npos) ::unlink(it->path().c_str());
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    return fail_errno("list " + directory.string(), error.value());
+  std::sort(names.open.begin(), names.open.end());
+  std::sort(names.closed.begin(), names.closed.end());
+  return names;
+}
+
+}  // namespace
+
+fs::path AttemptLog::name(std::uint64_t first, const char* suffix) const {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%020llu%s", static_cast<unsigned long long>(first),
+                suffix);
+  return directory_ / text.data();
+}
+
+Result<void> AttemptLog::load() {
+  if (loaded_) return {};
+  auto names = list_segments(directory_);
+  if (!names) return tl::unexpected(names.error());
+  if (auto ok = load_closed(names->closed); !ok) return ok;
+  // A crash between closing a segment and removing its open form leaves both; the closed one is complete.
+  std::erase_if(names->open, [&](std::uint64_t first) {
+    const bool twice = std::binary_search(names->closed.begin(), names->closed.end(), first);
+    return twice && ::unlink(name(first, ".log").c_str()) == 0;
+  });
+  if (!names->open.empty()) {
+    if (names->open.size() > 1 || names->open.front() != end_of_all())
+      return fail(Errc::corrupt, directory_.string() + ": the segments don't follow each other");
+    if (auto ok = open_segment(names->open.front()); !ok) return ok;
+  }
+  loaded_ = true;
+  return {};
+}
+
+Result<void> AttemptLog::load_closed(const std::vector<std::uint64_t>& firsts) {
+  closed_.clear();
+  for (std::size_t i = 0; i < firsts.size(); ++i) {
+    if (firsts[i] != end_of_all())
+      return fail(Errc::corrupt, directory_.string() + ": the segments don't follow each other");
+    // Only the last one has to be read for its length; the others end where the next begins.
+    std::uint64_t end = i + 1 < firsts.size() ? firsts[i + 1] : 0;
+    if (i + 1 == firsts.size()) {
+      const auto file = read_file(name(firsts[i], ".log.zst"), kMaxClosedFile);
+      if (!file) return tl::unexpected(file.error());
+      const auto length = closed_length(*file);
+      if (!length) return fail(length.error(), directory_.string());
+      end = firsts[i] + *length;
+    }
+    closed_.push_back({firsts[i], end});
+  }
+  return {};
+}
+
+Result<void> AttemptLog::open_segment(std::uint64_t first) {
+  auto segment = OpenSegment::open(name(first, ".log"), first, system_);
+  if (!segment) return tl::unexpected(segment.error());
+  if (auto ok = sync_names(first); !ok) return ok;
+  open_.emplace(std::move(*segment));
+  return {};
+}
+
+/// Before anything in a segment counts as durable its name must be; for the first one that includes the
+/// directories above it (run, first 2), which a crash may have left created and not synced.
+Result<void> AttemptLog::sync_names(std::uint64_t first) const {
+  constexpr int kLevels = 4;
+  fs::path directory = directory_;
+  for (int level = 0; level < (first == 0 ? kLevels : 1); ++level) {
+    if (auto ok = sync_directory(directory); !ok) return ok;
+    directory = directory.parent_path();
+  }
+  return {};
+}
+
+Result<void> AttemptLog::close_segment() {
+  const std::uint64_t first = open_->first();
+  const std::uint64_t end = open_->end();
+  if (end > first) {
+    const auto bytes = open_->read(first, end - first);
+    if (!bytes) return tl::unexpected(bytes.error());
+    const auto compressed = compress_segment(*bytes);
+    if (!compressed) return tl::unexpected(compressed.error());
+    if (auto ok = write_file_durably(name(first, ".log.zst"), *compressed, 0640); !ok) return ok;
+    closed_.push_back({first, end});
+  }
+  // If this fails or is lost, the next load removes it.
+  ::unlink(open_->path().c_str());
+  open_.reset();
+  return {};
+}
+
+std::uint64_t AttemptLog::end_of_all() const {
+  if (open_) return open_->end();
+  return closed_.empty() ? 0 : closed_.back().end;
+}
+
+Result<void> AttemptLog::must_exist() const {
+  if (!open_ && closed_.empty()) return fail(Errc::not_found, "no log of this attempt");
+  return {};
+}
+
+Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes) {
+  const std::lock_guard lock(mutex_);
+  if (auto ok = load(); !ok) return ok;
+  const std::uint64_t end = end_of_all();
+  if (offset > end)
+    return fail(Errc::conflict,
+                "the log ends at " + std::to_string(end) + ", before " + std::to_string(offset));
+  if (bytes.size() <= end - offset) return {};
+  bytes.remove_prefix(end - offset);
+  if (bytes.size() > limits_.max_bytes_per_attempt ||
+      end > limits_.max_bytes_per_attempt - bytes.size())
+    return fail(Errc::overloaded, "the log would exceed its limit of " +
+                                      std::to_string(limits_.max_bytes_per_attempt) + " bytes");
+  if (open_ && open_->file_bytes() >= limits_.segment_bytes)
+    if (auto ok = close_segment(); !ok) return ok;
+  if (!open_) {
+    if (auto made = make_directory(directory_, 0750); !made) return made;
+    if (auto ok = open_segment(end); !ok) return ok;
+  }
+  return open_->append(bytes);
+}
+
+Result<std::uint64_t> AttemptLog::sync() {
+  const std::lock_guard lock(mutex_);
+  if (auto ok = load(); !ok) return tl::unexpected(ok.error());
+  if (open_)
+    if (auto ok = open_->sync(); !ok) return tl::unexpected(ok.error());
+  return end_of_all();
+}
+
+Result<void> AttemptLog::finish() {
+  const std::lock_guard lock(mutex_);
+  if (auto ok = load(); !ok) return ok;
+  return open_ ? close_segment() : Result<void>{};
+}
+
+Result<std::string> AttemptLog::read(std::uint64_t offset, std::size_t limit) {
+  const std::lock_guard lock(mutex_);
+  if (auto ok = load(); !ok) return tl::unexpected(ok.error());
+  if (auto ok = must_exist(); !ok) return tl::unexpected(ok.error());
+  if (open_ && offset >= open_->first()) return open_->read(offset, limit);
+  const auto segment = std::find_if(closed_.begin(), closed_.end(),
+                                    [&](const Closed& closed) { return offset < closed.end; });
+  if (segment == closed_.end() || limit == 0) return std::string();
+  const auto file = read_file(name(segment->first, ".log.zst"), kMaxClosedFile);
+  if (!file) return file;
+  auto bytes = read_closed(*file, offset - segment->first, limit);
+  if (!bytes) return fail(bytes.error(), directory_.string());
+  if (bytes->empty() || bytes->size() > segment->end - offset)
+    return fail(Errc::corrupt, directory_.string() + ": a closed segment has another length");
+  return bytes;
+}
+
+Result<std::uint64_t> AttemptLog::end() {
+  const std::lock_guard lock(mutex_);
+  if (auto ok = load(); !ok) return tl::unexpected(ok.error());
+  if (auto ok = must_exist(); !ok) return tl::unexpected(ok.error());
+  return end_of_all();
+}
+
+Result<void> AttemptLog::settle() {
+  const std::lock_guard lock(mutex_);
+  return open_ ? open_->sync() : Result<void>{};
+}
+
+}  // namespace muster::storage

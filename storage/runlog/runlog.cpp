@@ -1,0 +1,111 @@
+#include "storage/runlog/runlog.hpp"
+
+#include <algorithm>
+#include <list>
+#include <map>
+#include <mutex>
+
+#include "storage/base/files.hpp"
+#include "storage/runlog/attempt_log.hpp"
+
+namespace muster::storage {
+
+namespace fs = std::filesystem;
+
+bool is_log_key(const RunLogKey& key) {
+  constexpr std::size_t kMinLength = 2;
+  constexpr std::size_t kMaxLength = 64;
+  const auto allowed = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  };
+  return key.run.size() >= kMinLength && key.run.size() <= kMaxLength &&
+         std::all_of(key.run.begin(), key.run.end(), allowed);
+}
+
+namespace {
+
+/// Keeps the logs in use, at most max_open_segments of them and one more per thread that is inside a call.
+class FileRunLog final : public RunLog {
+ public:
+  FileRunLog(fs::path directory, RunLogLimits limits, RunLogSystem system)
+      : directory_(std::move(directory)), limits_(limits), system_(std::move(system)) {}
+
+  Result<void> append(const RunLogKey& key, std::uint64_t offset, std::string_view bytes) override {
+    if (bytes.size() > kMaxLogAppend) return fail(Errc::invalid, "a log append above 4 MiB");
+    const auto log = find(key);
+    return log ? (*log)->append(offset, bytes) : tl::unexpected(log.error());
+  }
+  Result<std::uint64_t> sync(const RunLogKey& key) override {
+    const auto log = find(key);
+    return log ? (*log)->sync() : tl::unexpected(log.error());
+  }
+  Result<void> finish(const RunLogKey& key) override {
+    const auto log = find(key);
+    return log ? (*log)->finish() : tl::unexpected(log.error());
+  }
+  Result<std::string> read(const RunLogKey& key, std::uint64_t offset, std::size_t limit) override {
+    const auto log = find(key);
+    return log ? (*log)->read(offset, limit) : tl::unexpected(log.error());
+  }
+  Result<std::uint64_t> end(const RunLogKey& key) override {
+    const auto log = find(key);
+    return log ? (*log)->end() : tl::unexpected(log.error());
+  }
+
+ private:
+  struct Entry {
+    std::shared_ptr<AttemptLog> log;
+    std::list<RunLogKey>::iterator used;
+  };
+
+  Result<std::shared_ptr<AttemptLog>> find(const RunLogKey& key);
+  void evict();
+
+  const fs::path directory_;
+  const RunLogLimits limits_;
+  const RunLogSystem system_;
+  std::mutex mutex_;
+  std::map<RunLogKey, Entry> logs_;
+  std::list<RunLogKey> used_;  ///< The most recently used first.
+};
+
+Result<std::shared_ptr<AttemptLog>> FileRunLog::find(const RunLogKey& key) {
+  if (!is_log_key(key)) return fail(Errc::invalid, "not a run id");
+  const std::lock_guard lock(mutex_);
+  if (const auto found = logs_.find(key); found != logs_.end()) {
+    used_.splice(used_.begin(), used_, found->second.used);
+    return found->second.log;
+  }
+  evict();
+  const fs::path place =
+      directory_ / key.run.substr(0, 2) / key.run / std::to_string(key.attempt);
+  used_.push_front(key);
+  auto log = std::make_shared<AttemptLog>(place, limits_, system_);
+  logs_.emplace(key, Entry{log, used_.begin()});
+  return log;
+}
+
+/// Makes room for one. A log goes only when nobody is inside it and all of it is durable, because the next
+/// load takes everything that it finds on disk for synced.
+void FileRunLog::evict() {
+  for (auto it = used_.end(); logs_.size() >= limits_.max_open_segments && it != used_.begin();) {
+    --it;
+    const auto entry = logs_.find(*it);
+    // Copies are made under mutex_ only, so a count of one can't grow here.
+    if (entry->second.log.use_count() > 1 || !entry->second.log->settle()) continue;
+    logs_.erase(entry);
+    it = used_.erase(it);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunLog>> RunLog::open(fs::path directory, RunLogLimits limits,
+                                             RunLogSystem system) {
+  if (limits.segment_bytes == 0 || limits.max_open_segments == 0)
+    return fail(Errc::invalid, "a run log needs room for a segment");
+  if (auto made = make_directory(directory, 0750); !made) return tl::unexpected(made.error());
+  return std::make_unique<FileRunLog>(std::move(directory), limits, std::move(system));
+}
+
+}  // namespace muster::storage

@@ -1,0 +1,79 @@
+// The files of a run log. Integers are little-endian.
+//
+//   open segment   := record*
+//   record         := length:u32  crc:u32  bytes[length]      1 <= length <= kMaxLogAppend
+//   crc            := CRC-32C of (the record's offset in the stream as u64, bytes)
+//   closed segment := zstd frame*                             each of kFrameBytes of the stream, the last shorter;
+//                                                             content size and checksum present: `zstd -dc` reads it
+//
+// The checksum finds where a torn end begins: after a power cut, bytes that were never synced may be missing,
+// zero or stale while the file's length is already the new one. The offset in it tells a stale record from
+// a good one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/error.hpp"
+#include "storage/base/files.hpp"
+#include "storage/runlog/runlog.hpp"
+
+namespace muster::storage {
+
+/// One open segment, used by one thread at a time. Offsets are those of the whole stream.
+class OpenSegment {
+ public:
+  /// Opens or creates it, cuts off a torn end and syncs the rest: everything up to end() is durable then,
+  /// provided that the caller syncs the directory.
+  static Result<OpenSegment> open(std::filesystem::path path, std::uint64_t first,
+                                  const RunLogSystem& system);
+
+  /// Whole or not at all.
+  Result<void> append(std::string_view bytes);
+  /// On failure the segment ends at durable() again: after a failed fsync the page cache shows what the disk
+  /// may never hold, and a second fsync would succeed without writing it.
+  Result<void> sync();
+  /// From this segment; `offset` lies in [first(), end()].
+  [[nodiscard]] Result<std::string> read(std::uint64_t offset, std::size_t limit) const;
+
+  [[nodiscard]] std::uint64_t first() const { return first_; }
+  [[nodiscard]] std::uint64_t end() const { return end_.offset; }
+  [[nodiscard]] std::uint64_t durable() const { return durable_.offset; }
+  [[nodiscard]] std::uint64_t file_bytes() const { return end_.position; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  /// Where a record begins: in the stream and in the file.
+  struct Mark {
+    std::uint64_t offset = 0;
+    std::uint64_t position = 0;
+  };
+
+  OpenSegment(std::filesystem::path path, std::uint64_t first, const RunLogSystem& system)
+      : path_(std::move(path)), first_(first), end_{first, 0}, durable_{first, 0}, system_(&system) {}
+  Result<void> recover();
+  void extend(std::size_t length);
+  Result<void> cut(Mark to);
+  [[nodiscard]] Result<std::string> read_file_range(std::uint64_t from, std::uint64_t to) const;
+
+  std::filesystem::path path_;
+  Fd fd_;
+  std::uint64_t first_;
+  Mark end_;
+  Mark durable_;
+  std::vector<Mark> index_;  ///< Sparse: one record at most every kIndexBytes of the file.
+  bool broken_ = false;      ///< The end could not be cut back: nothing is taken any more.
+  const RunLogSystem* system_;
+};
+
+/// The closed form of `bytes`.
+Result<std::string> compress_segment(std::string_view bytes);
+/// The length of the stream in a closed segment. Errc::corrupt when it is not one.
+Result<std::uint64_t> closed_length(std::string_view compressed);
+/// At most `limit` bytes from `skip` bytes after the segment's first.
+Result<std::string> read_closed(std::string_view compressed, std::uint64_t skip, std::size_t limit);
+
+}  // namespace muster::storage
