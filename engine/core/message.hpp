@@ -52,6 +52,8 @@ struct Envelope {
   std::string correlation;     ///< The API call or trigger at the root of it all.
   Sequence causation = 0;      ///< The message whose step sent this one.
   std::string dedup_key;       ///< The API key whose caller waits for the reply, if any.
+  std::string timer;           ///< Of a fired timer: its name and generation; a stale one is not stepped.
+  std::uint64_t timer_generation = 0;
 };
 
 }  // namespace muster::engine

@@ -119,10 +119,30 @@ bool drain(int fd, std::string& to, std::size_t limit, bool& truncated) {
   }
 }
 
+/// As write(), but a reader that is gone is EPIPE and never the SIGPIPE that would end the caller.
+ssize_t write_without_signal(int fd, std::string_view bytes) {
+  sigset_t pipe;
+  sigset_t before;
+  sigset_t pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  ::sigpending(&pending);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+  const int code = errno;
+  if (n < 0 && code == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
+    const struct timespec now {};
+    ::sigtimedwait(&pipe, nullptr, &now);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = code;
+  return n;
+}
+
 /// Feeds standard input; false when all is written or nobody reads.
 bool feed(int fd, std::string_view& input) {
   while (!input.empty()) {
-    const ssize_t n = ::write(fd, input.data(), input.size());
+    const ssize_t n = write_without_signal(fd, input);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno == EAGAIN;
     input.remove_prefix(static_cast<std::size_t>(n));

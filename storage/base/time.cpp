@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 #include <limits>
+#include <string_view>
 
 namespace muster {
 
@@ -30,19 +31,51 @@ std::string to_rfc3339(Instant t) {
   return {text.data(), static_cast<std::size_t>(n)};
 }
 
-Result<Instant> parse_rfc3339(const std::string& text) {
-  std::tm parts{};
-  const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
-  if (rest == nullptr) return fail(Errc::invalid, "not a time like 2026-11-22T15:04:05Z: " + text);
-  std::int64_t ms = 0;
-  if (*rest == '.') {
-    std::int64_t unit = 100;
-    for (++rest; std::isdigit(static_cast<unsigned char>(*rest)) != 0; ++rest, unit /= 10)
-      ms += unit * (*rest - '0');
+namespace {
+
+/// Whether `text` has the form of `shape`, where 0 stands for any digit.
+bool has_shape(std::string_view text, std::string_view shape) {
+  if (text.size() != shape.size()) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (shape[i] == '0' ? !digit : text[i] != shape[i]) return false;
   }
-  if (std::string_view(rest) != "Z")
-    return fail(Errc::invalid, "a time must be UTC and end in Z: " + text);
-  return Instant{static_cast<std::int64_t>(timegm(&parts)) * 1000 + ms};
+  return true;
+}
+
+/// ".678" -> 678; digits beyond the third are cut off. -1 for anything else.
+std::int64_t parse_fraction(std::string_view text) {
+  if (text.empty()) return 0;
+  if (text.size() < 2 || text.front() != '.') return -1;
+  std::int64_t ms = 0;
+  std::int64_t unit = 100;
+  for (const char c : text.substr(1)) {
+    if (c < '0' || c > '9') return -1;
+    ms += unit * (c - '0');
+    unit /= 10;
+  }
+  return ms;
+}
+
+}  // namespace
+
+Result<Instant> parse_rfc3339(const std::string& text) {
+  constexpr std::string_view kShape = "0000-00-00T00:00:00";
+  const auto wrong = [&] {
+    return fail(Errc::invalid, "not a UTC time like 2026-11-22T15:04:05Z: " + text);
+  };
+  if (text.size() <= kShape.size() || text.back() != 'Z') return wrong();
+  const std::string whole = text.substr(0, kShape.size());
+  const std::int64_t ms =
+      parse_fraction(std::string_view(text).substr(kShape.size(), text.size() - kShape.size() - 1));
+  std::tm parts{};
+  if (ms < 0 || !has_shape(whole, kShape) ||
+      strptime(whole.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr)
+    return wrong();
+  const Instant at{static_cast<std::int64_t>(timegm(&parts)) * 1000 + ms};
+  // timegm() turns the 30th of February into a day of March.
+  if (!to_rfc3339(at).starts_with(whole)) return wrong();
+  return at;
 }
 
 namespace {

@@ -20,7 +20,7 @@ constexpr auto kMinBackoff = 250ms;
 constexpr auto kMaxBackoff = 10'000ms;
 constexpr int kConnectTimeoutMs = 5'000;
 
-/// One try to connect, and the session that may come of it.
+/// One try to connect, and the session that may come of it: over when both pipes are destroyed.
 struct Attempt {
   std::mutex mutex;
   std::condition_variable changed;
@@ -34,13 +34,25 @@ class ClientPipe final : public GrpcPipe<ClientReactor> {
  public:
   ClientPipe(Stream stream, std::shared_ptr<PairedSession> session,
              std::shared_ptr<Attempt> attempt)
-      : GrpcPipe(stream, std::move(session)), attempt_(std::move(attempt)) {}
+      : GrpcPipe(stream, std::move(session)),
+        context_(std::make_unique<grpc::ClientContext>()),
+        attempt_(std::move(attempt)) {}
+
+  ~ClientPipe() override {
+    // gRPC 1.51 joins its callback threads where the last channel goes away, so that must not
+    // happen on one of them: the context lets go of the channel first, the connecting thread lets
+    // go of it last.
+    context_.reset();
+    const std::lock_guard lock(attempt_->mutex);
+    --attempt_->living;
+    attempt_->changed.notify_all();
+  }
 
   void start(std::shared_ptr<ClientPipe> self, grpc::GenericStub& stub, const std::string& pair) {
     const std::lock_guard lock(mutex_);
     self_ = std::move(self);
-    context_.AddMetadata(kPairKey, pair);
-    stub.PrepareBidiStreamingCall(&context_, method_of(stream()), {}, this);
+    context_->AddMetadata(kPairKey, pair);
+    stub.PrepareBidiStreamingCall(context_.get(), method_of(stream()), {}, this);
     AddHold();  // sends and reads start outside reactions; end_call() removes it
     StartCall();
     started_ = true;
@@ -51,7 +63,7 @@ class ClientPipe final : public GrpcPipe<ClientReactor> {
     std::shared_ptr<PairedSession> session;
     {
       const std::lock_guard lock(mutex_);
-      if (!ok || !context_.GetServerInitialMetadata().count(kReadyKey)) {
+      if (!ok || !context_->GetServerInitialMetadata().count(kReadyKey)) {
         close();
         return;
       }
@@ -69,25 +81,23 @@ class ClientPipe final : public GrpcPipe<ClientReactor> {
     const std::string why =
         status.error_message().empty() ? "the engine went away" : status.error_message();
     if (session) session->ended(stream(), why);
-    session.reset();
-    const std::shared_ptr<Attempt> attempt = attempt_;
+    {
+      const std::lock_guard lock(attempt_->mutex);
+      // The one that failed by itself says more than the one that was cancelled with it.
+      if (attempt_->why.empty() || status.error_code() != grpc::StatusCode::CANCELLED)
+        attempt_->why = why;
+    }
     const std::shared_ptr<ClientPipe> last = std::move(self_);
-    const std::lock_guard lock(attempt->mutex);
-    // The one that failed by itself says more than the one that was cancelled with it.
-    if (attempt->why.empty() || status.error_code() != grpc::StatusCode::CANCELLED)
-      attempt->why = why;
-    --attempt->living;
-    attempt->changed.notify_all();
   }
 
  protected:
-  void abort_call() override { context_.TryCancel(); }
+  void abort_call() override { context_->TryCancel(); }
   void end_call() override {
     if (started_) RemoveHold();
   }
 
  private:
-  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientContext> context_;
   bool started_ = false;
   const std::shared_ptr<Attempt> attempt_;
   std::shared_ptr<ClientPipe> self_;  // until OnDone

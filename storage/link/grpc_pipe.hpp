@@ -72,9 +72,23 @@ class GrpcPipe : public Reactor, public Pipe {
 
   void start_reading() override {
     const std::lock_guard lock(mutex_);
-    if (closed_) return;
-    reading_ = true;
-    this->StartRead(&incoming_);
+    if (!closed_) read_next();
+  }
+
+  [[nodiscard]] std::size_t queued_bytes() const override {
+    const std::lock_guard lock(mutex_);
+    return queued_bytes_;
+  }
+
+  void hold() override {
+    const std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+
+  void release() override {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    if (parked_ && !closed_) read_next();
   }
 
   void cancel() override {
@@ -85,24 +99,16 @@ class GrpcPipe : public Reactor, public Pipe {
   void OnReadDone(bool ok) override {
     if (ok) deliver();
     const std::lock_guard lock(mutex_);
-    if (ok && !closed_) {
-      this->StartRead(&incoming_);
-      return;
-    }
     reading_ = false;
-    close();
+    if (ok && !closed_) {
+      read_next();
+    } else {
+      close();
+    }
   }
 
   void OnWriteDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok) close();
-    if (closed_) {
-      end_if_idle();
-      return;
-    }
-    queued_bytes_ -= writing_bytes_;
-    if (!queue_.empty()) write_next();
+    if (finish_write(ok)) session_->drained(stream_);
   }
 
  protected:
@@ -124,10 +130,30 @@ class GrpcPipe : public Reactor, public Pipe {
   [[nodiscard]] Stream stream() const { return stream_; }
   [[nodiscard]] bool closed() const { return closed_; }
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::shared_ptr<PairedSession> session_;
 
  private:
+  void read_next() {
+    parked_ = held_;
+    if (held_) return;
+    reading_ = true;
+    this->StartRead(&incoming_);
+  }
+
+  /// True when the queue ran empty.
+  bool finish_write(bool ok) {
+    const std::lock_guard lock(mutex_);
+    writing_ = false;
+    if (!ok || closed_) {
+      close();
+      return false;
+    }
+    queued_bytes_ -= writing_bytes_;
+    if (!queue_.empty()) write_next();
+    return !writing_;
+  }
+
   void end_if_idle() {
     if (reading_ || writing_ || ended_) return;
     ended_ = true;
@@ -166,6 +192,8 @@ class GrpcPipe : public Reactor, public Pipe {
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   bool reading_ = false;
+  bool held_ = false;
+  bool parked_ = false;  // would read, but is held
   bool writing_ = false;
   bool closed_ = false;
   bool ended_ = false;

@@ -41,6 +41,14 @@ class Session {
   /// end.
   virtual Result<void> send(Stream stream, std::string frame) = 0;
   virtual void close(std::string_view why) = 0;
+
+  /// Bytes that wait to be sent, with those under way.
+  [[nodiscard]] virtual std::size_t queued_bytes(Stream stream) const = 0;
+  /// No frame of that stream comes after the present one until release(): what the receiver can't
+  /// take yet stays with the sender. On the client's end, a session that ends meanwhile may be
+  /// noticed late.
+  virtual void hold(Stream stream) = 0;
+  virtual void release(Stream stream) = 0;
 };
 
 /// Frames of one stream come in order, one at a time; the two streams call concurrently.
@@ -51,6 +59,8 @@ struct SessionEvents {
   std::function<void(Session&, Stream, std::string_view frame)> frame;
   /// Exactly once per connected session, after its last frame.
   std::function<void(Session&, std::string why)> closed;
+  /// Optional: everything queued on that stream was sent.
+  std::function<void(Session&, Stream)> drained;
   /// Optional. Client: an attempt to connect failed. Server: a peer was refused. For logs only.
   std::function<void(std::string why)> failed;
 };

@@ -28,6 +28,23 @@ void PairedSession::close(std::string_view why) {
     if (pipe) pipe->cancel();
 }
 
+std::size_t PairedSession::queued_bytes(Stream stream) const {
+  const auto p = pipe(stream);
+  return p ? p->queued_bytes() : 0;
+}
+
+void PairedSession::hold(Stream stream) {
+  if (const auto p = pipe(stream)) p->hold();
+}
+
+void PairedSession::release(Stream stream) {
+  if (const auto p = pipe(stream)) p->release();
+}
+
+void PairedSession::drained(Stream stream) {
+  if (shared_->events.drained) shared_->events.drained(*this, stream);
+}
+
 void PairedSession::attach(Stream stream, std::shared_ptr<Pipe> pipe) {
   const std::lock_guard lock(mutex_);
   pipes_[static_cast<std::size_t>(stream)] = std::move(pipe);
@@ -89,6 +106,11 @@ void PairedSession::finish_if_over() {
     why = why_;
   }
   shared_->events.closed(*this, std::move(why));
+}
+
+std::shared_ptr<Pipe> PairedSession::pipe(Stream stream) const {
+  const std::lock_guard lock(mutex_);
+  return pipes_[static_cast<std::size_t>(stream)];
 }
 
 std::array<std::shared_ptr<Pipe>, 2> PairedSession::pipes() const {

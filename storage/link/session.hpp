@@ -35,6 +35,9 @@ class Pipe {
   virtual ~Pipe() = default;
   virtual Result<void> send(std::string frame) = 0;
   virtual void start_reading() = 0;
+  [[nodiscard]] virtual std::size_t queued_bytes() const = 0;
+  virtual void hold() = 0;
+  virtual void release() = 0;
   /// Ends the stream; its session hears ended() later.
   virtual void cancel() = 0;
 };
@@ -47,15 +50,18 @@ class PairedSession final : public Session, public std::enable_shared_from_this<
   [[nodiscard]] const std::string& peer() const override { return peer_; }
   Result<void> send(Stream stream, std::string frame) override;
   void close(std::string_view why) override;
+  [[nodiscard]] std::size_t queued_bytes(Stream stream) const override;
+  void hold(Stream stream) override;
+  void release(Stream stream) override;
 
   // From the end that makes it.
   void attach(Stream stream, std::shared_ptr<Pipe> pipe);
-  void set_peer(std::string peer) { peer_ = std::move(peer); }
 
   // From the streams.
   /// The peer took this stream. With both, the owner hears connected() and reading starts.
   void ready(Stream stream);
   void received(Stream stream, std::string_view frame);
+  void drained(Stream stream);
   /// The last word of a stream, once.
   void ended(Stream stream, std::string_view why);
 
@@ -65,6 +71,7 @@ class PairedSession final : public Session, public std::enable_shared_from_this<
   void connect();
   void finish_if_over();
   std::array<std::shared_ptr<Pipe>, 2> pipes() const;
+  std::shared_ptr<Pipe> pipe(Stream stream) const;
 
   std::string peer_;
   const std::shared_ptr<Shared> shared_;

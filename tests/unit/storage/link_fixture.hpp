@@ -28,23 +28,24 @@ inline std::string numbered_frame(std::uint64_t number, std::size_t padding = 0)
 class Recorder {
  public:
   storage::SessionEvents events() {
-    return {
-        [this](std::shared_ptr<storage::Session> session) {
-          change([&] {
-            peers.push_back(session->peer());
-            sessions.push_back(std::move(session));
-          });
-        },
-        [this](storage::Session& session, storage::Stream stream, std::string_view frame) {
-          if (on_frame) on_frame(session, stream);
-          const auto* opened = wire::GetFrame(frame.data());
-          change([&] { numbers[static_cast<std::size_t>(stream)].push_back(opened->sequence()); });
-        },
-        [this](storage::Session&, std::string why) {
-          change([&] { closed.push_back(std::move(why)); });
-        },
-        [this](std::string why) { change([&] { failed.push_back(std::move(why)); }); },
+    storage::SessionEvents made;
+    made.connected = [this](std::shared_ptr<storage::Session> session) {
+      change([&] {
+        peers.push_back(session->peer());
+        sessions.push_back(std::move(session));
+      });
     };
+    made.frame = [this](storage::Session& session, storage::Stream stream, std::string_view frame) {
+      if (on_frame) on_frame(session, stream);
+      const auto* opened = wire::GetFrame(frame.data());
+      change([&] { numbers[static_cast<std::size_t>(stream)].push_back(opened->sequence()); });
+    };
+    made.closed = [this](storage::Session&, std::string why) {
+      change([&] { closed.push_back(std::move(why)); });
+    };
+    made.drained = [this](storage::Session&, storage::Stream) { change([&] { ++drained; }); };
+    made.failed = [this](std::string why) { change([&] { failed.push_back(std::move(why)); }); };
+    return made;
   }
 
   /// Waits for a condition; the limit only ends a test that would hang.
@@ -66,6 +67,7 @@ class Recorder {
   std::vector<std::uint64_t> numbers[2];
   std::vector<std::string> closed;
   std::vector<std::string> failed;
+  int drained = 0;
 
  private:
   template <class F>

@@ -56,10 +56,13 @@ struct Host {
 /// A peer that does what our client never would.
 class RawCall : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  RawCall(grpc::GenericStub& stub, const std::string& method, const std::string& pair) {
+  RawCall(grpc::GenericStub& stub, const std::string& method, const std::string& pair,
+          std::function<void()> on_done = {})
+      : on_done_(std::move(on_done)) {
     if (!pair.empty()) context_.AddMetadata("muster-pair", pair);
     stub.PrepareBidiStreamingCall(&context_, method, {}, this);
-    AddHold();
+    if (!on_done_) AddHold();  // else nothing is started from outside, and the end comes by itself
+    released_ = static_cast<bool>(on_done_);
     StartCall();
   }
   void write(const std::string& bytes) {
@@ -82,10 +85,12 @@ class RawCall : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffe
     const std::lock_guard lock(mutex_);
     status_ = status;
     done_ = true;
+    if (on_done_) on_done_();
     changed_.notify_all();
   }
 
  private:
+  const std::function<void()> on_done_;
   grpc::ClientContext context_;
   grpc::ByteBuffer buffer_;
   std::mutex mutex_;
@@ -216,14 +221,19 @@ TEST_CASE("a call without its partner makes no session, and a newer one takes it
       engine.address(), ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
   REQUIRE(channel->WaitForConnected(gpr_inf_future(GPR_CLOCK_REALTIME)));
   grpc::GenericStub stub(channel);
-  RawCall first(stub, "/muster.Link/Control", "one");
-  RawCall second(stub, "/muster.Link/Control", "two");
-  // One of the two was replaced by the other, whichever came first.
+  Recorder ended;
+  const auto note = [events = ended.events()] { events.failed("ended"); };
+  RawCall first(stub, "/muster.Link/Control", "one", note);
+  RawCall second(stub, "/muster.Link/Control", "two", note);
+  // One of the two was replaced by the other, whichever came first; then the other by the third.
+  REQUIRE(ended.wait([&] { return ended.failed.size() == 1; }));
   RawCall control(stub, "/muster.Link/Control", "three");
+  REQUIRE(ended.wait([&] { return ended.failed.size() == 2; }));
+  REQUIRE(first.finish().error_code() == grpc::StatusCode::CANCELLED);
+  REQUIRE(second.finish().error_code() == grpc::StatusCode::CANCELLED);
+  REQUIRE(engine.seen.peers.empty());
   RawCall logs(stub, "/muster.Link/Logs", "three");
   REQUIRE(engine.seen.wait([&] { return engine.seen.peers.size() == 1; }));
-  REQUIRE(first.cancel().error_code() == grpc::StatusCode::CANCELLED);
-  REQUIRE(second.cancel().error_code() == grpc::StatusCode::CANCELLED);
   control.cancel();
   logs.cancel();
   REQUIRE(engine.seen.wait([&] { return engine.seen.closed.size() == 1; }));
@@ -332,6 +342,31 @@ TEST_CASE("a slow reader bounds the sender, loses nothing it was promised, and d
   }
   REQUIRE(engine.seen.wait([&] { return engine.seen.numbers[kLogs].size() == taken; }));
   REQUIRE(engine.seen.numbers[kLogs] == one_to(taken));
+}
+
+TEST_CASE("a receiver holds a stream, and what it has not taken stays with the sender") {
+  const TempDirectory ca;
+  Engine engine(ensure_server_certificate((ca.path() / "ca").string()).value());
+  engine.seen.on_frame = [](Session& session, Stream stream) {
+    if (stream == Stream::logs) session.hold(stream);
+  };
+  Host host(engine.address(),
+            ensure_host_certificate((ca.path() / "ca").string(), "host-a").value());
+  const auto session = host.seen.session();
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    REQUIRE(session->send(Stream::logs, numbered_frame(n)));
+    REQUIRE(session->send(Stream::control, numbered_frame(n)));
+  }
+  REQUIRE(host.seen.wait([&] { return host.seen.drained >= 2; }));
+  REQUIRE(engine.seen.wait([&] { return engine.seen.numbers[kControl].size() == 3; }));
+  for (std::uint64_t n = 1; n <= 3; ++n) {
+    REQUIRE(engine.seen.wait([&] { return engine.seen.numbers[kLogs].size() == n; }));
+    engine.seen.session()->release(Stream::logs);
+  }
+  REQUIRE(engine.seen.numbers[kLogs] == one_to(3));
+  // A held stream does not hide the end of its session.
+  session->close("enough");
+  REQUIRE(engine.seen.wait([&] { return engine.seen.closed.size() == 1; }));
 }
 
 TEST_CASE("a full control queue ends the session") {

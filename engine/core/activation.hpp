@@ -1,0 +1,98 @@
+// A durable actor in memory: its newest decided state and the windows of its mailbox.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/core/kind.hpp"
+#include "engine/core/message.hpp"
+
+namespace muster::engine {
+
+constexpr std::size_t kLanes = 2;
+
+struct WindowEntry {
+  Envelope message;
+  std::size_t bytes = 0;
+  bool in_backlog = false;  ///< It has a row there, which goes when it is consumed.
+};
+
+/// One lane of a mailbox: a contiguous prefix of what is pending, the rest in the backlog.
+struct LaneWindow {
+  std::deque<WindowEntry> window;
+  bool more = false;        ///< The backlog may hold messages that the window does not.
+  std::size_t unread = 0;   ///< About how many.
+  Sequence read_upto = 0;   ///< The newest one that was read back from the backlog.
+  Sequence consumed = 0;    ///< The newest decided one.
+
+  [[nodiscard]] std::size_t pending() const { return window.size() + unread; }
+};
+
+struct PendingTimer {
+  std::uint64_t generation = 0;
+  Instant due;
+};
+
+struct Activation {
+  ActorId id;
+  const KindOps* kind = nullptr;  ///< Null: this installation knows no such kind.
+  std::array<LaneWindow, kLanes> lanes;
+
+  bool loaded = false;
+  std::optional<Error> broken;  ///< Its head can't be read: every message is parked.
+  std::shared_ptr<void> state;  ///< Null: the actor does not exist.
+  Sequence incarnation = 0;
+  std::uint64_t decision = 0;
+  std::map<std::string, PendingTimer, std::less<>> timers;
+  std::uint64_t timer_generation = 0;
+  bool finished = false;
+  std::size_t state_bytes = 0;  ///< When it was last encoded.
+
+  /// Committed or decided rows; nothing in the optional: known to be absent.
+  std::map<std::string, std::optional<std::string>, std::less<>> rows;
+
+  std::uint64_t touched = 0;    ///< The last batch that holds something of it.
+  bool queued = false;          ///< In the shard's run queue.
+  std::optional<std::list<Activation*>::iterator> idle;
+
+  [[nodiscard]] LaneWindow& lane(Lane l) { return lanes[static_cast<std::size_t>(l)]; }
+  [[nodiscard]] bool runnable() const {
+    return !lanes[0].window.empty() || !lanes[1].window.empty();
+  }
+  [[nodiscard]] bool pending() const {
+    return runnable() || lanes[0].more || lanes[1].more;
+  }
+};
+
+/// Which messages of the inbox are pending and nowhere else: the smallest is the low-water mark. Sequences are
+/// added in increasing order.
+class PendingSequences {
+ public:
+  void add(Sequence sequence) {
+    if (pending_.empty()) first_ = sequence;
+    pending_.resize(sequence - first_, false);
+    pending_.push_back(true);
+  }
+  void remove(Sequence sequence) {
+    if (sequence < first_ || sequence - first_ >= pending_.size()) return;
+    pending_[sequence - first_] = false;
+    while (!pending_.empty() && !pending_.front()) {
+      pending_.pop_front();
+      ++first_;
+    }
+  }
+  /// The smallest pending one; `none` when there is none.
+  [[nodiscard]] Sequence smallest(Sequence none) const { return pending_.empty() ? none : first_; }
+  void clear() { pending_.clear(); }
+
+ private:
+  Sequence first_ = 0;
+  std::deque<bool> pending_;
+};
+
+}  // namespace muster::engine

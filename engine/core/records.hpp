@@ -1,0 +1,39 @@
+// Bytes of the journal's records and back. Decoding verifies everything, because a disk may lie.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "engine/core/engine.hpp"
+#include "engine/core/message.hpp"
+#include "engine/core/record_generated.h"
+
+namespace muster::engine {
+
+/// Of the whole journal; raised when an older program could not read what this one writes.
+constexpr std::uint32_t kFormat = 1;
+
+/// Bytes of a record with its file identifier. T: one of the ...RecordT of record.fbs.
+template <class T>
+std::string encode_record(const T& record);
+/// Errc::corrupt unless the bytes are that record, whole.
+template <class T>
+Result<T> decode_record(std::string_view bytes);
+
+std::string encode_envelope(const Envelope& envelope);
+Result<Envelope> decode_envelope(std::string_view bytes);
+
+std::unique_ptr<fbs::ActorNameT> record_of(const ActorId& id);
+ActorId actor_of(const std::unique_ptr<fbs::ActorNameT>& record);
+std::unique_ptr<fbs::PayloadRecordT> record_of(const Payload& payload);
+Payload payload_of(const std::unique_ptr<fbs::PayloadRecordT>& record);
+std::vector<std::uint8_t> record_of(std::string_view bytes);
+std::string bytes_of(const std::vector<std::uint8_t>& record);
+
+fbs::EffectRecordT record_of(const PendingEffect& effect);
+PendingEffect effect_of(const fbs::EffectRecordT& record);
+
+/// The state in a head, as the API reads it: nothing for an actor that was only addressed.
+Result<std::string> state_in_head(std::string_view head);
+
+}  // namespace muster::engine

@@ -1,0 +1,155 @@
+// Group commit: while one batch is with the writer the next fills; what a batch decided leaves the shard only
+// when it is durable.
+#include <algorithm>
+
+#include "engine/core/keys.hpp"
+#include "engine/core/shard.hpp"
+#include "storage/base/ids.hpp"
+
+namespace muster::engine {
+
+using storage::Family;
+
+void Shard::commit_if_idle() {
+  if (flight_ || rows_.empty()) return;
+  auto flight = std::make_shared<Flight>();
+  write_heads();
+  write_changes();
+  write_shard();
+  flight->number = rows_.number();
+  flight->bytes = rows_.bytes();
+  flight->low_water = low_water();
+  flight->position = position_;
+  flight->batch = rows_.close();
+  flight->outputs = std::exchange(outputs_, {});
+  flight->touched = std::exchange(touched_, {});
+  flight->visible = std::exchange(visible_, {});
+  flight_ = flight;
+  world_.executor.write([this, flight, epoch = epoch_] {
+    flight->result = world_.journal.commit(flight->batch);
+    world_.executor.post([this, flight, epoch] { committed(epoch, flight); });
+  });
+}
+
+/// Once per batch, however often an actor stepped in it.
+void Shard::write_heads() {
+  for (const ActorId& id : touched_) {
+    Activation& a = *directory_.at(id);
+    if (a.state == nullptr) continue;  // Its dead letters say what was consumed.
+    fbs::HeadRecordT head;
+    head.kind_version = a.kind->version;
+    head.incarnation = a.incarnation;
+    for (const LaneWindow& lane : a.lanes) head.consumed.push_back(lane.consumed);
+    head.decision = a.decision;
+    head.timer_generation = a.timer_generation;
+    head.finished = a.finished;
+    for (const auto& [name, timer] : a.timers) {
+      auto record = std::make_unique<fbs::HeadTimerT>();
+      record->name = name;
+      record->generation = timer.generation;
+      record->due_unix_ms = timer.due.unix_ms;
+      head.timers.push_back(std::move(record));
+    }
+    head.state = record_of(std::string_view(a.kind->encode_state(a.state.get())));
+    a.state_bytes = head.state.size();
+    rows_.append(Family::state, keys::head(id), encode_record(head));
+  }
+}
+
+void Shard::write_changes() {
+  if (changes_.changes.empty()) return;
+  rows_.append(Family::changes, keys::sequence(changes_.changes.front()->position),
+               encode_record(changes_));
+  changes_.changes.clear();
+}
+
+void Shard::write_shard() {
+  fbs::ShardRecordT record;
+  record.format = kFormat;
+  record.shard = config_.place.shard;
+  record.shards = config_.place.shards;
+  record.generation = generation_;
+  record.next_sequence = next_sequence_;
+  record.low_water = low_water();
+  record.position = position_;
+  record.now_unix_ms = now().unix_ms;
+  for (const Peer& peer : peers_) record.sent.push_back(peer.given);
+  rows_.append(Family::meta, std::string(keys::kShard), encode_record(record));
+}
+
+void Shard::committed(std::uint64_t epoch, const std::shared_ptr<Flight>& flight) {
+  if (epoch != epoch_) return;
+  if (!flight->result) {
+    fall_over(flight->result.error());
+    return;
+  }
+  flight_.reset();
+  rows_.settle(flight->number);
+  release(*flight);
+  if (phase_ == Phase::stopping) {
+    commit_if_idle();
+    finish_stopping();
+    return;
+  }
+  guarded([&] {
+    pump_outboxes();
+    trim(*flight);
+    run_turn();
+  });
+}
+
+void Shard::release(Flight& flight) {
+  for (const Durable& output : flight.outputs) output(nullptr);
+  if (!flight.visible.empty()) world_.outside.changed(flight.visible);
+  for (const ActorId& id : flight.touched) {
+    const auto found = directory_.find(id);
+    if (found != directory_.end()) passivate_if_idle(*found->second);
+  }
+}
+
+/// With the batch that is being filled, or the one on its way, or now when everything is durable.
+void Shard::when_durable(Durable output) {
+  if (!rows_.empty()) {
+    outputs_.push_back(std::move(output));
+  } else if (flight_) {
+    flight_->outputs.push_back(std::move(output));
+  } else {
+    output(nullptr);
+  }
+}
+
+// ---- trimming ----
+
+void Shard::trim(const Flight& flight) {
+  const auto beyond = [](std::uint64_t newest, std::uint64_t kept) {
+    return newest > kept ? newest - kept : 0;
+  };
+  trim_family(Family::inbox, inbox_trimmed_, beyond(flight.low_water, limits_.inbox_retention));
+  trim_family(Family::changes, changes_trimmed_,
+              beyond(flight.position, limits_.changes_retention));
+  trim_calls();
+}
+
+void Shard::trim_family(Family family, std::uint64_t& trimmed, std::uint64_t upto) {
+  if (upto < trimmed + limits_.trim_chunk) return;
+  world_.executor.write([this, family, lower = trimmed, upto] {
+    // A failure shows at the next commit; what was not dropped now is dropped next time.
+    (void)world_.journal.drop(family, keys::sequence(lower), keys::sequence(upto));
+  });
+  trimmed = upto;
+}
+
+/// A UUIDv7 begins with its time in hexadecimal: whatever is older sorts below.
+void Shard::trim_calls() {
+  constexpr Duration kEvery{600'000};
+  constexpr Duration kMargin{3'600'000};
+  if (!calls_trimmed_) calls_trimmed_ = now();
+  if (now() - *calls_trimmed_ < kEvery) return;
+  calls_trimmed_ = now();
+  const std::string oldest = new_uuid_v7(now() - limits_.call_retention - kMargin).substr(0, 13);
+  world_.executor.write([this, oldest] {
+    (void)world_.journal.drop(Family::dedup, keys::call(""), keys::call(oldest));
+  });
+}
+
+}  // namespace muster::engine

@@ -1,0 +1,387 @@
+// Stepping: one message through its kind, and the decision into the batch that is being filled.
+#include <algorithm>
+
+#include "engine/core/keys.hpp"
+#include "engine/core/shard.hpp"
+
+namespace muster::engine {
+
+using storage::Family;
+
+struct Shard::Stepped {
+  std::shared_ptr<void> state;
+  Decision decision;
+};
+
+/// Rows of one actor: the activation's cache over what is decided and what is committed.
+class Shard::ActorRows : public RowReader {
+ public:
+  ActorRows(Shard& shard, Activation& a) : shard_(shard), a_(a) {}
+
+  std::optional<std::string> row(std::string_view key) override {
+    const auto cached = a_.rows.find(key);
+    if (cached != a_.rows.end()) return cached->second;
+    auto value = sure(shard_.rows_.get(Family::state, keys::row(a_.id, key)));
+    if (a_.rows.size() >= shard_.limits_.rows_cached) a_.rows.clear();
+    a_.rows.emplace(key, value);
+    return value;
+  }
+
+  std::vector<std::pair<std::string, std::string>> rows(std::string_view lower,
+                                                        std::string_view upper,
+                                                        std::size_t limit) override {
+    const auto [from, to] = keys::rows(a_.id, lower, upper);
+    auto found = sure(shard_.rows_.scan(Family::state, from, to, limit));
+    for (auto& [key, value] : found) key = std::string(keys::row_name(key, a_.id));
+    return found;
+  }
+
+ private:
+  Shard& shard_;
+  Activation& a_;
+};
+
+/// Room for one more decision of the largest size. With nothing uncommitted there always is.
+bool Shard::credit() const {
+  if (rows_.empty() && !flight_) return true;
+  const std::size_t uncommitted = rows_.bytes() + (flight_ ? flight_->bytes : 0);
+  return uncommitted + limits_.decision.bytes <= limits_.uncommitted_bytes;
+}
+
+void Shard::step_next() {
+  Activation& a = *run_queue_.front();
+  run_queue_.pop_front();
+  a.queued = false;
+  load(a);
+  const Lane lane = a.lane(Lane::operator_).window.empty() ? Lane::normal : Lane::operator_;
+  auto& window = a.lane(lane).window;
+  const WindowEntry entry = std::move(window.front());
+  window.pop_front();
+  step(a, entry);
+  refill(a, lane);
+  queue(a);
+}
+
+void Shard::load(Activation& a) {
+  if (a.loaded) return;
+  // An activation stays until its last head is committed, so the journal has the newest.
+  const auto bytes = sure(world_.journal.get(Family::state, keys::head(a.id)));
+  a.loaded = true;
+  if (!bytes || a.kind == nullptr) return;
+  auto head = decode_record<fbs::HeadRecordT>(*bytes);
+  if (!head) {
+    a.broken = head.error();
+    return;
+  }
+  if (head->kind_version > a.kind->version) {
+    a.broken = Error{Errc::refused, "its state was written by a newer version of this kind"};
+    return;
+  }
+  auto state = a.kind->decode_state(bytes_of(head->state));
+  if (!state) {
+    a.broken = state.error();
+    return;
+  }
+  a.state = std::move(*state);
+  a.incarnation = head->incarnation;
+  a.decision = head->decision;
+  a.timer_generation = head->timer_generation;
+  a.finished = head->finished;
+  a.state_bytes = head->state.size();
+  for (std::size_t lane = 0; lane < kLanes && lane < head->consumed.size(); ++lane)
+    a.lanes[lane].consumed = head->consumed[lane];
+  for (const auto& timer : head->timers)
+    a.timers[timer->name] = {timer->generation, {timer->due_unix_ms}};
+}
+
+void Shard::step(Activation& a, const WindowEntry& entry) {
+  const Envelope& m = entry.message;
+  consume(a, entry);
+  if (stale_timer(a, m)) return;
+  Stepped stepped;
+  if (auto ok = try_step(a, m, stepped); ok) {
+    apply(a, m, stepped);
+  } else {
+    park(a, m, ok.error());
+  }
+}
+
+void Shard::consume(Activation& a, const WindowEntry& entry) {
+  const Envelope& m = entry.message;
+  a.lane(m.lane).consumed = m.sequence;
+  window_bytes_ -= entry.bytes;
+  if (entry.in_backlog) {
+    rows_.erase(Family::backlog, keys::backlog(a.id, m.lane, m.sequence));
+  } else {
+    pending_.remove(m.sequence);
+  }
+  touch(a);
+}
+
+/// Set again or cancelled after it fired and before it was stepped.
+bool Shard::stale_timer(Activation& a, const Envelope& m) {
+  if (m.timer.empty() || a.state == nullptr) return false;
+  const auto timer = a.timers.find(m.timer);
+  if (timer == a.timers.end() || timer->second.generation != m.timer_generation) return true;
+  a.timers.erase(timer);
+  return false;
+}
+
+/// The kind works on a copy of the state: when it throws, nothing has to be undone.
+Result<void> Shard::try_step(Activation& a, const Envelope& m, Stepped& stepped) {
+  if (a.kind == nullptr) return fail(Errc::not_found, "there is no kind " + a.id.kind);
+  if (a.broken) return fail(*a.broken, "state of " + a.id.to_string());
+  if (a.state == nullptr) {
+    const auto creates = a.kind->creates(m.payload);
+    if (!creates) return tl::unexpected<Error>(creates.error());
+    if (!*creates) return fail(Errc::not_found, "there is no " + a.id.kind + " " + a.id.key);
+    stepped.state = a.kind->make_state();
+  } else {
+    stepped.state = a.kind->copy_state(a.state);
+  }
+  ActorRows reader(*this, a);
+  Context ctx(a.id, m, now(), reader, limits_.decision);
+  try {
+    if (auto ok = a.kind->step(stepped.state.get(), m.payload, ctx); !ok) return ok;
+  } catch (const JournalTrouble&) {
+    throw;
+  } catch (const std::exception& thrown) {
+    return fail(Errc::internal, std::string("the step failed: ") + thrown.what());
+  } catch (...) {
+    return fail(Errc::internal, "the step failed with an unknown exception");
+  }
+  stepped.decision = ctx.take();
+  return within_limits(a, stepped);
+}
+
+Result<void> Shard::within_limits(const Activation& a, const Stepped& stepped) const {
+  std::size_t timers = a.timers.size();
+  for (const TimerChange& change : stepped.decision.timers)
+    if (change.due && !a.timers.contains(change.name)) ++timers;
+  if (timers > limits_.decision.timers)
+    return fail(Errc::internal, "an actor may have " + std::to_string(limits_.decision.timers) +
+                                    " timers pending");
+  // Encoding after every step would cost more than it tells: only states that come near are watched.
+  if (a.state_bytes <= limits_.state_bytes / 2) return {};
+  const std::size_t bytes = a.kind->encode_state(stepped.state.get()).size();
+  if (bytes > limits_.state_bytes && bytes > a.state_bytes)
+    return fail(Errc::internal, "a state may take " + std::to_string(limits_.state_bytes) +
+                                    " bytes: keep the rest in rows");
+  return {};
+}
+
+// ---- decisions ----
+
+fbs::ChangeRecordT& Shard::record_change(const Activation& a, const Envelope& m) {
+  auto change = std::make_unique<fbs::ChangeRecordT>();
+  change->position = ++position_;
+  change->actor = record_of(a.id);
+  change->sequence = m.sequence;
+  change->lane = static_cast<std::uint8_t>(m.lane);
+  change->type = m.payload.type;
+  change->at_unix_ms = now().unix_ms;
+  change->kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
+  change->decision = a.decision;
+  visible_.push_back({position_, a.id, m.payload.type, {}});
+  changes_.changes.push_back(std::move(change));
+  return *changes_.changes.back();
+}
+
+void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
+  if (a.state == nullptr) a.incarnation = m.sequence;
+  a.state = std::move(stepped.state);
+  ++a.decision;
+  Decision& d = stepped.decision;
+  a.finished = a.finished || d.finished;
+  fbs::ChangeRecordT& change = record_change(a, m);
+  apply_sends(a, m, d, change);
+  apply_timers(a, m, d);
+  apply_effects(a, m, d, change);
+  apply_rows(a, d);
+  apply_indexes(a, d, change);
+  std::uint32_t ordinal = 0;
+  for (AuditEntry& entry : d.audits) {
+    fbs::AuditRecordT record;
+    record.actor = record_of(a.id);
+    record.sequence = m.sequence;
+    record.at_unix_ms = now().unix_ms;
+    record.who = std::move(entry.who);
+    record.action = std::move(entry.action);
+    record.detail = std::move(entry.detail);
+    rows_.append(Family::audit, keys::audit(m.sequence, ordinal++), encode_record(record));
+  }
+  answer(m, d.reply);
+}
+
+void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d,
+                        fbs::ChangeRecordT& change) {
+  for (Outgoing& out : d.sends) {
+    auto sent = std::make_unique<fbs::SentRefT>();
+    sent->to = record_of(out.to);
+    sent->type = out.payload.type;
+    Envelope message;
+    message.from = a.id;
+    message.to = std::move(out.to);
+    message.lane = out.lane;
+    message.payload = std::move(out.payload);
+    message.correlation = m.correlation;
+    message.causation = m.sequence;
+    sent->sequence = dispatch(std::move(message));
+    change.sent.push_back(std::move(sent));
+  }
+}
+
+void Shard::apply_timers(Activation& a, const Envelope& m, Decision& d) {
+  for (TimerChange& change : d.timers) {
+    const auto old = a.timers.find(change.name);
+    if (old != a.timers.end()) {
+      timers_.cancel(keys::timer(old->second.due, a.id, change.name));
+      a.timers.erase(old);
+    }
+    if (!change.due) continue;
+    fbs::TimerRecordT record;
+    record.actor = record_of(a.id);
+    record.name = change.name;
+    record.generation = ++a.timer_generation;
+    record.payload = record_of(change.payload);
+    record.correlation = m.correlation;
+    timers_.set(keys::timer(*change.due, a.id, change.name), encode_record(record));
+    a.timers[std::move(change.name)] = {a.timer_generation, *change.due};
+  }
+}
+
+void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d,
+                          fbs::ChangeRecordT& change) {
+  std::uint32_t ordinal = 0;
+  for (EffectRequest& request : d.effects) {
+    const Duration limit =
+        request.deadline > Duration{0} ? request.deadline : limits_.default_effect_deadline;
+    PendingEffect effect{a.id, m.sequence, ordinal++, std::move(request.port),
+                         std::move(request.key), std::move(request.bytes), now() + limit, false};
+    const std::string key = keys::effect(a.id, effect.sequence, effect.ordinal);
+    fbs::EffectRecordT record = record_of(effect);
+    record.on_unknown = record_of(request.on_unknown);
+    record.correlation = m.correlation;
+    rows_.put(Family::effects, key, encode_record(record));
+
+    fbs::TimerRecordT deadline;
+    deadline.actor = record_of(a.id);
+    deadline.name = "\x01" + key;
+    deadline.effect_sequence = effect.sequence;
+    deadline.effect_ordinal = effect.ordinal;
+    timers_.set(keys::timer(effect.deadline, a.id, deadline.name), encode_record(deadline));
+
+    change.effects.push_back(effect.key);
+    outputs_.push_back([this, effect = std::move(effect)](const Error* failure) {
+      if (failure == nullptr) world_.outside.perform(effect);
+    });
+  }
+}
+
+void Shard::apply_rows(Activation& a, Decision& d) {
+  for (RowChange& row : d.rows) {
+    if (row.value) {
+      rows_.put(Family::state, keys::row(a.id, row.key), *row.value);
+    } else {
+      rows_.erase(Family::state, keys::row(a.id, row.key));
+    }
+    if (a.rows.size() >= limits_.rows_cached) a.rows.clear();
+    a.rows.insert_or_assign(std::move(row.key), std::move(row.value));
+  }
+}
+
+void Shard::apply_indexes(const Activation& a, Decision& d, fbs::ChangeRecordT& change) {
+  for (const IndexChange& entry : d.indexes) {
+    std::string key = keys::index(entry.index, entry.key, a.id);
+    auto record = std::make_unique<fbs::ChangedIndexT>();
+    record->index = entry.index;
+    record->key = entry.key;
+    record->removed = !entry.value;
+    if (entry.value) {
+      record->value = record_of(std::string_view(*entry.value));
+      rows_.append(Family::index, std::move(key), *entry.value);
+    } else {
+      rows_.append_erase(Family::index, std::move(key));
+    }
+    change.indexes.push_back(std::move(record));
+  }
+  visible_.back().indexes = std::move(d.indexes);
+}
+
+/// The API's caller gets the step's reply; a step that gives none has said yes.
+void Shard::answer(const Envelope& m, const std::optional<Reply>& reply) {
+  if (m.dedup_key.empty()) return;
+  const std::string key = keys::call(m.dedup_key);
+  const auto bytes = sure(rows_.get(Family::dedup, key));
+  fbs::CallRecordT record;
+  if (bytes) record = sure(decode_record<fbs::CallRecordT>(*bytes));
+  record.state = fbs::CallState::done;
+  record.failed = reply && reply->error;
+  record.error = record.failed ? static_cast<std::uint8_t>(*reply->error) : std::uint8_t{0};
+  record.reply = record_of(std::string_view(reply ? reply->body : std::string()));
+  rows_.put(Family::dedup, key, encode_record(record));
+
+  Result<std::string> result = reply ? reply->body : std::string();
+  if (record.failed) result = fail(*reply->error, reply->body);
+  outputs_.push_back([this, key = m.dedup_key, result = std::move(result)](const Error* failure) {
+    if (failure != nullptr) return;  // Falling over answers everybody who waits.
+    const auto callers = waiting_.extract(key);
+    if (callers.empty()) return;
+    for (CallDone& done : callers.mapped()) done(result);
+  });
+}
+
+/// Dead letters: the message is consumed, kept with the reason, and the actor goes on.
+void Shard::park(Activation& a, const Envelope& m, const Error& why) {
+  fbs::DeadRecordT record;
+  record.envelope = record_of(std::string_view(encode_envelope(m)));
+  record.reason = why.message;
+  record.at_unix_ms = now().unix_ms;
+  record.kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
+  rows_.append(Family::dead, keys::sequence(m.sequence), encode_record(record));
+  record_change(a, m).dead = true;
+  answer(m, Reply{why.code, why.message});
+}
+
+// ---- timers ----
+
+void Shard::fire_timers() {
+  for (std::size_t n = 0; n < limits_.fired_per_turn && credit(); ++n) {
+    const auto record = sure(timers_.take_due(now()));
+    if (!record) return;
+    const auto timer = sure(decode_record<fbs::TimerRecordT>(*record));
+    if (timer.effect_sequence != 0) {
+      give_unknown(timer);
+    } else {
+      fire(timer);
+    }
+  }
+}
+
+void Shard::fire(const fbs::TimerRecordT& timer) {
+  Envelope message;
+  message.to = actor_of(timer.actor);
+  message.payload = payload_of(timer.payload);
+  message.correlation = timer.correlation;
+  message.timer = timer.name;
+  message.timer_generation = timer.generation;
+  enqueue(std::move(message));
+}
+
+/// The deadline of an effect passed: unknown, not failed. A result that comes later finds no row.
+void Shard::give_unknown(const fbs::TimerRecordT& timer) {
+  const ActorId id = actor_of(timer.actor);
+  std::string key = keys::effect(id, timer.effect_sequence, timer.effect_ordinal);
+  const auto row = sure(rows_.get(Family::effects, key));
+  if (!row) return;
+  const auto record = sure(decode_record<fbs::EffectRecordT>(*row));
+  rows_.erase(Family::effects, std::move(key));
+  Envelope message;
+  message.to = id;
+  message.payload = payload_of(record.on_unknown);
+  message.correlation = record.correlation;
+  message.causation = timer.effect_sequence;
+  enqueue(std::move(message));
+}
+
+}  // namespace muster::engine

@@ -1,0 +1,211 @@
+// One round: fleets stand in a heap by share (running per weight); the least served one offers its best waiting run,
+// which is placed or told why not, until every run has its answer. The cost is O(runs * hosts) at worst, and a
+// look at warm mirrors only where a host has room, so a full house is judged quickly.
+#include "engine/scheduler/admission.hpp"
+
+#include <algorithm>
+#include <queue>
+#include <tuple>
+#include <unordered_map>
+
+namespace muster::engine {
+
+namespace {
+
+/// A host's room as the round goes on.
+struct Room {
+  const Supply* host = nullptr;
+  std::uint32_t used = 0;
+  std::uint64_t cpus_used = 0;
+  std::uint64_t memory_used = 0;
+
+  [[nodiscard]] std::uint32_t free() const { return host->slots > used ? host->slots - used : 0; }
+  /// A host that does not say how much it has is limited by its slots alone.
+  [[nodiscard]] bool fits(const Demand& d) const {
+    return free() > 0 && (host->cpus_milli == 0 || cpus_used + d.cpus_milli <= host->cpus_milli) &&
+           (host->memory_bytes == 0 || memory_used + d.memory_bytes <= host->memory_bytes);
+  }
+  [[nodiscard]] bool could_ever(const Demand& d) const {
+    return host->slots > 0 && (host->cpus_milli == 0 || d.cpus_milli <= host->cpus_milli) &&
+           (host->memory_bytes == 0 || d.memory_bytes <= host->memory_bytes);
+  }
+  [[nodiscard]] bool is_warm(const Demand& d) const {
+    return std::binary_search(host->warm.begin(), host->warm.end(), d.canonical_url);
+  }
+  void take(const Demand& d) {
+    ++used;
+    cpus_used += d.cpus_milli;
+    memory_used += d.memory_bytes;
+  }
+};
+
+/// One fleet's waiting runs, best first, and what it has running.
+struct Queue {
+  FleetLoad load;
+  std::vector<const Demand*> runs;
+  std::size_t next = 0;
+
+  [[nodiscard]] bool empty() const { return next == runs.size(); }
+  [[nodiscard]] const Demand& front() const { return *runs[next]; }
+};
+
+bool better_run(const Demand* a, const Demand* b) {
+  return std::tie(b->priority, a->queued_at, a->run) < std::tie(a->priority, b->queued_at, b->run);
+}
+
+/// Less served first: running / weight, compared without dividing. Then priority, age, name.
+bool served_later(const Queue* a, const Queue* b) {
+  const std::uint64_t share_a = std::uint64_t{a->load.running} * std::max(1U, b->load.weight);
+  const std::uint64_t share_b = std::uint64_t{b->load.running} * std::max(1U, a->load.weight);
+  return std::tie(share_b, a->front().priority, b->front().queued_at, b->load.fleet) <
+         std::tie(share_a, b->front().priority, a->front().queued_at, a->load.fleet);
+}
+
+class Admission {
+ public:
+  Admission(const std::vector<Demand>& demand, const std::vector<FleetLoad>& fleets,
+            const std::vector<Supply>& hosts,
+            const std::vector<std::pair<std::string, std::uint32_t>>& running_by_repository,
+            const AdmissionLimits& limits)
+      : limits_(limits) {
+    for (const FleetLoad& load : fleets) total_ += load.running;
+    for (const auto& [repository, running] : running_by_repository)
+      repositories_[repository] += running;
+    take_hosts(hosts);
+    take_queues(demand, fleets);
+  }
+
+  Round run() {
+    std::priority_queue<Queue*, std::vector<Queue*>, decltype(&served_later)> turn(&served_later);
+    for (Queue& queue : queues_) turn.push(&queue);
+    while (!turn.empty()) {
+      Queue& queue = *turn.top();
+      turn.pop();
+      const Demand& demand = queue.front();
+      const WaitReason blocked = blocks_fleet(queue);
+      if (blocked != WaitReason::none) {
+        for (; !queue.empty(); ++queue.next) wait(queue.front(), blocked);
+        continue;
+      }
+      ++queue.next;
+      if (place(demand)) ++queue.load.running;
+      if (!queue.empty()) turn.push(&queue);
+    }
+    return std::move(round_);
+  }
+
+ private:
+  void take_hosts(const std::vector<Supply>& hosts) {
+    for (const Supply& host : hosts) {
+      any_room_.push_back({&host, 0, 0, 0});
+      if (host.accepts) rooms_.push_back({&host, host.used, host.cpus_used, host.memory_used});
+    }
+    std::sort(rooms_.begin(), rooms_.end(),
+              [](const Room& a, const Room& b) { return a.host->host < b.host->host; });
+  }
+
+  void take_queues(const std::vector<Demand>& demand, const std::vector<FleetLoad>& fleets) {
+    std::unordered_map<std::string_view, const FleetLoad*> loads;
+    for (const FleetLoad& load : fleets) loads.emplace(load.fleet, &load);
+    std::unordered_map<std::string_view, std::size_t> places;
+    for (const Demand& d : demand) {
+      const auto [place, fresh] = places.emplace(d.fleet, queues_.size());
+      if (fresh) {
+        Queue queue;
+        const auto load = loads.find(d.fleet);
+        if (load != loads.end()) queue.load = *load->second;
+        queue.load.fleet = d.fleet;
+        queues_.push_back(std::move(queue));
+      }
+      queues_[place->second].runs.push_back(&d);
+    }
+    for (Queue& queue : queues_) std::sort(queue.runs.begin(), queue.runs.end(), better_run);
+  }
+
+  /// What keeps every further run of this fleet from being proposed.
+  [[nodiscard]] WaitReason blocks_fleet(const Queue& queue) const {
+    if (queue.load.held) return WaitReason::fleet_held;
+    if (queue.load.running >= queue.load.limit) return WaitReason::fleet_limit;
+    if (total_ >= limits_.running_total) return WaitReason::total_limit;
+    if (round_.proposals.size() >= limits_.proposals) return WaitReason::next_round;
+    return WaitReason::none;
+  }
+
+  bool place(const Demand& demand) {
+    std::uint32_t& in_repository = repositories_[demand.repository];
+    if (in_repository >= limits_.running_per_repository) {
+      wait(demand, WaitReason::repository_limit);
+      return false;
+    }
+    Room* room = best_room(demand);
+    if (room == nullptr) {
+      wait(demand, why_no_room(demand));
+      return false;
+    }
+    room->take(demand);
+    ++in_repository;
+    ++total_;
+    round_.proposals.push_back(
+        {demand.run, demand.attempt, room->host->host, room->host->session});
+    return true;
+  }
+
+  /// Warm first, then most free slots, then by name.
+  Room* best_room(const Demand& demand) {
+    Room* best = nullptr;
+    std::pair<bool, std::uint32_t> best_score;
+    for (Room& room : rooms_) {
+      if (!room.fits(demand)) continue;
+      const std::pair<bool, std::uint32_t> score{room.is_warm(demand), room.free()};
+      if (best != nullptr && score <= best_score) continue;
+      best = &room;
+      best_score = score;
+    }
+    return best;
+  }
+
+  [[nodiscard]] WaitReason why_no_room(const Demand& demand) const {
+    if (rooms_.empty()) return WaitReason::no_host;
+    const bool ever = std::any_of(any_room_.begin(), any_room_.end(),
+                                  [&](const Room& room) { return room.could_ever(demand); });
+    return ever ? WaitReason::hosts_full : WaitReason::too_large;
+  }
+
+  void wait(const Demand& demand, WaitReason reason) {
+    round_.waiting.push_back({demand.run, reason});
+  }
+
+  const AdmissionLimits& limits_;
+  std::uint32_t total_ = 0;
+  std::unordered_map<std::string_view, std::uint32_t> repositories_;
+  std::vector<Room> rooms_;     ///< Of hosts that accept.
+  std::vector<Room> any_room_;  ///< Of every host, as if it were empty.
+  std::vector<Queue> queues_;
+  Round round_;
+};
+
+}  // namespace
+
+std::string_view to_string(WaitReason reason) {
+  switch (reason) {
+    case WaitReason::none: return "none";
+    case WaitReason::no_host: return "no_host";
+    case WaitReason::hosts_full: return "hosts_full";
+    case WaitReason::too_large: return "too_large";
+    case WaitReason::fleet_limit: return "fleet_limit";
+    case WaitReason::fleet_held: return "fleet_held";
+    case WaitReason::repository_limit: return "repository_limit";
+    case WaitReason::total_limit: return "total_limit";
+    case WaitReason::next_round: return "next_round";
+  }
+  return "none";
+}
+
+Round admit(const std::vector<Demand>& demand, const std::vector<FleetLoad>& fleets,
+            const std::vector<Supply>& hosts,
+            const std::vector<std::pair<std::string, std::uint32_t>>& running_by_repository,
+            const AdmissionLimits& limits) {
+  return Admission(demand, fleets, hosts, running_by_repository, limits).run();
+}
+
+}  // namespace muster::engine

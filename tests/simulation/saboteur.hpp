@@ -1,0 +1,65 @@
+// A journal that keeps one promise badly: each variant is a bug that the simulation must find.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "storage/journal/journal.hpp"
+
+namespace muster::sim {
+
+enum class Sabotage {
+  none,
+  released_before_sync,   ///< The newest commit is not there after a power cut.
+  batch_torn,             ///< Half of it is.
+  message_not_journaled,  ///< Inbox rows are left out.
+  consumed_not_written,   ///< Heads keep no consumed marks.
+  call_row_dropped,       ///< Idempotency keys are forgotten.
+  channel_mark_dropped,
+  source_mark_dropped,    ///< Between shards: repeated parcels are taken again.
+  effect_row_kept,        ///< An effect with a result stays.
+  backlog_row_kept,       ///< A consumed message stays in the backlog.
+  timer_row_dropped,      ///< A timer lives in memory only.
+  dead_row_dropped,       ///< Parked messages leave no trace.
+};
+
+std::string_view to_string(Sabotage sabotage);
+const std::vector<Sabotage>& all_sabotages();
+
+class Saboteur : public storage::Journal {
+ public:
+  Saboteur(storage::Journal& below, Sabotage how) : below_(below), how_(how) {}
+
+  Result<void> commit(const storage::Batch& batch) override;
+  Result<std::optional<std::string>> get(storage::Family family,
+                                         std::string_view key) const override {
+    return below_.get(family, key);
+  }
+  Result<void> scan(storage::Family family, std::string_view lower, std::string_view upper,
+                    const storage::RowVisitor& row) const override {
+    return below_.scan(family, lower, upper, row);
+  }
+  Result<void> scan_back(storage::Family family, std::string_view lower, std::string_view upper,
+                         const storage::RowVisitor& row) const override {
+    return below_.scan_back(family, lower, upper, row);
+  }
+  Result<void> drop(storage::Family family, std::string_view lower,
+                    std::string_view upper) override {
+    return below_.drop(family, lower, upper);
+  }
+  Result<void> reopen() override { return below_.reopen(); }
+
+  /// Power is cut: what a variant said was synced and was not is gone.
+  void power_cut();
+
+ private:
+  /// What becomes of one write; nothing: it is left out.
+  std::optional<storage::Batch::Op> twisted(const storage::Batch::Op& op) const;
+
+  storage::Journal& below_;
+  Sabotage how_;
+  std::vector<storage::Batch::Op> undo_;  ///< The rows before the newest commit, in its order.
+};
+
+}  // namespace muster::sim
