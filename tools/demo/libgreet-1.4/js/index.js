@@ -1,0 +1,5 @@
+'use strict';
+
+exports.greet = function (name) {
+  return 'Hello, ' + name + '!';
+};
