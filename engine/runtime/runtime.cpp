@@ -1,0 +1,299 @@
+#include "engine/runtime/runtime.hpp"
+
+#include <atomic>
+#include <future>
+#include <shared_mutex>
+
+#include "engine/core/keys.hpp"
+#include "engine/core/shard.hpp"
+#include "engine/runtime/boot_clock.hpp"
+#include "engine/runtime/strands.hpp"
+#include "engine/runtime/subscribers.hpp"
+#include "engine/runtime/views.hpp"
+#include "storage/journal/rocksdb_journal.hpp"
+
+namespace muster::engine {
+
+namespace {
+
+/// Nothing of the outside gets into the keys of the journal unchecked.
+Result<void> check_actor(const ActorId& id) {
+  constexpr std::size_t kLongest = 1'024;
+  for (const std::string* part : {&id.org, &id.kind, &id.key})
+    if (part->empty() || part->size() > kLongest || part->find('\0') != part->npos)
+      return fail(Errc::invalid, "not the name of an actor");
+  return {};
+}
+
+class Runtime;
+
+/// One shard with what it stands on.
+struct Node : Executor, Link, Outside {
+  Node(Runtime& its_runtime, std::uint32_t its_number) : runtime(its_runtime), number(its_number) {}
+
+  void post(Task task) override { strand->post(std::move(task)); }
+  void post_after(Duration delay, Task task) override {
+    strand->post_after(delay, std::move(task));
+  }
+  void write(Task task) override { writer->post(std::move(task)); }
+  void send(std::uint32_t destination, Parcel parcel) override;
+  void acknowledge(std::uint32_t destination, ParcelAck ack) override;
+  void perform(const PendingEffect& effect) override;
+  void changed(const std::vector<Change>& changes) override;
+  void trouble(const std::string& what) override;
+
+  Runtime& runtime;
+  std::uint32_t number;
+  std::unique_ptr<storage::Journal> journal;
+  std::unique_ptr<Strands::Strand> strand;
+  std::unique_ptr<Strands::Strand> writer;
+  std::unique_ptr<Shard> shard;
+  mutable std::mutex trouble_mutex;
+  std::string trouble_text;
+};
+
+/// What ports may hold on to after the engine is gone: a door that is shut then.
+struct Door {
+  std::shared_mutex mutex;
+  Runtime* runtime = nullptr;  ///< Null: shut.
+};
+
+class Runtime : public Engine {
+ public:
+  Runtime(EngineConfig config, Kinds kinds, Ports ports)
+      : config_(config), kinds_(std::move(kinds)), ports_(std::move(ports)), strands_(config.threads) {}
+  ~Runtime() override { shut(); }
+
+  Result<void> start(const std::filesystem::path& directory);
+
+  void call(Call call, CallDone done) override;
+  void deliver(ChannelMessage message, ChannelDone done) override;
+  Result<std::uint64_t> channel_mark(std::string_view channel) const override;
+  Result<void> tell(ActorId to, Payload payload, Lane lane) override;
+  Result<std::optional<std::string>> head(const ActorId& actor) const override {
+    return read_head(*node_of(actor).journal, actor);
+  }
+  Result<std::optional<std::string>> row(const ActorId& actor,
+                                         std::string_view key) const override {
+    return node_of(actor).journal->get(storage::Family::state, keys::row(actor, key));
+  }
+  Result<void> rows(const ActorId& actor, std::string_view lower, std::string_view upper,
+                    const EachRow& each) const override {
+    return read_rows(*node_of(actor).journal, actor, lower, upper, each);
+  }
+  Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
+                    const EachEntry& each) const override;
+  std::shared_ptr<void> subscribe(std::function<void(const std::vector<Change>&)> each) override {
+    return subscribers_->add(std::move(each));
+  }
+  Instant now() const override { return clock_.now() + ahead_.load(); }
+  std::uint32_t generation() const override { return generation_; }
+  std::string trouble() const override;
+
+  Node& node(std::uint32_t number) { return *nodes_[number]; }
+  void perform(Node& node, const PendingEffect& effect);
+  void publish(const std::vector<Change>& changes) { subscribers_->publish(changes); }
+
+ private:
+  Node& node_of(const ActorId& id) const {
+    return *nodes_[Shard::shard_of(id, static_cast<std::uint32_t>(nodes_.size()))];
+  }
+  /// A channel's mark lives in one shard, wherever its messages go.
+  Node& home_of(std::string_view channel) const {
+    return node_of({"muster", "channel", std::string(channel)});
+  }
+  Result<void> start_shard(std::uint32_t number, const std::filesystem::path& directory);
+  void shut();
+
+  EngineConfig config_;
+  Kinds kinds_;
+  Ports ports_;
+  BootClock clock_;
+  std::atomic<Duration> ahead_{Duration{0}};  ///< Shard time beyond the clock's.
+  std::atomic<std::uint32_t> generation_{1};
+  std::shared_ptr<Door> door_ = std::make_shared<Door>();
+  Strands strands_;
+  std::unique_ptr<Strands::Strand> notifier_;
+  std::unique_ptr<Subscribers> subscribers_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+};
+
+// ---- one shard's surroundings ----
+
+void Node::send(std::uint32_t destination, Parcel parcel) {
+  Node& there = runtime.node(destination);
+  there.post([&there, parcel = std::move(parcel)] { there.shard->receive(parcel); });
+}
+
+void Node::acknowledge(std::uint32_t destination, ParcelAck ack) {
+  Node& there = runtime.node(destination);
+  there.post([&there, ack] { there.shard->acknowledged(ack); });
+}
+
+void Node::perform(const PendingEffect& effect) { runtime.perform(*this, effect); }
+void Node::changed(const std::vector<Change>& changes) { runtime.publish(changes); }
+
+void Node::trouble(const std::string& what) {
+  const std::lock_guard lock(trouble_mutex);
+  trouble_text = what;
+}
+
+/// A port without that name: nobody answers, and the effect's deadline says so to the actor.
+void Runtime::perform(Node& node, const PendingEffect& effect) {
+  const auto port = ports_.find(effect.port);
+  if (port == ports_.end()) {
+    node.trouble("there is no port " + effect.port);
+    return;
+  }
+  port->second->perform(effect, [door = door_, number = node.number, effect](Payload result) {
+    const std::shared_lock lock(door->mutex);
+    if (door->runtime == nullptr) return;  // The next start hands the effect out again.
+    Node& there = door->runtime->node(number);
+    there.post([&there, effect, result = std::move(result)] {
+      there.shard->effect_done(effect, result);
+    });
+  });
+}
+
+// ---- life ----
+
+Result<void> Runtime::start_shard(std::uint32_t number, const std::filesystem::path& directory) {
+  storage::RocksDbOptions options;
+  options.memtable_bytes = config_.memtable_bytes;
+  options.block_cache_bytes = config_.block_cache_bytes;
+  auto journal = storage::open_rocksdb_journal(directory / ("shard-" + std::to_string(number)),
+                                               std::move(options));
+  if (!journal) return tl::unexpected<Error>(journal.error());
+  Node& node = *nodes_[number];
+  node.journal = std::move(*journal);
+  node.strand = strands_.pooled();
+  node.writer = strands_.detached();
+  const ShardConfig config{{number, config_.shards}, config_.limits};
+  node.shard = std::make_unique<Shard>(config, kinds_,
+                                       ShardWorld{node, clock_, *node.journal, node, node});
+  return {};
+}
+
+Result<void> Runtime::start(const std::filesystem::path& directory) {
+  notifier_ = strands_.detached();
+  subscribers_ = std::make_unique<Subscribers>(*notifier_, config_.subscriber_changes);
+  for (std::uint32_t n = 0; n < config_.shards; ++n)
+    nodes_.push_back(std::make_unique<Node>(*this, n));
+  for (std::uint32_t n = 0; n < config_.shards; ++n)
+    if (auto ok = start_shard(n, directory); !ok) return ok;
+  door_->runtime = this;  // From here on ports may answer.
+  for (auto& node : nodes_) {
+    std::promise<Result<void>> ready;
+    node->post([this, &node, &ready] {
+      node->shard->start([this, &node, &ready](Result<void> ok) {
+        generation_ = node->shard->generation();
+        ahead_ = node->shard->now() - clock_.now();
+        ready.set_value(std::move(ok));
+      });
+    });
+    if (auto ok = ready.get_future().get(); !ok) return ok;
+  }
+  return {};
+}
+
+/// Nobody gets in any more; what is decided is committed; then the strands run empty, one after the other.
+void Runtime::shut() {
+  {
+    const std::unique_lock lock(door_->mutex);
+    door_->runtime = nullptr;
+  }
+  for (auto& node : nodes_) {
+    if (!node->shard) continue;
+    std::promise<void> stopped;
+    node->post([&] { node->shard->stop([&stopped] { stopped.set_value(); }); });
+    stopped.get_future().wait();
+  }
+  // What a strand still holds may post to a writer, and a writer to its strand: in this order both run empty.
+  for (auto& node : nodes_) {
+    if (!node->shard) continue;
+    std::promise<void> drained;
+    node->write([&] { node->post([&drained] { drained.set_value(); }); });
+    drained.get_future().wait();
+  }
+  for (auto& node : nodes_) {
+    if (node->writer) node->writer->close();
+    if (node->strand) node->strand->close();
+  }
+  if (notifier_) notifier_->close();
+  for (auto& node : nodes_) node->shard.reset();
+}
+
+// ---- what comes in ----
+
+void Runtime::call(Call call, CallDone done) {
+  if (auto ok = check_actor(call.to); !ok) {
+    done(tl::unexpected<Error>(ok.error()));
+    return;
+  }
+  Node& there = node_of(call.to);
+  there.post([&there, call = std::move(call), done = std::move(done)] {
+    there.shard->call(call, done);
+  });
+}
+
+void Runtime::deliver(ChannelMessage message, ChannelDone done) {
+  if (auto ok = check_actor(message.to); !ok) {
+    done(ok);
+    return;
+  }
+  Node& home = home_of(message.channel);
+  home.post([&home, message = std::move(message), done = std::move(done)] {
+    home.shard->deliver(message, done);
+  });
+}
+
+Result<std::uint64_t> Runtime::channel_mark(std::string_view channel) const {
+  auto mark = home_of(channel).journal->get(storage::Family::dedup, keys::channel(channel));
+  if (!mark) return tl::unexpected<Error>(mark.error());
+  return *mark ? storage::get_be64(**mark) : 0;
+}
+
+Result<void> Runtime::tell(ActorId to, Payload payload, Lane lane) {
+  if (auto ok = check_actor(to); !ok) return ok;
+  auto answer = std::make_shared<std::promise<Result<void>>>();
+  auto future = answer->get_future();
+  Node& there = node_of(to);
+  there.post([&there, to = std::move(to), payload = std::move(payload), lane, answer] {
+    there.shard->tell(to, payload, lane,
+                      [answer](Result<void> taken) { answer->set_value(std::move(taken)); });
+  });
+  // Waiting on a thread of the engine would wait for itself; what is told is made again when it is lost.
+  if (Strands::inside()) return {};
+  return future.get();
+}
+
+// ---- what is seen ----
+
+Result<void> Runtime::list(std::string_view index, std::string_view lower, std::string_view upper,
+                           const EachEntry& each) const {
+  std::vector<const storage::Journal*> journals;
+  for (const auto& node : nodes_) journals.push_back(node->journal.get());
+  return read_index(journals, index, lower, upper, each);
+}
+
+std::string Runtime::trouble() const {
+  for (const auto& node : nodes_) {
+    const std::lock_guard lock(node->trouble_mutex);
+    if (!node->trouble_text.empty())
+      return "shard " + std::to_string(node->number) + ": " + node->trouble_text;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> make_engine(EngineConfig config, Kinds kinds, Ports ports,
+                                            const std::filesystem::path& directory) {
+  if (config.shards == 0 || config.shards > kSlots)
+    return fail(Errc::invalid, "an engine has 1 to 256 shards");
+  auto runtime = std::make_unique<Runtime>(config, std::move(kinds), std::move(ports));
+  if (auto ok = runtime->start(directory); !ok) return fail(ok.error(), "starting the engine");
+  return runtime;
+}
+
+}  // namespace muster::engine

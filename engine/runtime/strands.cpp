@@ -1,0 +1,88 @@
+#include "engine/runtime/strands.hpp"
+
+#include <caf/all.hpp>
+#include <future>
+
+namespace muster::engine {
+namespace {
+
+/// CAF copies messages; a task is shared instead.
+struct TaskBox {
+  std::shared_ptr<Task> task;
+};
+
+thread_local bool inside_a_task = false;
+
+}  // namespace
+}  // namespace muster::engine
+
+// Never serialised: it stays in this process.
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(muster::engine::TaskBox)
+
+namespace muster::engine {
+
+namespace {
+
+caf::behavior strand_actor(caf::event_based_actor* self) {
+  // An exception must not end the strand (CAF's default): a task that throws has broken an invariant of ours,
+  // and going on without it could lose what was decided.
+  self->set_exception_handler([](std::exception_ptr&) -> caf::error { std::terminate(); });
+  return {[](const TaskBox& box) {
+    inside_a_task = true;
+    (*box.task)();
+    inside_a_task = false;
+  }};
+}
+
+class CafStrand : public Strands::Strand {
+ public:
+  explicit CafStrand(caf::actor actor) : actor_(std::move(actor)) {}
+  ~CafStrand() override { CafStrand::close(); }
+
+  void post(Task task) override {
+    caf::anon_send(actor_, TaskBox{std::make_shared<Task>(std::move(task))});
+  }
+  void post_after(Duration delay, Task task) override {
+    caf::delayed_anon_send(actor_, delay, TaskBox{std::make_shared<Task>(std::move(task))});
+  }
+  void close() override {
+    if (std::exchange(closed_, true)) return;
+    std::promise<void> drained;
+    post([&drained] { drained.set_value(); });
+    drained.get_future().wait();
+    caf::anon_send_exit(actor_, caf::exit_reason::user_shutdown);
+  }
+
+ private:
+  caf::actor actor_;
+  bool closed_ = false;
+};
+
+}  // namespace
+
+struct Strands::System {
+  explicit System(std::size_t threads) : system(configured(threads)) {}
+
+  caf::actor_system_config& configured(std::size_t threads) {
+    config.set("scheduler.max-threads", threads);
+    config.set("scheduler.max-throughput", std::size_t{32});  // Unlimited by default in 0.17.6.
+    return config;
+  }
+
+  caf::actor_system_config config;
+  caf::actor_system system;
+};
+
+Strands::Strands(std::size_t threads) : system_(std::make_unique<System>(threads)) {}
+Strands::~Strands() = default;
+
+std::unique_ptr<Strands::Strand> Strands::pooled() {
+  return std::make_unique<CafStrand>(system_->system.spawn(strand_actor));
+}
+std::unique_ptr<Strands::Strand> Strands::detached() {
+  return std::make_unique<CafStrand>(system_->system.spawn<caf::detached>(strand_actor));
+}
+
+bool Strands::inside() { return inside_a_task; }
+
+}  // namespace muster::engine
