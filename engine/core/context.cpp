@@ -17,6 +17,9 @@ void Context::charge(std::size_t bytes) {
 }
 
 void Context::send(ActorId to, Payload payload, Lane lane) {
+  for (const std::string* part : {&to.org, &to.kind, &to.key})
+    if (part->empty() || part->find('\0') != part->npos)
+      throw std::invalid_argument("not the name of an actor: \"" + to.to_string() + "\"");
   if (decision_.sends.size() + decision_.effects.size() >= limits_.sends)
     throw DecisionTooLarge("a decision may send " + std::to_string(limits_.sends) +
                            " messages and effects: proceed in pages");

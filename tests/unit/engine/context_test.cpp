@@ -106,6 +106,15 @@ TEST_CASE("A decision is bounded in sends") {
                   engine::DecisionTooLarge);
 }
 
+TEST_CASE("A message without a proper receiver is a broken invariant of the step") {
+  engine::testing::MemoryRows rows;
+  const engine::Envelope message;
+  engine::Context ctx({"o", "k", "x"}, message, Instant{}, rows);
+  CHECK_THROWS_AS(ctx.send(ActorId{"o", "k", ""}, engine::Payload{1, "m"}), std::invalid_argument);
+  CHECK_THROWS_AS(ctx.send(ActorId{"o", "k", std::string("a\0b", 3)}, engine::Payload{1, "m"}),
+                  std::invalid_argument);
+}
+
 TEST_CASE("An actor's name parses back, and its slot never changes") {
   const auto id = ActorId::parse("acme/repo/acme/api#1");
   REQUIRE(id);

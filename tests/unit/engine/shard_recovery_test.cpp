@@ -1,0 +1,162 @@
+// What a shard does when its journal fails, and what it finds when it starts again.
+#include "tests/unit/engine/shard_bench.hpp"
+
+using namespace muster;
+using namespace muster::test;
+using engine::Lane;
+using engine::ShardLimits;
+
+TEST_CASE("A failed commit is unknown: the same key finds out, whether it happened or not") {
+  const auto outcome = GENERATE(MemoryJournal::Outcome::lost, MemoryJournal::Outcome::kept);
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  const std::string key = bench.new_key();
+  bench.journal->fail_next_commit(outcome);
+  bench.journal->fail_reopen(2);
+  const auto first = bench.send("a", add(5), Lane::normal, key);
+  bench.run_strand();
+  const auto later = bench.send("a", add(1));
+  bench.run();
+  CHECK(first->text() == "unknown");
+  CHECK(later->text() == "unknown");
+  CHECK_FALSE(bench.trouble_text.empty());
+  CHECK(bench.call("a", add(1)) == "unreachable");
+  bench.advance(3'000);  // It comes back by itself.
+  CHECK(bench.trouble_text.empty());
+  CHECK(bench.call("a", add(5), Lane::normal, key) == "5");
+  CHECK(bench.call("a", add(1)) == "6");
+}
+
+TEST_CASE("A channel and an effect live through a failed commit") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  bench.call("a", lookup("k"));
+  bench.effects.clear();
+  std::optional<Result<void>> taken;
+  bench.journal->fail_next_commit(MemoryJournal::Outcome::lost);
+  bench.shard->deliver({"host/h", 1, counter_id("a"), Counter::Messages::encode(add(1))},
+                       [&](Result<void> r) { taken = std::move(r); });
+  bench.run();
+  REQUIRE(taken);
+  CHECK(taken->error().code == Errc::unknown);
+  REQUIRE(bench.effects.size() == 1);
+  CHECK(bench.effects[0].repeated);
+  bench.shard->deliver({"host/h", 1, counter_id("a"), Counter::Messages::encode(add(1))},
+                       [&](Result<void> r) { taken = std::move(r); });
+  bench.shard->effect_done(bench.effects[0], answer(10));
+  bench.run();
+  CHECK(taken->has_value());
+  CHECK(bench.state("a").total == 11);
+}
+
+TEST_CASE("A message that was acknowledged and not stepped is stepped after a crash") {
+  ShardLimits limits;
+  limits.uncommitted_bytes = 1;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT{});
+  bench.send("a", add(1));
+  bench.run_strand();
+  std::optional<Result<void>> told;
+  bench.shard->tell(counter_id("a"), Counter::Messages::encode(add(2)), Lane::normal,
+                    [&](Result<void> r) { told = std::move(r); });
+  bench.run_writer();
+  bench.run_strand();
+  bench.run_writer();
+  bench.run_strand();
+  REQUIRE(told);
+  CHECK(told->has_value());
+  bench.restart();
+  CHECK(bench.state("a").total == 3);
+}
+
+TEST_CASE("A start activates what has work, and nothing else") {
+  ShardLimits limits;
+  limits.window = 2;
+  limits.uncommitted_bytes = 1;
+  ShardBench bench(limits);
+  for (int i = 0; i < 50; ++i) bench.call("idle" + std::to_string(i), fbs::OpenT{});
+  bench.call("a", fbs::OpenT{});
+  for (int i = 1; i <= 9; ++i) bench.send("a", add(i));
+  bench.run_strand();
+  bench.run_writer();  // Journaled, and one of them stepped.
+  bench.restart();
+  CHECK(bench.shard->active_actors() == 1);
+  CHECK(bench.state("a").log == "1 2 3 4 5 6 7 8 9 ");
+  CHECK(bench.rows(Family::backlog) == 0);
+}
+
+TEST_CASE("Idle actors leave memory, and come back as they were") {
+  ShardLimits limits;
+  limits.idle_actors = 3;
+  ShardBench bench(limits);
+  for (int i = 0; i < 20; ++i) {
+    bench.call("c" + std::to_string(i), fbs::OpenT{});
+    bench.call("c" + std::to_string(i), add(i));
+  }
+  CHECK(bench.shard->active_actors() <= 3);
+  for (int i = 0; i < 20; ++i)
+    CHECK(bench.call("c" + std::to_string(i), add(1)) == std::to_string(i + 1));
+}
+
+TEST_CASE("Consumed messages and old changes are trimmed") {
+  ShardLimits limits;
+  limits.inbox_retention = 10;
+  limits.changes_retention = 10;
+  limits.trim_chunk = 5;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT{});
+  for (int i = 0; i < 100; ++i) bench.call("a", add(1));
+  CHECK(bench.rows(Family::inbox) < 20);
+  CHECK(bench.rows(Family::changes) < 20);
+  bench.restart();
+  CHECK(bench.call("a", add(1)) == "101");
+}
+
+TEST_CASE("A journal of a newer version is refused with a clear word") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  bench.kill();
+  auto& meta = bench.disk->rows[static_cast<std::size_t>(Family::meta)];
+  auto record = *engine::decode_record<engine::fbs::ShardRecordT>(meta.begin()->second);
+  record.format = engine::kFormat + 1;
+  meta.begin()->second = engine::encode_record(record);
+  bench.start();
+  REQUIRE_FALSE(bench.started);
+  CHECK(bench.started.error().code == Errc::refused);
+  CHECK(bench.started.error().message.find("newer version of Muster") != std::string::npos);
+}
+
+TEST_CASE("Stopping commits what is decided and answers who waits") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  const auto decided = bench.send("a", add(1));
+  bench.run_strand();
+  bool stopped = false;
+  bench.shard->stop([&] { stopped = true; });
+  CHECK(bench.send("a", add(1))->text() == "unreachable");
+  CHECK_FALSE(stopped);
+  bench.run();
+  CHECK(stopped);
+  CHECK(decided->text() == "1");
+  bench.restart();
+  CHECK(bench.state("a").total == 1);
+}
+
+TEST_CASE("Index entries list in order of their key, whatever bytes it holds") {
+  using engine::keys::index_range;
+  using engine::keys::parse_index;
+  const engine::ActorId id = counter_id("a");
+  const std::vector<std::string> sorted{"", std::string("\0", 1), "a", std::string("a\0b", 3),
+                                        std::string("a\x01", 2), "ab", "b"};
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    const std::string key = engine::keys::index("x", sorted[i], id);
+    CHECK(parse_index(key)->key == sorted[i]);
+    CHECK(parse_index(key)->actor == id);
+    if (i + 1 == sorted.size()) continue;
+    CHECK(key < engine::keys::index("x", sorted[i + 1], id));
+    const auto [lower, upper] = index_range("x", sorted[i], sorted[i + 1]);
+    CHECK(lower <= key);
+    CHECK(key < upper);
+    CHECK(engine::keys::index("x", sorted[i + 1], id) >= upper);
+  }
+}
