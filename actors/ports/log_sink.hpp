@@ -1,0 +1,73 @@
+// Takes the logs of attempts from their hosts into the run-log store, by credit: a host may send
+// what lies below `up_to`, and may forget what lies below `acknowledged`, which survives power
+// loss.
+//
+// On its own strand. What was appended is synced together at most every kSyncPause, or as soon as
+// half of a log's window is spent, so that many chatting logs share few syncs and none waits for
+// another. Every log has the same window, so none takes more than its part of the link.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+#include "actors/ports/inflow.hpp"
+#include "actors/ports/strand.hpp"
+#include "storage/runlog/runlog.hpp"
+
+namespace muster::actors {
+
+class LogSink {
+ public:
+  static constexpr std::uint64_t kWindow = 256u << 10;  ///< Unacknowledged bytes of one log.
+  static constexpr std::size_t kMaxLogs = 1'024;        ///< Open at once in one session.
+  static constexpr Duration kSyncPause{100};
+
+  /// `may_write`: whether that attempt was placed on that host; any thread.
+  using MayWrite = std::function<bool(const std::string& host, const storage::RunLogKey&)>;
+
+  LogSink(storage::RunLog& logs, MayWrite may_write)
+      : logs_(logs), may_write_(std::move(may_write)) {}
+
+  /// Gives the host credit for a log, from where the store ends.
+  void open(std::shared_ptr<storage::Session> session, storage::RunLogKey key);
+  /// A LogChunk frame. An empty one asks for credit: a host has a log of an attempt that is over.
+  void chunk(std::shared_ptr<storage::Session> session, FramePtr frame);
+  void closed(const std::shared_ptr<storage::Session>& session);
+  void stop() { strand_.stop(); }
+
+ private:
+  struct Log {
+    std::uint64_t acknowledged = 0;
+    std::uint64_t up_to = 0;
+    std::uint64_t end = 0;  ///< Appended so far.
+    bool over_limit =
+        false;  ///< The store is full: what comes is dropped, so that the sandbox can go on.
+    bool last = false;
+  };
+  using Logs = std::map<storage::RunLogKey, Log>;
+  struct Open {
+    std::shared_ptr<storage::Session> session;
+    Logs logs;
+    std::set<storage::RunLogKey> dirty;
+  };
+
+  Log* find_or_open(Open& open, const storage::RunLogKey& key);
+  void take(const std::shared_ptr<storage::Session>& session, std::string_view frame);
+  Result<void> append(const storage::RunLogKey& key, Log& log, std::uint64_t offset,
+                      std::string_view bytes);
+  void schedule();
+  void sync_all();
+  void sync(Open& open, const storage::RunLogKey& key);
+  static void grant(Open& open, const storage::RunLogKey& key, const Log& log);
+
+  storage::RunLog& logs_;
+  const MayWrite may_write_;
+  std::map<storage::Session*, Open> open_;  // on the strand
+  bool scheduled_ = false;
+  Strand strand_{"logs"};
+};
+
+}  // namespace muster::actors

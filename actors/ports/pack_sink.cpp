@@ -1,0 +1,44 @@
+#include "actors/ports/pack_sink.hpp"
+
+#include "storage/schema/wire_generated.h"
+
+namespace muster::actors {
+
+void PackSink::part(FramePtr frame, std::function<void(const std::string&)> taken,
+                    std::function<void(const std::string&)> refused) {
+  strand_.post(
+      [this, frame = std::move(frame), taken = std::move(taken), refused = std::move(refused)] {
+        const auto* opened = wire::GetFrame(frame->data());
+        const auto* pack = opened->body_as_CommitPack();
+        const std::string run = opened->run() ? opened->run()->str() : "";
+        std::string digest = pack->digest()->str();
+        const auto whole = append(run + "-" + std::to_string(opened->attempt()), *frame, digest);
+        if (!whole) {
+          refused(whole.error().message);
+        } else if (*whole) {
+          taken(digest);
+        }
+      });
+}
+
+Result<bool> PackSink::append(const std::string& who, std::string_view frame,
+                              const std::string& digest) {
+  const auto* pack = wire::GetFrame(frame.data())->body_as_CommitPack();
+  Progress& progress = progress_[who];
+  if (progress.digest != digest) {
+    if (!progress.digest.empty() && !packs_.has(progress.digest))
+      (void)packs_.remove(progress.digest);  // begun and given up: nothing may pile up
+    if (++progress.packs > kPacksPerAttempt) return fail(Errc::refused, "too many packs of " + who);
+    progress.digest = digest;
+  }
+  std::string_view bytes;
+  if (pack->bytes())
+    bytes = {reinterpret_cast<const char*>(pack->bytes()->data()), pack->bytes()->size()};
+  return packs_.append(digest, pack->offset(), pack->total(), bytes);
+}
+
+void PackSink::forget(const std::string& run, std::uint32_t attempt) {
+  strand_.post([this, who = run + "-" + std::to_string(attempt)] { progress_.erase(who); });
+}
+
+}  // namespace muster::actors
