@@ -1,0 +1,302 @@
+// One fleet, told everything by hand.
+#include "actors/fleet/fleet.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "stages.hpp"
+
+using namespace muster;
+using namespace muster::actors;
+using fbs::FleetState;
+using fbs::RunState;
+
+namespace {
+
+using FleetStage = engine::testing::Stage<Fleet>;
+
+fbs::CreateFleetT create_fleet(std::uint32_t repositories) {
+  fbs::CreateFleetT m;
+  m.digest = std::string(64, 'd');
+  m.spec_digest = std::string(64, 'e');
+  m.repositories = repositories;
+  m.timeout_ms = 3'600'000;
+  m.policy = std::make_unique<fbs::RunPolicyT>();
+  return m;
+}
+
+fbs::SnapshotPageT page_of(std::uint32_t first, std::uint32_t count) {
+  fbs::SnapshotPageT page;
+  page.first = first;
+  for (std::uint32_t i = first; i < first + count; ++i) {
+    page.entries.push_back(std::make_unique<fbs::SnapshotEntryT>());
+    page.entries.back()->repository = "acme/r" + std::to_string(i);
+    page.entries.back()->url = page.entries.back()->canonical_url = "/srv/r" + std::to_string(i);
+  }
+  return page;
+}
+
+FleetStage made(const fbs::CreateFleetT& create) {
+  FleetStage stage("f");
+  stage.tell(create);
+  for (std::uint32_t i = 0; i < create.repositories; i += 100)
+    stage.tell(page_of(i, std::min(100U, create.repositories - i)));
+  return stage;
+}
+
+std::vector<fbs::RunRowT> rows_of(FleetStage& stage) {
+  std::vector<fbs::RunRowT> rows;
+  for (const auto& [key, bytes] : stage.rows().all)
+    if (key.starts_with("run/")) rows.push_back(must_decode<fbs::RunRowT>(bytes));
+  return rows;
+}
+
+/// The next word of a run about itself.
+void says(FleetStage& stage, const fbs::RunRowT& row, RunState state,
+          fbs::FailureClass cls = fbs::FailureClass::none) {
+  fbs::RunStatusT status;
+  status.run = row.run;
+  status.number = row.number + 1;
+  status.state = state;
+  status.class_ = cls;
+  status.attempt = 1;
+  stage.tell(status);
+  const auto& head = stage.state();
+  CHECK(fleet::counter_differences(head, fleet::recount(rows_of(stage), head.waves)) == "");
+}
+
+void all_say(FleetStage& stage, std::uint32_t wave, RunState state,
+             fbs::FailureClass cls = fbs::FailureClass::none) {
+  for (const fbs::RunRowT& row : rows_of(stage))
+    if (row.wave == wave && !is_end(row.state)) says(stage, row, state, cls);
+}
+
+int count_of(const std::string& text, const std::string& line) {
+  int n = 0;
+  for (std::size_t at = 0; (at = text.find(line, at)) != std::string::npos; at += line.size()) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("waves are cumulative, rise, and end with everything") {
+  const auto limits = [](std::vector<std::uint32_t> permille, std::vector<std::uint32_t> counts,
+                         std::uint32_t total) {
+    fbs::CreateFleetT create;
+    create.waves = std::move(permille);
+    create.wave_counts = std::move(counts);
+    return fleet::wave_limits(create, total);
+  };
+  using Limits = std::vector<std::uint32_t>;
+  CHECK(limits({0, 100, 1000}, {5, 0, 0}, 500) == Limits{5, 50, 500});
+  CHECK(limits({0, 100, 1000}, {5, 0, 0}, 20) == Limits{5, 20});
+  CHECK(limits({0, 100, 1000}, {5, 0, 0}, 3) == Limits{3});
+  CHECK(limits({}, {}, 7) == Limits{7});
+  CHECK(limits({1}, {}, 7) == Limits{1, 7});
+  CHECK(fleet::wave_of({5, 50, 500}, 4) == 0);
+  CHECK(fleet::wave_of({5, 50, 500}, 5) == 1);
+  CHECK(fleet::wave_of({5, 50, 500}, 499) == 2);
+}
+
+TEST_CASE("a fleet is made once, in pages, and opens its waves one after the other") {
+  fbs::CreateFleetT create = create_fleet(150);
+  create.waves = {0, 1000};
+  create.wave_counts = {2, 0};
+  FleetStage stage("f");
+  stage.tell(create);
+  CHECK(acts(stage) == "timer deadline\neffect snapshot/f/0\nindex fleet\nreply created\n");
+  stage.tell(create);
+  CHECK(acts(stage) == "reply continued\n");
+  fbs::CreateFleetT other = create;
+  other.digest = std::string(64, 'x');
+  stage.tell(other);
+  CHECK(acts(stage).starts_with("refuse conflict: fleet f exists with another content"));
+
+  stage.tell(page_of(0, 100));
+  CHECK(count_of(acts(stage), "run CreateRun\n") == 100);
+  CHECK(count_of(acts(stage), "effect snapshot/f/100\n") == 1);
+  stage.tell(page_of(0, 100));  // once more
+  CHECK(acts(stage) == "");
+  CHECK(stage.state().state == FleetState::pending);
+  stage.tell(page_of(100, 50));
+  CHECK(count_of(acts(stage), "run CreateRun\n") == 50);
+  CHECK(count_of(acts(stage), "run Proceed\n") == 2);
+  CHECK(stage.state().state == FleetState::running);
+
+  all_say(stage, 0, RunState::delivered);
+  CHECK(stage.state().wave == 2);
+  int proceeded = count_of(acts(stage), "run Proceed\n");
+  while (count_of(acts(stage), "fleet NextPage\n") == 1) {
+    const auto next = Fleet::Messages::decode(stage.decision().sends.back().payload);
+    stage.tell(std::get<fbs::NextPageT>(*next));
+    CHECK(stage.decision().sends.size() <= fleet::kPage + 1);
+    proceeded += count_of(acts(stage), "run Proceed\n");
+  }
+  CHECK(proceeded == 148);
+  all_say(stage, 1, RunState::unchanged);
+  CHECK(stage.state().state == FleetState::completed);
+  CHECK(acts(stage) == "cancel deadline\nunindex fleet-held\n");
+}
+
+TEST_CASE("an older word of a run is ignored") {
+  FleetStage stage = made(create_fleet(2));
+  const fbs::RunRowT row = rows_of(stage)[0];
+  says(stage, row, RunState::failed, fbs::FailureClass::agent);
+  const std::string before = engine::encode_table(stage.state());
+  says(stage, row, RunState::delivered);
+  fbs::RunStatusT stranger;
+  stranger.run = "NOBODY";
+  stranger.number = 1;
+  stage.tell(stranger);
+  CHECK(engine::encode_table(stage.state()) == before);
+}
+
+TEST_CASE("too many failures halt; resuming accepts them and counts anew") {
+  fbs::CreateFleetT create = create_fleet(30);
+  create.halt_permille = 200;
+  create.halt_min_runs = 10;
+  FleetStage stage = made(create);
+  const auto rows = rows_of(stage);
+  for (std::size_t i = 0; i < 8; ++i) says(stage, rows[i], RunState::delivered);
+  says(stage, rows[8], RunState::failed, fbs::FailureClass::agent);
+  CHECK(stage.state().state == FleetState::running);
+  says(stage, rows[9], RunState::failed, fbs::FailureClass::agent);
+  CHECK(stage.state().state == FleetState::halted);
+  CHECK(stage.state().reason == "2 of 10 runs failed; the limit is 20%");
+  CHECK(acts(stage) == "index fleet-held\n");
+  stage.tell(fbs::PauseFleetT{});
+  CHECK(acts(stage).starts_with("refuse refused: fleet f is halted already"));
+  stage.tell(fbs::ResumeFleetT{});
+  CHECK(acts(stage) == "unindex fleet-held\nreply \n");
+  CHECK(stage.state().state == FleetState::running);
+  for (std::size_t i = 10; i < 18; ++i) says(stage, rows[i], RunState::unchanged);
+  says(stage, rows[18], RunState::failed, fbs::FailureClass::agent);
+  CHECK(stage.state().state == FleetState::running);
+  says(stage, rows[19], RunState::failed, fbs::FailureClass::agent);
+  CHECK(stage.state().state == FleetState::halted);
+}
+
+TEST_CASE("a paused fleet opens no wave until it is resumed") {
+  fbs::CreateFleetT create = create_fleet(4);
+  create.waves = {500, 1000};
+  FleetStage stage = made(create);
+  fbs::PauseFleetT pause;
+  pause.by = "alice";
+  pause.reason = "lunch";
+  stage.tell(pause);
+  CHECK(stage.state().reason == "paused by alice: lunch");
+  all_say(stage, 0, RunState::delivered);
+  CHECK(stage.state().wave == 1);
+  stage.tell(fbs::ResumeFleetT{});
+  CHECK(count_of(acts(stage), "run Proceed\n") == 2);
+  all_say(stage, 1, RunState::delivered);
+  stage.tell(fbs::PauseFleetT{});
+  CHECK(acts(stage) == "refuse refused: fleet f has ended: completed\n");
+}
+
+TEST_CASE("cancelling, by a person or by time, ends when the last run ended") {
+  for (const bool by_time : {false, true}) {
+    FleetStage stage = made(create_fleet(3));
+    says(stage, rows_of(stage)[0], RunState::delivered);
+    if (by_time) {
+      stage.fire("deadline");
+      CHECK(stage.state().reason == "timed out after 1h");
+    } else {
+      stage.tell(fbs::CancelFleetT{});
+    }
+    CHECK(count_of(acts(stage), "run CancelRun\n") == 2);
+    CHECK(count_of(acts(stage), "index fleet-held\n") == 1);
+    CHECK(stage.state().state == FleetState::running);
+    stage.tell(fbs::RetryFleetT{});
+    CHECK(acts(stage) == "refuse refused: fleet f is being cancelled\n");
+    all_say(stage, 0, RunState::cancelled);
+    CHECK(stage.state().state == FleetState::cancelled);
+    stage.tell(fbs::CancelFleetT{});
+    CHECK(acts(stage) == "reply \n");
+  }
+}
+
+TEST_CASE("cancelling before every run is made makes no more of them") {
+  FleetStage stage("f");
+  stage.tell(create_fleet(150));
+  stage.tell(page_of(0, 100));
+  stage.tell(fbs::CancelFleetT{});
+  stage.tell(page_of(100, 50));
+  CHECK(acts(stage) == "");
+  CHECK(rows_of(stage).size() == 100);
+}
+
+TEST_CASE("a retry makes a new generation of what failed and matches, and reopens the fleet") {
+  FleetStage stage = made(create_fleet(4));
+  const auto rows = rows_of(stage);
+  says(stage, rows[0], RunState::failed, fbs::FailureClass::agent);
+  says(stage, rows[1], RunState::failed, fbs::FailureClass::verification);
+  says(stage, rows[2], RunState::delivered);
+  says(stage, rows[3], RunState::skipped);
+  CHECK(stage.state().state == FleetState::completed_with_failures);
+
+  fbs::RetryFleetT retry;
+  retry.classes = {fbs::FailureClass::delivery};
+  stage.tell(retry);
+  CHECK(acts(stage) == "refuse refused: no failed run of fleet f to retry with that class and repository\n");
+  retry.classes = {fbs::FailureClass::agent};
+  retry.repository_glob = "nobody/*";
+  stage.tell(retry);
+  CHECK(acts(stage).starts_with("refuse refused: no failed run"));
+  retry.repository_glob = rows[0].repository;
+  stage.tell(retry);
+  CHECK(acts(stage) == "run CreateRun\nrun Proceed\nrun Supersede\ntimer deadline\nreply \n");
+  CHECK(stage.state().state == FleetState::running);
+  stage.tell(retry);  // before the old run's word
+  CHECK(acts(stage).starts_with("refuse refused: no failed run"));
+
+  fbs::RunRowT old = must_decode<fbs::RunRowT>(stage.rows().all.at("run/" + rows[0].run));
+  says(stage, old, RunState::superseded);
+  for (const fbs::RunRowT& row : rows_of(stage))
+    if (row.generation == 2) says(stage, row, RunState::delivered);
+  CHECK(stage.state().state == FleetState::completed_with_failures);  // the verification still failed
+  stage.tell(fbs::RetryFleetT{});
+  for (const fbs::RunRowT& row : rows_of(stage))
+    if (row.state == RunState::failed) says(stage, row, RunState::superseded);
+  for (const fbs::RunRowT& row : rows_of(stage))
+    if (!is_end(row.state)) says(stage, row, RunState::delivered);
+  CHECK(stage.state().state == FleetState::completed);
+  CHECK(stage.state().created == 4);
+  CHECK(rows_of(stage).size() == 6);
+}
+
+TEST_CASE("the same repository twice is one run; an unreadable snapshot halts until resumed") {
+  FleetStage stage("f");
+  stage.tell(create_fleet(3));
+  fbs::SnapshotPageT broken;
+  broken.error = "gone";
+  stage.tell(broken);
+  CHECK(stage.state().reason == "the list of repositories can't be read: gone");
+  stage.tell(fbs::ResumeFleetT{});
+  CHECK(acts(stage) == "effect snapshot/f/0\nunindex fleet-held\nreply \n");
+  fbs::SnapshotPageT page = page_of(0, 2);
+  page.entries.push_back(std::make_unique<fbs::SnapshotEntryT>(*page.entries[0]));
+  stage.tell(page);
+  CHECK(rows_of(stage).size() == 2);
+  CHECK(stage.state().total == 2);
+  all_say(stage, 0, RunState::delivered);
+  CHECK(stage.state().state == FleetState::completed);
+}
+
+TEST_CASE("long texts make smaller pages, never a decision that is too large") {
+  fbs::CreateFleetT create = create_fleet(100);
+  create.body = std::string(60'000, 'b');
+  FleetStage stage("f");
+  stage.tell(create);
+  for (std::uint32_t first = 0; first < 100; first = stage.state().snapshot_next) {
+    const std::string told = stage.tell(page_of(first, 100 - first));
+    REQUIRE_FALSE(told.starts_with("throws"));
+    REQUIRE(stage.state().snapshot_next > first);
+  }
+  CHECK(rows_of(stage).size() == 100);
+  create.body = std::string(70'000, 'b');
+  FleetStage refused("g");
+  refused.tell(create);
+  CHECK(acts(refused).starts_with("refuse invalid: title, body and names"));
+  refused.tell(fbs::PauseFleetT{});
+  CHECK(acts(refused) == "refuse not_found: no fleet g\n");
+}
