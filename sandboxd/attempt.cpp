@@ -27,6 +27,7 @@ namespace {
 constexpr std::uint64_t kMaxOpenFiles = 65536;
 constexpr std::size_t kMaxSecret = 64u << 10;
 constexpr std::size_t kLogPiece = 256u << 10;
+constexpr std::size_t kMaxTails = 200u << 10;
 
 std::int64_t now_ms() { return wall_clock_now().unix_ms; }
 
@@ -87,14 +88,14 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   return facts;
 }
 
-/// Not synced: after a power failure there is no container to adopt.
-Result<void> write_started(const Places& places, const Started& started) {
+/// In /run: after a boot there is no container to adopt.
+Result<void> write_started(const Places& places, const Started& started, unsigned slot) {
   const nlohmann::json text = {{"objects", started.mirror.objects.string()},
                                {"base_branch", started.mirror.base_branch},
                                {"base_sha", started.mirror.base_sha},
                                {"hit", started.mirror.hit},
                                {"fetch_ms", started.fetch_ms},
-                               {"began_ms", now_ms()}};
+                               {"slot", slot}};
   return write_file_durably(places.run / "started.json", text.dump(), 0600);
 }
 
@@ -155,44 +156,46 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
 
 fs::path pack_path(const Places& places) { return places.kept / "objects/pack/pack-muster.pack"; }
 
-tl::expected<Started, AttemptFailure> start_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                                    unsigned slot) {
-  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
-  for (const fs::path& directory : {places.run, places.kept})
-    if (auto made = make_directory(directory, 0711); !made)
-      return tl::unexpected(AttemptFailure{"runtime_failed", made.error().message});
-  Started started;
+tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec) {
   const auto begin = std::chrono::steady_clock::now();
   auto mirror = host.mirrors.update(spec.url, spec.base_branch);
   if (!mirror) return tl::unexpected(fetch_failure(mirror.error()));
-  started.mirror = std::move(*mirror);
-  started.fetch_ms = since(begin);
+  return Started{std::move(*mirror), since(begin), 0};
+}
 
-  const auto create = std::chrono::steady_clock::now();
+tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
+                                                     Started started, unsigned slot) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   wire::SandboxSpecT resolved = spec;
   resolved.base_branch = started.mirror.base_branch;
   auto facts = gather(host, resolved, started.mirror, slot);
   if (!facts) return tl::unexpected(facts.error());
-  if (auto written = write_started(places, started); !written)
-    return tl::unexpected(AttemptFailure{"runtime_failed", written.error().message});
-  if (auto done = host.ops.carry_out(make_plan(resolved, *facts)); !done)
-    return tl::unexpected(AttemptFailure{"runtime_failed", done.error().message});
-  started.create_ms = since(create);
+  const auto failed = [](const Error& error) {
+    return tl::unexpected(AttemptFailure{"runtime_failed", error.message});
+  };
+  for (const fs::path& directory : {places.run, places.kept})
+    if (::mkdir(directory.c_str(), 0711) != 0 && errno != EEXIST)
+      return failed(fail_errno("mkdir " + directory.string(), errno).value());
+  if (auto written = write_started(places, started, slot); !written) return failed(written.error());
+  if (auto done = host.ops.carry_out(make_plan(resolved, *facts)); !done) return failed(done.error());
+  started.create_ms = since(begin);
   return started;
 }
 
-Result<Started> read_started(const Host& host, const std::string& id) {
+Result<KeptStart> read_started(const Host& host, const std::string& id) {
   const auto text = read_file(Places(host.config.paths, id).run / "started.json", 1u << 20);
   if (!text) return tl::unexpected(text.error());
   const auto json = nlohmann::json::parse(*text, nullptr, false);
   if (!json.is_object()) return fail(Errc::corrupt, "started.json of " + id);
-  Started started;
-  started.mirror.objects = json.value("objects", "");
-  started.mirror.base_branch = json.value("base_branch", "");
-  started.mirror.base_sha = json.value("base_sha", "");
-  started.mirror.hit = json.value("hit", false);
-  started.fetch_ms = json.value("fetch_ms", std::int64_t{0});
-  return started;
+  KeptStart kept;
+  kept.started.mirror.objects = json.value("objects", "");
+  kept.started.mirror.base_branch = json.value("base_branch", "");
+  kept.started.mirror.base_sha = json.value("base_sha", "");
+  kept.started.mirror.hit = json.value("hit", false);
+  kept.started.fetch_ms = json.value("fetch_ms", std::int64_t{0});
+  kept.slot = json.value("slot", 0u);
+  return kept;
 }
 
 namespace {
@@ -282,10 +285,17 @@ void add_pack(Host& host, const wire::SandboxSpecT& spec, const Started& started
   report.diff->deletions = pack->deletions;
 }
 
+/// The whole report must fit a frame: of many steps the last ones keep their words.
 void add_steps(wire::AttemptReportT& report, const Progress& progress) {
-  for (const auto& step : progress.steps())
-    report.steps.push_back(std::make_unique<wire::StepReportT>(step));
+  std::size_t tails = 0;
+  for (auto step = progress.steps().rbegin(); step != progress.steps().rend(); ++step) {
+    report.steps.insert(report.steps.begin(), std::make_unique<wire::StepReportT>(*step));
+    tails += step->tail.size();
+    if (tails > kMaxTails) report.steps.front()->tail.clear();
+  }
 }
+
+}  // namespace
 
 void tear_down(Host& host, const std::string& id, wire::AttemptReportT& report) {
   const auto begin = std::chrono::steady_clock::now();
@@ -294,9 +304,7 @@ void tear_down(Host& host, const std::string& id, wire::AttemptReportT& report) 
   report.teardown_ms = since(begin);
 }
 
-}  // namespace
-
-wire::AttemptReportT finish_attempt(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec, const Started& started,
                                     Progress& progress, const std::optional<StopCause>& stop) {
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   wire::AttemptReportT report;
@@ -308,9 +316,7 @@ wire::AttemptReportT finish_attempt(Host& host, const wire::SandboxSpecT& spec, 
   report.peak_memory_bytes = usage.peak_memory_bytes;
   report.cpu_ms = usage.cpu_ms;
   judge(report, spec, progress, stop, usage, host.ops.exit_code(places.id).value_or(-1));
-  const bool kept = report.outcome == wire::Outcome::changed ||
-                    (report.outcome == wire::Outcome::step_failed && !progress.head().empty());
-  if (kept && report.outcome == wire::Outcome::changed) add_pack(host, spec, started, progress, report);
+  if (report.outcome == wire::Outcome::changed) add_pack(host, spec, started, progress, report);
   add_steps(report, progress);
   Output output = read_output(places.out());
   report.summary = std::move(output.summary);
@@ -319,21 +325,22 @@ wire::AttemptReportT finish_attempt(Host& host, const wire::SandboxSpecT& spec, 
   for (const auto& warning : report.warnings) note(places, warning);
   if (!report.message.empty()) note(places, report.message);
   report.log_bytes = stream_bytes(places, progress);
-  tear_down(host, places.id, report);
   return report;
 }
 
-wire::AttemptReportT finish_failed(Host& host, const wire::SandboxSpecT& spec,
-                                   const AttemptFailure& failure) {
+wire::AttemptReportT conclude_unstarted(Host& host, const wire::SandboxSpecT& spec,
+                                        const AttemptFailure& failure,
+                                        const std::optional<StopCause>& stop) {
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   wire::AttemptReportT report;
-  report.outcome = wire::Outcome::failed;
-  report.reason = failure.reason;
+  const bool stopped = stop && stop->by_engine;
+  report.outcome = stopped ? wire::Outcome::cancelled : wire::Outcome::failed;
+  report.reason = stop ? stop->reason : failure.reason;
   report.message = valid_utf8(failure.message);
-  note(places, report.message);
+  ::mkdir(places.kept.c_str(), 0711);
+  if (!report.message.empty()) note(places, report.message);
   Progress nothing(spec);
   report.log_bytes = stream_bytes(places, nothing);
-  tear_down(host, places.id, report);
   return report;
 }
 
@@ -342,8 +349,13 @@ wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   const Fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   ::inotify_add_watch(watch.get(), host.ops.exits().c_str(), IN_CREATE | IN_MOVED_TO);
-  auto started = start_attempt(host, spec, 0);
-  if (!started) return finish_failed(host, spec, started.error());
+  auto started = fetch_attempt(host, spec);
+  if (started) started = create_attempt(host, spec, std::move(*started), 0);
+  if (!started) {
+    auto report = conclude_unstarted(host, spec, started.error(), std::nullopt);
+    tear_down(host, places.id, report);
+    return report;
+  }
   ::inotify_add_watch(watch.get(), places.log().c_str(), IN_MODIFY);
   LogReader reader(places.log());
   Progress progress(spec);
@@ -364,7 +376,9 @@ wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
     follow();
   }
   follow();
-  return finish_attempt(host, spec, *started, progress, std::nullopt);
+  auto report = conclude_attempt(host, spec, *started, progress, std::nullopt);
+  tear_down(host, places.id, report);
+  return report;
 }
 
 }  // namespace muster::sandbox

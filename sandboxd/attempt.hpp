@@ -67,22 +67,33 @@ struct AttemptFailure {
   std::string message;
 };
 
-/// Fetches, makes and starts the sandbox. `slot` is this sandbox's own among the living. On failure what was made is
-/// still there: finish_failed() or teardown removes it.
-tl::expected<Started, AttemptFailure> start_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                                    unsigned slot);
+/// First part: the mirror has the base commit.
+tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec);
 
-/// Reads started.json. Errc::not_found: the container was never created.
-Result<Started> read_started(const Host& host, const std::string& id);
+/// Second part: makes and starts the sandbox. `slot` is its own among the living. On failure what was made is still
+/// there: conclude_unstarted() and teardown remove it.
+tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
+                                                     Started started, unsigned slot);
 
-/// After the container ended: judges, takes the pack, tears down, reports. The pack lies at Places::kept /
-/// "objects/pack/pack-muster.pack" until the attempt is forgotten. `progress` has been fed the whole log.
-wire::AttemptReportT finish_attempt(Host& host, const wire::SandboxSpecT& spec, const Started& started,
-                                    Progress& progress, const std::optional<StopCause>& stop);
+/// Reads what create_attempt kept. Errc::not_found: the container was never created.
+struct KeptStart {
+  Started started;
+  unsigned slot = 0;
+};
+Result<KeptStart> read_started(const Host& host, const std::string& id);
 
-/// The report of an attempt that never ran; tears down.
-wire::AttemptReportT finish_failed(Host& host, const wire::SandboxSpecT& spec,
-                                   const AttemptFailure& failure);
+/// Third part, after the container ended and `progress` has been fed the whole log: judges and takes the pack, which
+/// then lies at pack_path() until the attempt is forgotten. Without teardown: what is reported must be kept first.
+wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+                                      Progress& progress, const std::optional<StopCause>& stop);
+
+/// The report of an attempt that never ran: it failed, or was stopped before.
+wire::AttemptReportT conclude_unstarted(Host& host, const wire::SandboxSpecT& spec,
+                                        const AttemptFailure& failure,
+                                        const std::optional<StopCause>& stop);
+
+/// Last part: nothing is left but the record, the log and the pack.
+void tear_down(Host& host, const std::string& id, wire::AttemptReportT& report);
 
 std::filesystem::path pack_path(const Places& places);
 

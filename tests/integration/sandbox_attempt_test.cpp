@@ -1,6 +1,9 @@
 // One attempt in a real container: what comes out of it.
 #include "tests/integration/sandbox_fixture.hpp"
 
+#include <chrono>
+#include <cstdio>
+
 namespace muster::sandbox::test {
 
 TEST_CASE("a change becomes one commit on the base, packed and checked") {
@@ -36,6 +39,24 @@ TEST_CASE("a change becomes one commit on the base, packed and checked") {
     const auto again = sandboxes.run(spec);
     CHECK(again.mirror_hit);
     CHECK(again.head_sha == report.head_sha);
+  }
+}
+
+// Not run by itself: prints where the time of a trivial attempt goes.
+TEST_CASE("measure", "[.measure]") {
+  Sandboxes sandboxes;
+  for (unsigned attempt = 1; attempt <= 20; ++attempt) {
+    auto spec = sandboxes.spec("echo $MUSTER_ATTEMPT > c.txt");
+    Sandboxes::add_step(spec, "verify:a", "test -s c.txt");
+    spec.attempt = attempt;
+    const auto begin = std::chrono::steady_clock::now();
+    const auto report = sandboxes.run(spec);
+    const std::chrono::duration<double, std::milli> total = std::chrono::steady_clock::now() - begin;
+    REQUIRE(report.steps.size() == 2);
+    std::printf("total %.1f ms: fetch %ld, create %ld, agent to end of verify %ld, teardown %ld; cpu inside %ld\n",
+                total.count(), report.fetch_ms, report.create_ms,
+                report.steps[1]->ended_unix_ms - report.steps[0]->started_unix_ms, report.teardown_ms,
+                report.cpu_ms);
   }
 }
 

@@ -1,0 +1,532 @@
+#include "sandboxd/supervisor.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "sandboxd/pack.hpp"
+#include "storage/link/frame.hpp"
+
+namespace muster::sandbox {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kMaxRecord = 2u << 20;
+constexpr std::size_t kLogPiece = 256u << 10;
+constexpr int kPiecesPerTurn = 8;             // of one sandbox's log, so that none starves the others
+constexpr std::int64_t kLimitGraceMs = 10'000;
+constexpr std::int64_t kCheckMs = 1'000;      // for ends that no file event told
+constexpr std::int64_t kMeasureMs = 5'000;    // disk use
+constexpr Duration kTick{100};
+
+/// Two for each processor: one may wait for the disk or a child while the other computes.
+unsigned worker_threads() { return std::clamp(2 * std::thread::hardware_concurrency(), 2u, 16u); }
+
+/// Beside and renamed, without a sync: what matters after a power failure is only `start`.
+bool write_small(const fs::path& path, std::string_view text) {
+  const std::string half = path.string() + ".half";
+  {
+    const Fd fd(::open(half.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      return false;
+  }
+  return ::rename(half.c_str(), path.c_str()) == 0;
+}
+
+std::string stop_name(wire::StopReason reason) {
+  const std::string name = wire::EnumNameStopReason(reason);
+  return name.empty() ? "cancelled" : name;
+}
+
+Result<wire::FrameT> read_frame(const fs::path& path) {
+  const auto bytes = read_file(path, kMaxRecord);
+  if (!bytes) return tl::unexpected(bytes.error());
+  const auto frame = storage::open_frame(*bytes);
+  if (!frame) return tl::unexpected(frame.error());
+  wire::FrameT unpacked;
+  (*frame)->UnPackTo(&unpacked);
+  return unpacked;
+}
+
+std::string report_frame(wire::AttemptReportT report) {
+  wire::RunEventT event;
+  event.phase = wire::Phase::finished;
+  event.at_unix_ms = wall_clock_now().unix_ms;
+  event.report = std::make_unique<wire::AttemptReportT>(std::move(report));
+  wire::FrameT frame;
+  frame.body.Set(std::move(event));
+  return storage::encode_frame(frame);
+}
+
+/// Decodes what the log has and the progress does not know yet.
+void feed_all(LogReader& reader, Progress& progress) {
+  std::string piece;
+  while (reader.read(piece, kLogPiece).value_or(0) > 0) {
+    if (!progress.feed(piece)) return;
+    piece.clear();
+  }
+}
+
+}  // namespace
+
+struct Supervisor::Sandbox {
+  std::string id;
+  Origin origin;
+  std::shared_ptr<const wire::SandboxSpecT> spec;
+  Phase phase = Phase::fetching;
+  std::optional<unsigned> slot;
+  Started started;
+  // running
+  std::shared_ptr<Progress> progress;
+  std::shared_ptr<LogReader> reader;
+  int watch = -1;
+  std::optional<StopCause> stop;
+  std::int64_t kill_at = 0;  // boot_ms; 0: not yet
+  Progress::Stage said = Progress::Stage::preparing;
+  // finished
+  std::uint64_t finished_number = 0;
+  std::uint64_t log_end = 0;
+  bool log_taken = false;
+
+  [[nodiscard]] bool over() const { return phase == Phase::finished; }
+};
+
+Supervisor::Supervisor(Host& host, Loop& loop, unsigned slots, Outlet outlet)
+    : host_(host), loop_(loop), slots_(slots), outlet_(std::move(outlet)),
+      fetches_(host.config.concurrent_fetches), workers_(worker_threads()) {
+  const auto watched = loop_.watch(host_.ops.exits().string(), IN_MOVED_TO | IN_CLOSE_WRITE,
+                                   [this](std::string_view name) { ended(std::string(name)); });
+  if (!watched) spdlog::warn("{}; ends are noticed within {} ms", watched.error().message, kCheckMs);
+  loop_.every(kTick, [this] { tick(); });
+}
+
+Supervisor::~Supervisor() = default;
+
+// ---- accepting ----
+
+void Supervisor::start(std::string_view bytes) {
+  wire::FrameT frame;
+  wire::GetFrame(bytes.data())->UnPackTo(&frame);
+  const auto* start = frame.body.AsStart();
+  if (start == nullptr || !start->spec || !start->epoch) return;
+  const std::string id = sandbox_id(start->spec->run, start->spec->attempt);
+  if (frame.run != start->spec->run || frame.attempt != start->spec->attempt) frame.run = start->spec->run;
+  frame.attempt = start->spec->attempt;
+  if (sandboxes_.contains(id)) return;
+  if (auto ok = check_spec(*start->spec, {host_.config.allow_host_network, host_.memory_bytes}); !ok) {
+    spdlog::warn("{}: {}", id, ok.error().message);
+    return refuse(frame, ok.error().code == Errc::refused ? "not_allowed" : "bad_spec");
+  }
+  if (!start->spec->agent_bundle.empty() && !host_.blobs.has(start->spec->agent_bundle))
+    return refuse(frame, "no_bundle");
+  auto sandbox = std::make_unique<Sandbox>();
+  sandbox->id = id;
+  sandbox->origin = {frame.run, frame.attempt, *start->epoch};
+  sandbox->spec = std::make_shared<const wire::SandboxSpecT>(*start->spec);
+  if (!take_slot(*sandbox)) return refuse(frame, "no_slot");
+  const Places places(host_.config.paths, id);
+  ::mkdir(places.kept.c_str(), 0711);
+  if (auto kept = write_file_durably(places.kept / "start", bytes, 0600); !kept) {
+    spdlog::error("{}: {}", id, kept.error().message);
+    return refuse(frame, "no_space");
+  }
+  Sandbox& taken = *sandbox;
+  sandboxes_[id] = std::move(sandbox);
+  say(taken, wire::Phase::accepted, wall_clock_now().unix_ms);
+  begin(taken);
+}
+
+void Supervisor::refuse(const wire::FrameT& frame, const std::string& reason) {
+  const auto* start = frame.body.AsStart();
+  wire::RunEventT event;
+  event.phase = wire::Phase::refused;
+  event.at_unix_ms = wall_clock_now().unix_ms;
+  event.reason = reason;
+  const auto said = outlet_.event({frame.run, frame.attempt, *start->epoch}, std::move(event));
+  if (!said) spdlog::error("an event can't be kept: {}", said.error().message);
+}
+
+bool Supervisor::take_slot(Sandbox& sandbox) {
+  std::set<unsigned> taken;
+  for (const auto& [id, other] : sandboxes_)
+    if (other->slot && !other->over()) taken.insert(*other->slot);
+  if (taken.size() >= slots_) return false;
+  unsigned slot = 0;
+  while (taken.contains(slot)) ++slot;
+  sandbox.slot = slot;
+  return true;
+}
+
+void Supervisor::say(Sandbox& sandbox, wire::Phase phase, std::int64_t at) {
+  wire::RunEventT event;
+  event.phase = phase;
+  event.at_unix_ms = at;
+  const auto said = outlet_.event(sandbox.origin, std::move(event));
+  if (!said) spdlog::error("{}: an event can't be kept: {}", sandbox.id, said.error().message);
+}
+
+// ---- fetching and creating ----
+
+void Supervisor::begin(Sandbox& sandbox) {
+  sandbox.phase = Phase::fetching;
+  fetches_.post([this, id = sandbox.id, spec = sandbox.spec] {
+    auto started = fetch_attempt(host_, *spec);
+    loop_.post([this, id, started = std::move(started)]() mutable { fetched(id, std::move(started)); });
+  });
+}
+
+void Supervisor::fetched(const std::string& id, tl::expected<Started, AttemptFailure> started) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->phase != Phase::fetching) return;
+  if (!started) return unstarted(*sandbox, started.error());
+  if (sandbox->stop) return unstarted(*sandbox, {});
+  sandbox->phase = Phase::creating;
+  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started)] {
+    auto made = create_attempt(host_, *spec, was, slot);
+    loop_.post([this, id, made = std::move(made)]() mutable { created(id, std::move(made)); });
+  });
+}
+
+void Supervisor::created(const std::string& id, tl::expected<Started, AttemptFailure> started) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->phase != Phase::creating) return;
+  if (!started) return unstarted(*sandbox, started.error());
+  sandbox->started = std::move(*started);
+  run(*sandbox);
+  if (sandbox->stop) host_.ops.signal(id, SIGTERM);
+}
+
+void Supervisor::unstarted(Sandbox& sandbox, AttemptFailure failure) {
+  sandbox.phase = Phase::finishing;
+  workers_.post(
+      [this, id = sandbox.id, spec = sandbox.spec, stop = sandbox.stop, failure = std::move(failure)] {
+        auto report = std::make_shared<wire::AttemptReportT>(
+            conclude_unstarted(host_, *spec, failure, stop));
+        write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
+        tear_down(host_, id, *report);
+        loop_.post([this, id, report] { finished(id, report, Progress::Stage::preparing); });
+      },
+      true);
+}
+
+// ---- running ----
+
+void Supervisor::run(Sandbox& sandbox) {
+  const Places places(host_.config.paths, sandbox.id);
+  sandbox.phase = Phase::running;
+  sandbox.progress = std::make_shared<Progress>(*sandbox.spec);
+  sandbox.reader = std::make_shared<LogReader>(places.log());
+  const auto watch = loop_.watch(places.log().string(), IN_MODIFY,
+                                 [this, id = sandbox.id](std::string_view) { follow(id); });
+  if (watch) sandbox.watch = *watch;
+  loop_.post([this, id = sandbox.id] {
+    follow(id);
+    if (host_.ops.exit_code(id)) ended(id);
+  });
+}
+
+void Supervisor::follow(const std::string& id) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->phase != Phase::running) return;
+  std::string piece;
+  for (int n = 0; n < kPiecesPerTurn; ++n) {
+    piece.clear();
+    const auto read = sandbox->reader->read(piece, kLogPiece);
+    if (!read || *read == 0) {
+      if (n == 0) return;
+      break;
+    }
+    if (!sandbox->progress->feed(piece)) {
+      spdlog::error("{}: its log is not muster-init's", id);
+      return end(*sandbox, {"runtime_failed", false}, 0);
+    }
+    if (n + 1 == kPiecesPerTurn) loop_.post([this, id] { follow(id); });
+  }
+  say_stage(*sandbox, sandbox->progress->stage(), sandbox->progress->steps());
+  outlet_.log_grew(id);
+  if (sandbox->progress->bytes() > sandbox->spec->max_log_bytes && !sandbox->stop)
+    end(*sandbox, {"log_limit", false}, 0);
+}
+
+void Supervisor::say_stage(Sandbox& sandbox, Progress::Stage stage,
+                           const std::vector<wire::StepReportT>& steps) {
+  const fs::path said = Places(host_.config.paths, sandbox.id).kept / "said";
+  const auto first = [&](bool verify) {
+    for (const auto& step : steps)
+      if ((step_kind(step.name) == StepKind::verify) == verify) return step.started_unix_ms;
+    return wall_clock_now().unix_ms;
+  };
+  if (stage >= Progress::Stage::running && sandbox.said < Progress::Stage::running) {
+    say(sandbox, wire::Phase::running, first(false));
+    write_small(said, "1");
+  }
+  if (stage >= Progress::Stage::verifying && sandbox.said < Progress::Stage::verifying) {
+    say(sandbox, wire::Phase::verifying, first(true));
+    write_small(said, "2");
+  }
+  sandbox.said = std::max(sandbox.said, stage);
+}
+
+// ---- ending ----
+
+void Supervisor::stop(const std::string& id, wire::StopReason reason, std::int64_t grace_ms) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->over()) return;
+  if (sandbox->stop && sandbox->stop->by_engine) return;
+  end(*sandbox, {stop_name(reason), true}, std::clamp<std::int64_t>(grace_ms, 0, 600'000));
+}
+
+void Supervisor::keep_only(const std::set<std::string>& placed) {
+  for (const auto& [id, sandbox] : sandboxes_)
+    if (!sandbox->over() && !placed.contains(id)) stop(id, wire::StopReason::superseded, 0);
+}
+
+void Supervisor::stop_all(wire::StopReason reason) {
+  for (const auto& [id, sandbox] : sandboxes_) stop(id, reason, kLimitGraceMs);
+}
+
+void Supervisor::end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms) {
+  spdlog::info("{}: ends, {}", sandbox.id, cause.reason);
+  write_small(Places(host_.config.paths, sandbox.id).kept / "stop",
+              (cause.by_engine ? "engine " : "limit ") + cause.reason);
+  sandbox.stop = std::move(cause);
+  sandbox.kill_at = boot_ms() + grace_ms;
+  if (sandbox.phase == Phase::running) host_.ops.signal(sandbox.id, grace_ms > 0 ? SIGTERM : SIGKILL);
+}
+
+void Supervisor::ended(const std::string& id) {
+  Sandbox* sandbox = find(id);
+  if (sandbox != nullptr && sandbox->phase == Phase::running && host_.ops.exit_code(id))
+    conclude(*sandbox);
+}
+
+void Supervisor::conclude(Sandbox& sandbox) {
+  sandbox.phase = Phase::finishing;
+  if (sandbox.watch >= 0) loop_.unwatch(sandbox.watch);
+  sandbox.watch = -1;
+  workers_.post(
+      [this, id = sandbox.id, spec = sandbox.spec, started = sandbox.started, stop = sandbox.stop,
+       progress = std::move(sandbox.progress), reader = std::move(sandbox.reader)] {
+        feed_all(*reader, *progress);
+        auto report = std::make_shared<wire::AttemptReportT>(
+            conclude_attempt(host_, *spec, started, *progress, stop));
+        write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
+        tear_down(host_, id, *report);
+        loop_.post([this, id, report, stage = progress->stage()] { finished(id, report, stage); });
+      },
+      true);
+}
+
+void Supervisor::finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report,
+                          Progress::Stage stage) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->over()) return;
+  std::vector<wire::StepReportT> steps;
+  for (const auto& step : report->steps) steps.push_back(*step);
+  say_stage(*sandbox, stage, steps);
+  const std::uint64_t log_end = report->log_bytes;
+  spdlog::info("{}: {} {}", id, wire::EnumNameOutcome(report->outcome), report->reason);
+  wire::RunEventT event;
+  event.phase = wire::Phase::finished;
+  event.at_unix_ms = wall_clock_now().unix_ms;
+  event.report = std::make_unique<wire::AttemptReportT>(std::move(*report));
+  const auto number = outlet_.event(sandbox->origin, std::move(event));
+  if (!number) {
+    // The report is on disk; the next start says it.
+    spdlog::error("{}: its end can't be kept: {}", id, number.error().message);
+    return;
+  }
+  keep_finished(*sandbox, *number, log_end);
+}
+
+void Supervisor::keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end) {
+  const Places places(host_.config.paths, sandbox.id);
+  write_small(places.kept / "finished", std::to_string(number) + " " + std::to_string(log_end));
+  sandbox.phase = Phase::finished;
+  sandbox.finished_number = number;
+  sandbox.log_end = log_end;
+  sandbox.log_taken = sandbox.log_taken || log_end == 0;
+  outlet_.log_ended(sandbox.id, log_end);
+  forget_if_taken(sandbox.id);
+}
+
+void Supervisor::events_taken(std::uint64_t mark) {
+  mark_ = std::max(mark_, mark);
+  std::vector<std::string> ids;
+  for (const auto& [id, sandbox] : sandboxes_) ids.push_back(id);
+  for (const auto& id : ids) forget_if_taken(id);
+}
+
+void Supervisor::log_taken(const std::string& id) {
+  if (Sandbox* sandbox = find(id); sandbox != nullptr) sandbox->log_taken = true;
+  forget_if_taken(id);
+}
+
+void Supervisor::forget_if_taken(const std::string& id) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || !sandbox->over() || !sandbox->log_taken || sandbox->finished_number > mark_)
+    return;
+  outlet_.forgotten(id);
+  sandboxes_.erase(id);
+  workers_.post([this, id] {
+    if (auto done = host_.ops.teardown(id, true); !done) spdlog::error("{}: {}", id, done.error().message);
+  });
+}
+
+// ---- watching ----
+
+void Supervisor::tick() {
+  const std::int64_t now = boot_ms();
+  const std::int64_t wall = wall_clock_now().unix_ms;
+  const bool check = now >= next_check_;
+  if (check) next_check_ = now + kCheckMs;
+  std::vector<std::string> lost;
+  for (const auto& [id, sandbox] : sandboxes_) {
+    if (sandbox->phase != Phase::running) continue;
+    if (sandbox->kill_at > 0 && now >= sandbox->kill_at) {
+      host_.ops.signal(id, SIGKILL);
+      sandbox->kill_at = now + kCheckMs;
+    }
+    if (!sandbox->stop && sandbox->spec->deadline_unix_ms > 0 && wall > sandbox->spec->deadline_unix_ms)
+      end(*sandbox, {"timed_out", false}, kLimitGraceMs);
+    if (check && (host_.ops.exit_code(id) || !host_.ops.supervised(id))) lost.push_back(id);
+  }
+  for (const auto& id : lost)
+    if (Sandbox* sandbox = find(id); sandbox != nullptr) conclude(*sandbox);
+  if (now >= next_measure_ && !measuring_) measure_disks();
+}
+
+void Supervisor::measure_disks() {
+  next_measure_ = boot_ms() + kMeasureMs;
+  std::vector<std::pair<std::string, std::uint64_t>> running;
+  for (const auto& [id, sandbox] : sandboxes_)
+    if (sandbox->phase == Phase::running && !sandbox->stop)
+      running.emplace_back(id, sandbox->spec->disk_bytes);
+  if (running.empty()) return;
+  measuring_ = true;
+  workers_.post([this, running] {
+    std::vector<std::string> full;
+    for (const auto& [id, limit] : running)
+      if (tree_bytes(Places(host_.config.paths, id).writable(), limit) > limit) full.push_back(id);
+    loop_.post([this, full] {
+      measuring_ = false;
+      for (const auto& id : full)
+        if (Sandbox* sandbox = find(id);
+            sandbox != nullptr && sandbox->phase == Phase::running && !sandbox->stop)
+          end(*sandbox, {"disk_full", false}, kLimitGraceMs);
+    });
+  });
+}
+
+// ---- after a restart ----
+
+Result<void> Supervisor::recover(
+    const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled) {
+  for (const auto& id : host_.ops.leftovers()) recover_one(id, spooled);
+  return {};
+}
+
+void Supervisor::recover_one(
+    const std::string& id, const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled) {
+  const Places places(host_.config.paths, id);
+  auto frame = read_frame(places.kept / "start");
+  const auto* start = frame ? frame->body.AsStart() : nullptr;
+  if (start == nullptr || !start->spec || !start->epoch) {
+    spdlog::info("{}: nobody's; removed", id);
+    if (auto done = host_.ops.teardown(id, true); !done) spdlog::error("{}: {}", id, done.error().message);
+    return;
+  }
+  auto owned = std::make_unique<Sandbox>();
+  Sandbox& sandbox = *owned;
+  sandbox.id = id;
+  sandbox.origin = {start->spec->run, start->spec->attempt, *start->epoch};
+  sandbox.spec = std::make_shared<const wire::SandboxSpecT>(*start->spec);
+  if (const auto stop = read_file(places.kept / "stop", 4096))
+    sandbox.stop = StopCause{stop->substr(std::min(stop->find(' '), stop->size() - 1) + 1),
+                             stop->starts_with("engine ")};
+  if (const auto said = read_file(places.kept / "said", 16))
+    sandbox.said = *said == "2" ? Progress::Stage::verifying : Progress::Stage::running;
+  const auto kept = read_started(host_, id);
+  if (kept) sandbox.slot = kept->slot;
+  sandboxes_[id] = std::move(owned);
+
+  auto report = read_frame(places.kept / "report");
+  auto* event = report ? report->body.AsRunEvent() : nullptr;
+  const auto marker = read_file(places.kept / "finished", 64);
+  if (event != nullptr && event->report) {
+    auto said = std::make_shared<wire::AttemptReportT>(*event->report);
+    tear_down(host_, id, *said);
+    const std::uint64_t log_end = said->log_bytes;
+    const auto waits = spooled(id);
+    if (marker) return keep_finished(sandbox, std::strtoull(marker->c_str(), nullptr, 10), log_end);
+    if (waits) return keep_finished(sandbox, *waits, log_end);
+    return finished(id, said, sandbox.said);
+  }
+  if (kept) return adopt(sandbox, *kept);
+  if (auto done = host_.ops.teardown(id, false); !done) spdlog::error("{}: {}", id, done.error().message);
+  if (take_slot(sandbox) && !sandbox.stop) return begin(sandbox);
+  unstarted(sandbox, {"runtime_failed", "this host has fewer slots than before"});
+}
+
+/// A container was at least about to be created.
+void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
+  const Places places(host_.config.paths, sandbox.id);
+  sandbox.started = kept.started;
+  std::error_code error;
+  const bool waits = fs::exists(host_.config.paths.runtime() / "runc" / sandbox.id / "exec.fifo", error);
+  const bool ran = fs::exists(places.log(), error) && fs::file_size(places.log(), error) > 0;
+  const bool lives = host_.ops.alive(sandbox.id) && !waits;
+  if (lives || ran || host_.ops.exit_code(sandbox.id)) {
+    spdlog::info("{}: {}", sandbox.id, lives ? "adopted" : "had ended");
+    run(sandbox);
+    if (!lives && !host_.ops.exit_code(sandbox.id) && !host_.ops.supervised(sandbox.id))
+      loop_.post([this, id = sandbox.id] {
+        if (Sandbox* found = find(id); found != nullptr && found->phase == Phase::running)
+          conclude(*found);
+      });
+    if (sandbox.stop) sandbox.kill_at = boot_ms() + kLimitGraceMs;
+    return;
+  }
+  spdlog::info("{}: begins again", sandbox.id);
+  if (auto done = host_.ops.teardown(sandbox.id, false); !done)
+    spdlog::error("{}: {}", sandbox.id, done.error().message);
+  begin(sandbox);
+}
+
+// ---- looking ----
+
+Supervisor::Sandbox* Supervisor::find(const std::string& id) {
+  const auto found = sandboxes_.find(id);
+  return found == sandboxes_.end() ? nullptr : found->second.get();
+}
+
+std::vector<std::string> Supervisor::unfinished() const {
+  std::vector<std::string> ids;
+  for (const auto& [id, sandbox] : sandboxes_)
+    if (!sandbox->over() || sandbox->finished_number > mark_) ids.push_back(id);
+  return ids;
+}
+
+std::vector<std::pair<std::string, std::optional<std::uint64_t>>> Supervisor::logs() const {
+  std::vector<std::pair<std::string, std::optional<std::uint64_t>>> found;
+  for (const auto& [id, sandbox] : sandboxes_)
+    if (!sandbox->log_taken)
+      found.emplace_back(id, sandbox->over() ? std::optional(sandbox->log_end) : std::nullopt);
+  return found;
+}
+
+unsigned Supervisor::free_slots() const {
+  const auto used = std::count_if(sandboxes_.begin(), sandboxes_.end(),
+                                  [](const auto& entry) { return !entry.second->over(); });
+  return slots_ > static_cast<unsigned>(used) ? slots_ - static_cast<unsigned>(used) : 0;
+}
+
+}  // namespace muster::sandbox

@@ -1,0 +1,110 @@
+// The attempts of this host: accepted, run, watched, bounded, finished, forgotten; and found again after a restart.
+// Knows nothing of the link: what it has to say goes out through Outlet. Loop thread only; what blocks runs on workers.
+//
+//   accepted ► fetching ► creating ► running ► finishing ► finished ► (event and log taken) forgotten
+//
+// On disk, in data()/host/attempts/ID: `start` (the Start frame, durable before `accepted` is said), `stop` (why it
+// is being ended), `said` (which phases were said), `report` (before teardown), `finished` (number of its event, end of
+// its log), and the log and pack until the engine has them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sandboxd/attempt.hpp"
+#include "sandboxd/log_rebuild.hpp"
+#include "sandboxd/loop.hpp"
+
+namespace muster::sandbox {
+
+/// Whom an event is about, as the engine named it in Start.
+struct Origin {
+  std::string run;
+  std::uint32_t attempt = 0;
+  wire::Epoch epoch;
+};
+
+/// Where the supervisor's words go. Called on the loop.
+struct Outlet {
+  /// Durable when it returns; the event's number.
+  std::function<Result<std::uint64_t>(const Origin&, wire::RunEventT)> event;
+  std::function<void(const std::string& id)> log_grew;
+  std::function<void(const std::string& id, std::uint64_t end)> log_ended;
+  std::function<void(const std::string& id)> forgotten;
+};
+
+class Supervisor {
+ public:
+  Supervisor(Host& host, Loop& loop, unsigned slots, Outlet outlet);
+  ~Supervisor();
+
+  /// Takes up what an earlier process left: adopts, finishes or begins again each attempt that has a record, and
+  /// removes what has none. `spooled` tells whether a finished event of that id waits in the spool, and its number.
+  Result<void> recover(const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled);
+
+  /// A Start frame, verified. Says `accepted` or `refused`; a repeated one says nothing.
+  void start(std::string_view frame);
+  void stop(const std::string& id, wire::StopReason reason, std::int64_t grace_ms);
+  /// Ends what is not named.
+  void keep_only(const std::set<std::string>& placed);
+  void stop_all(wire::StopReason reason);
+  /// The engine has every event up to `mark`.
+  void events_taken(std::uint64_t mark);
+  /// The engine has the whole log.
+  void log_taken(const std::string& id);
+  /// The log can't be read or is not wanted: the attempt is forgotten without it.
+  void log_lost(const std::string& id) { log_taken(id); }
+
+  /// Everything the engine has not heard the end of.
+  [[nodiscard]] std::vector<std::string> unfinished() const;
+  /// Attempts whose logs are here: id and, for finished ones, their end.
+  [[nodiscard]] std::vector<std::pair<std::string, std::optional<std::uint64_t>>> logs() const;
+  [[nodiscard]] unsigned free_slots() const;
+  [[nodiscard]] Host& host() { return host_; }
+
+ private:
+  enum class Phase { fetching, creating, running, finishing, finished };
+  struct Sandbox;
+
+  void begin(Sandbox& sandbox);
+  void fetched(const std::string& id, tl::expected<Started, AttemptFailure> started);
+  void created(const std::string& id, tl::expected<Started, AttemptFailure> started);
+  void adopt(Sandbox& sandbox, const KeptStart& kept);
+  void run(Sandbox& sandbox);
+  void unstarted(Sandbox& sandbox, AttemptFailure failure);
+  void follow(const std::string& id);
+  void say_stage(Sandbox& sandbox, Progress::Stage stage, const std::vector<wire::StepReportT>& steps);
+  void ended(const std::string& id);
+  void conclude(Sandbox& sandbox);
+  void finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report,
+                Progress::Stage stage);
+  void keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end);
+  void end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms);
+  void refuse(const wire::FrameT& frame, const std::string& reason);
+  void forget_if_taken(const std::string& id);
+  void recover_one(const std::string& id,
+                   const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled);
+  bool take_slot(Sandbox& sandbox);
+  void tick();
+  void measure_disks();
+  Sandbox* find(const std::string& id);
+  void say(Sandbox& sandbox, wire::Phase phase, std::int64_t at);
+
+  Host& host_;
+  Loop& loop_;
+  const unsigned slots_;
+  Outlet outlet_;
+  std::map<std::string, std::unique_ptr<Sandbox>> sandboxes_;
+  std::uint64_t mark_ = 0;
+  std::int64_t next_check_ = 0, next_measure_ = 0;
+  bool measuring_ = false;
+  Workers fetches_;
+  Workers workers_;  // last: their tasks use everything above
+};
+
+}  // namespace muster::sandbox

@@ -1,0 +1,368 @@
+#include "sandboxd/uplink.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
+#include "sandboxd/version.hpp"
+
+namespace muster::sandbox {
+
+namespace fs = std::filesystem;
+using storage::Stream;
+
+namespace {
+
+constexpr Duration kTick{50};
+constexpr std::size_t kPackPart = 512u << 10;
+constexpr std::size_t kLogChunk = 128u << 10;
+constexpr std::size_t kMaxQueuedPack = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
+constexpr std::size_t kMaxWarm = 1000;
+constexpr std::size_t kMaxPlaced = 100'000;
+
+std::string text(const flatbuffers::String* string) { return string ? string->str() : std::string(); }
+
+std::string_view view(const flatbuffers::Vector<std::uint8_t>* bytes) {
+  if (bytes == nullptr) return {};
+  return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+}
+
+std::uint64_t free_bytes(const fs::path& path) {
+  struct statvfs info{};
+  return ::statvfs(path.c_str(), &info) == 0
+             ? static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize : 0;
+}
+
+wire::FrameT frame_of(const std::string& id) {
+  wire::FrameT frame;
+  const std::size_t dash = id.find('-');
+  frame.run = id.substr(0, dash);
+  frame.attempt = static_cast<std::uint32_t>(std::strtoul(id.c_str() + dash + 1, nullptr, 10));
+  return frame;
+}
+
+std::string id_of(const wire::Frame& frame) { return sandbox_id(text(frame.run()), frame.attempt()); }
+
+}  // namespace
+
+Uplink::Uplink(const DaemonConfig& config, Loop& loop, EventSpool spool)
+    : config_(config), loop_(loop), spool_(std::move(spool)), next_event_(spool_.mark() + 1) {
+  // A restarted sandboxd has no longer a lease than it had.
+  if (const auto kept = read_file(config_.host.paths.runtime() / "lease", 64))
+    lease_.restore(std::strtoll(kept->c_str(), nullptr, 10));
+}
+
+Outlet Uplink::outlet() {
+  Outlet outlet;
+  outlet.event = [this](const Origin& origin, wire::RunEventT event) {
+    return keep(origin, std::move(event));
+  };
+  outlet.log_grew = [this](const std::string& id) { pump_log(id); };
+  outlet.log_ended = [this](const std::string& id, std::uint64_t end) {
+    logs_.try_emplace(id, Places(config_.host.paths, id).log()).first->second.end = end;
+    pump_log(id);
+  };
+  outlet.forgotten = [this](const std::string& id) { logs_.erase(id); };
+  return outlet;
+}
+
+void Uplink::attach(Supervisor& supervisor) {
+  supervisor_ = &supervisor;
+  loop_.every(kTick, [this] { tick(); });
+}
+
+std::optional<std::uint64_t> Uplink::spooled_end(const std::string& id) const {
+  for (const auto& event : spool_.waiting()) {
+    const auto* frame = wire::GetFrame(event.frame.data());
+    const auto* run_event = frame->body_as_RunEvent();
+    if (run_event && run_event->phase() == wire::Phase::finished && id_of(*frame) == id)
+      return event.number;
+  }
+  return std::nullopt;
+}
+
+storage::SessionEvents Uplink::receive() {
+  storage::SessionEvents events;
+  events.connected = [this](std::shared_ptr<storage::Session> session) {
+    loop_.post([this, session = std::move(session)] { connected(session); });
+  };
+  events.frame = [this](storage::Session& session, Stream, std::string_view frame) {
+    loop_.post([this, from = &session, bytes = std::string(frame)] { received(from, bytes); });
+  };
+  events.closed = [this](storage::Session& session, std::string why) {
+    loop_.post([this, from = &session, why = std::move(why)] { closed(from, why); });
+  };
+  events.drained = [this](storage::Session&, Stream stream) {
+    if (stream == Stream::control)
+      loop_.post([this] {
+        unsent_pack_bytes_ = 0;
+        pump_events();
+      });
+  };
+  events.failed = [](const std::string& why) { spdlog::debug("link: {}", why); };
+  return events;
+}
+
+// ---- the session ----
+
+Result<void> Uplink::send(Stream stream, wire::FrameT frame) {
+  if (!session_) return fail(Errc::unreachable, "no session");
+  frame.host = config_.name;
+  return session_->send(stream, storage::encode_frame(frame));
+}
+
+void Uplink::connected(std::shared_ptr<storage::Session> session) {
+  spdlog::info("connected with {}", session->peer());
+  session_ = std::move(session);
+  welcomed_ = false;
+  unsent_pack_bytes_ = 0;
+  for (auto& [id, log] : logs_) log.credited = log.asked = log.last_said = false;
+  wire::HelloT hello;
+  hello.host = config_.name;
+  hello.version = kVersion;
+  hello.slots = config_.slots;
+  hello.cpus_milli = std::thread::hardware_concurrency() * 1000;
+  hello.memory_bytes = supervisor_->host().memory_bytes;
+  for (const auto& [key, value] : config_.labels) {
+    hello.labels.push_back(std::make_unique<wire::KeyValueT>());
+    hello.labels.back()->key = key;
+    hello.labels.back()->value = value;
+  }
+  hello.running = supervisor_->unfinished();
+  hello.warm = supervisor_->host().mirrors.warm(kMaxWarm);
+  wire::FrameT frame;
+  frame.body.Set(std::move(hello));
+  hello_sent_ = boot_ms();
+  (void)send(Stream::control, std::move(frame));
+}
+
+void Uplink::closed(const storage::Session* session, const std::string& why) {
+  if (session != session_.get()) return;
+  spdlog::info("disconnected: {}", why);
+  session_.reset();
+  welcomed_ = false;
+}
+
+void Uplink::received(const storage::Session* session, const std::string& bytes) {
+  if (session != session_.get()) return;
+  const auto* frame = wire::GetFrame(bytes.data());
+  switch (frame->body_type()) {
+    case wire::Body::Welcome: return welcome(*frame->body_as_Welcome());
+    case wire::Body::Renew:
+      lease_.renewed(frame->body_as_Renew()->heartbeat());
+      return remember_lease();
+    case wire::Body::Blob: return blob(*frame->body_as_Blob());
+    case wire::Body::Start: return supervisor_->start(bytes);
+    case wire::Body::Stop:
+      return supervisor_->stop(id_of(*frame), frame->body_as_Stop()->reason(),
+                               frame->body_as_Stop()->grace_ms());
+    case wire::Body::Ack: return acknowledge(*frame->body_as_Ack());
+    case wire::Body::LogCredit: return credit(*frame, *frame->body_as_LogCredit());
+    default:
+      spdlog::warn("the engine sent a {} that this host does not know; it is ignored",
+                   wire::EnumNameBody(frame->body_type()));
+  }
+}
+
+void Uplink::welcome(const wire::Welcome& welcome) {
+  lease_.begin(hello_sent_, welcome.lease_ms());
+  lease_lost_ = false;
+  remember_lease();
+  heartbeat_ms_ = std::max<std::int64_t>(welcome.heartbeat_ms(), 10);
+  welcomed_ = true;
+  std::set<std::string> placed;
+  if (welcome.placed() != nullptr)
+    for (const auto* id : *welcome.placed())
+      if (placed.size() < kMaxPlaced) placed.insert(id->str());
+  const std::uint64_t mark = welcome.event_mark();
+  const std::uint64_t last = spool_.mark() + spool_.waiting().size();
+  const auto moved = mark < spool_.mark() || mark > last ? spool_.renumber(mark) : spool_.acknowledge(mark);
+  if (!moved) spdlog::error("the event spool: {}", moved.error().message);
+  next_event_ = spool_.mark() + 1;
+  pack_sent_.clear();
+  pack_offset_ = 0;
+  supervisor_->events_taken(spool_.mark());
+  supervisor_->keep_only(placed);
+  pump_events();
+  for (const auto& [id, end] : supervisor_->logs()) {
+    auto& log = logs_.try_emplace(id, Places(config_.host.paths, id).log()).first->second;
+    log.end = end;
+    pump_log(id);
+  }
+  beat();
+}
+
+void Uplink::blob(const wire::Blob& blob) {
+  const std::string digest = text(blob.digest());
+  if (supervisor_->host().blobs.has(digest)) return;
+  auto done = supervisor_->host().blobs.append(digest, blob.offset(), blob.total(), view(blob.bytes()));
+  // A Start that names it is refused then, and the engine sends both again.
+  if (!done) spdlog::warn("blob {}: {}", digest, done.error().message);
+}
+
+void Uplink::tick() {
+  const std::int64_t now = boot_ms();
+  if (session_ && welcomed_ && now >= next_beat_) beat();
+  if (lease_.lost(now) && !lease_lost_) {
+    spdlog::warn("the lease has ended: every sandbox is stopped");
+    lease_lost_ = true;
+    supervisor_->stop_all(wire::StopReason::lease_lost);
+  }
+  pump_events();
+  for (auto& [id, log] : logs_)
+    if (log.credited && log.reader.offset() < log.up_to) pump_log(id);
+}
+
+void Uplink::beat() {
+  wire::HeartbeatT heartbeat;
+  heartbeat.number = ++heartbeat_;
+  heartbeat.free_slots = supervisor_->free_slots();
+  heartbeat.free_disk_bytes = free_bytes(config_.host.paths.host());
+  wire::FrameT frame;
+  frame.body.Set(std::move(heartbeat));
+  const std::int64_t now = boot_ms();
+  next_beat_ = now + heartbeat_ms_;
+  if (send(Stream::control, std::move(frame))) lease_.sent(heartbeat_, now);
+}
+
+void Uplink::remember_lease() {
+  const fs::path path = config_.host.paths.runtime() / "lease";
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  std::string number = std::to_string(lease_.until());
+  number.resize(20, '\n');
+  if (::pwrite(fd.get(), number.data(), number.size(), 0) < 0) spdlog::warn("can't write {}", path.string());
+}
+
+// ---- events and packs ----
+
+Result<std::uint64_t> Uplink::keep(const Origin& origin, wire::RunEventT event) {
+  wire::FrameT frame;
+  frame.host = config_.name;
+  frame.run = origin.run;
+  frame.attempt = origin.attempt;
+  frame.epoch = std::make_unique<wire::Epoch>(origin.epoch);
+  frame.body.Set(std::move(event));
+  auto number = spool_.append(storage::encode_frame(frame));
+  if (number) loop_.post([this] { pump_events(); });
+  return number;
+}
+
+void Uplink::pump_events() {
+  if (!session_ || !welcomed_) return;
+  for (const auto& event : spool_.waiting()) {
+    if (event.number < next_event_) continue;
+    const auto* frame = wire::GetFrame(event.frame.data());
+    if (!pump_pack(*frame)) return;  // the link is full; it goes on when that has drained
+    wire::FrameT numbered;
+    frame->UnPackTo(&numbered);
+    numbered.sequence = event.number;
+    if (!send(Stream::control, std::move(numbered))) return;
+    next_event_ = event.number + 1;
+    pack_sent_.clear();
+    pack_offset_ = 0;
+  }
+}
+
+/// Sends the pack that a finished event speaks of, before it. True when there is nothing more to send.
+bool Uplink::pump_pack(const wire::Frame& frame) {
+  const auto* event = frame.body_as_RunEvent();
+  const auto* report = event != nullptr ? event->report() : nullptr;
+  const std::string digest = report != nullptr ? text(report->pack_digest()) : "";
+  if (digest.empty() || pack_sent_ == digest) return true;
+  const fs::path path = pack_path(Places(config_.host.paths, id_of(frame)));
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid()) {
+    spdlog::error("{}: its pack is gone", id_of(frame));
+    return true;
+  }
+  while (pack_offset_ < report->pack_bytes()) {
+    if (unsent_pack_bytes_ > kMaxQueuedPack) return false;
+    wire::CommitPackT part;
+    part.digest = digest;
+    part.offset = pack_offset_;
+    part.total = report->pack_bytes();
+    part.bytes.resize(std::min<std::uint64_t>(kPackPart, part.total - pack_offset_));
+    const ssize_t n = ::pread(file.get(), part.bytes.data(), part.bytes.size(),
+                              static_cast<off_t>(pack_offset_));
+    if (n != static_cast<ssize_t>(part.bytes.size())) {
+      spdlog::error("{}: its pack can't be read", id_of(frame));
+      return true;
+    }
+    wire::FrameT carrier = frame_of(id_of(frame));
+    if (frame.epoch() != nullptr) carrier.epoch = std::make_unique<wire::Epoch>(*frame.epoch());
+    carrier.body.Set(std::move(part));
+    if (!send(Stream::control, std::move(carrier))) return false;
+    pack_offset_ += static_cast<std::uint64_t>(n);
+    unsent_pack_bytes_ += static_cast<std::size_t>(n);
+  }
+  pack_sent_ = digest;
+  return true;
+}
+
+void Uplink::acknowledge(const wire::Ack& ack) {
+  if (ack.sequence() == 0) return;  // of a pack: its event's acknowledgement follows
+  if (auto done = spool_.acknowledge(ack.sequence()); !done)
+    spdlog::error("the event spool: {}", done.error().message);
+  supervisor_->events_taken(spool_.mark());
+}
+
+// ---- logs ----
+
+void Uplink::credit(const wire::Frame& frame, const wire::LogCredit& credit) {
+  const std::string id = id_of(frame);
+  const auto found = logs_.find(id);
+  if (found == logs_.end()) return;
+  Log& log = found->second;
+  log.acknowledged = std::max(log.acknowledged, credit.acknowledged());
+  log.up_to = credit.up_to();
+  if (log.end && credit.acknowledged() >= *log.end && (log.last_said || *log.end == 0))
+    return supervisor_->log_taken(id);  // erases it
+  // The first credit of a session says where the engine is.
+  if (!log.credited && !log.reader.seek(credit.acknowledged())) {
+    spdlog::warn("{}: the engine has more of its log than there is", id);
+    return supervisor_->log_lost(id);
+  }
+  log.credited = true;
+  pump_log(id);
+}
+
+bool Uplink::send_chunk(const std::string& id, std::uint64_t offset, std::string bytes, bool last) {
+  wire::LogChunkT chunk;
+  chunk.offset = offset;
+  chunk.bytes.assign(bytes.begin(), bytes.end());
+  chunk.last = last;
+  wire::FrameT frame = frame_of(id);
+  frame.body.Set(std::move(chunk));
+  return send(Stream::logs, std::move(frame)).has_value();
+}
+
+void Uplink::pump_log(const std::string& id) {
+  Log& log = logs_.try_emplace(id, Places(config_.host.paths, id).log()).first->second;
+  if (!session_ || !welcomed_) return;
+  if (!log.credited) {
+    // An empty chunk asks for credit.
+    if (!log.asked) log.asked = send_chunk(id, log.acknowledged, {}, false);
+    return;
+  }
+  while (log.reader.offset() < log.up_to && !log.last_said) {
+    const std::uint64_t offset = log.reader.offset();
+    std::string piece;
+    const auto read = log.reader.read(piece, std::min<std::uint64_t>(kLogChunk, log.up_to - offset));
+    if (!read || *read == 0) break;
+    const bool last = log.end && offset + piece.size() >= *log.end;
+    if (!send_chunk(id, offset, std::move(piece), last)) {
+      (void)log.reader.seek(offset);
+      return;
+    }
+    log.last_said = last;
+  }
+  if (log.end && log.reader.offset() >= *log.end && !log.last_said)
+    log.last_said = send_chunk(id, log.reader.offset(), {}, true);
+}
+
+}  // namespace muster::sandbox

@@ -1,0 +1,81 @@
+// sandboxd's side of the conversation with musterd (storage/schema/wire.fbs): one session at a time, begun with Hello,
+// kept by heartbeats; events from the spool in order, each finished one after its pack; logs by credit. Loop thread only;
+// the link's threads enter through receive().
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sandboxd/config.hpp"
+#include "sandboxd/lease.hpp"
+#include "sandboxd/log_rebuild.hpp"
+#include "sandboxd/loop.hpp"
+#include "sandboxd/spool.hpp"
+#include "sandboxd/supervisor.hpp"
+
+namespace muster::sandbox {
+
+class Uplink {
+ public:
+  Uplink(const DaemonConfig& config, Loop& loop, EventSpool spool);
+
+  /// What the supervisor says; give it to the Supervisor's constructor.
+  Outlet outlet();
+  /// A finished event of this attempt that waits in the spool.
+  [[nodiscard]] std::optional<std::uint64_t> spooled_end(const std::string& id) const;
+  /// After recover(): from now on it speaks and listens.
+  void attach(Supervisor& supervisor);
+
+  /// For LinkClient::start. Callable from any thread.
+  storage::SessionEvents receive();
+
+ private:
+  struct Log {
+    explicit Log(std::filesystem::path path) : reader(std::move(path)) {}
+    LogReader reader;
+    std::uint64_t acknowledged = 0, up_to = 0;
+    std::optional<std::uint64_t> end;
+    bool credited = false;   // in this session
+    bool asked = false;
+    bool last_said = false;
+  };
+
+  void connected(std::shared_ptr<storage::Session> session);
+  void closed(const storage::Session* session, const std::string& why);
+  void received(const storage::Session* session, const std::string& bytes);
+  void welcome(const wire::Welcome& welcome);
+  void blob(const wire::Blob& blob);
+  void acknowledge(const wire::Ack& ack);
+  void credit(const wire::Frame& frame, const wire::LogCredit& credit);
+
+  Result<std::uint64_t> keep(const Origin& origin, wire::RunEventT event);
+  void pump_events();
+  bool pump_pack(const wire::Frame& event);
+  void pump_log(const std::string& id);
+  bool send_chunk(const std::string& id, std::uint64_t offset, std::string bytes, bool last);
+  void tick();
+  void beat();
+  Result<void> send(storage::Stream stream, wire::FrameT frame);
+  void remember_lease();
+
+  const DaemonConfig& config_;
+  Loop& loop_;
+  EventSpool spool_;
+  Supervisor* supervisor_ = nullptr;
+  std::shared_ptr<storage::Session> session_;
+  bool welcomed_ = false;
+  Lease lease_;
+  bool lease_lost_ = false;
+  std::uint64_t heartbeat_ = 0;
+  std::int64_t hello_sent_ = 0, heartbeat_ms_ = 1000, next_beat_ = 0;
+  std::uint64_t next_event_ = 1;      // of the spool, not yet sent in this session
+  std::string pack_sent_;             // digest of the pack before next_event_
+  std::uint64_t pack_offset_ = 0;
+  std::size_t unsent_pack_bytes_ = 0; // given to the link since it was last empty
+  std::map<std::string, Log> logs_;
+};
+
+}  // namespace muster::sandbox
