@@ -1,0 +1,80 @@
+// Every command as a function: options in, exit code out. What parses the options is cli.cpp.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/base/time.hpp"
+#include "tools/muster/context.hpp"
+#include "tools/muster/prepare.hpp"
+
+namespace muster::cli {
+
+struct WaitFlags {
+  bool detach = false;
+  Duration timeout{0};
+};
+
+struct FleetRunFlags {
+  FleetInput input;
+  WaitFlags wait;
+  bool dry_run = false;
+};
+struct ListFlags {
+  std::string fleet, state, failure_class, repository;
+  std::size_t limit = 100;  ///< 0: all
+};
+struct RetryFlags {
+  std::vector<std::string> classes;
+  std::string repository;
+  WaitFlags wait;
+};
+struct LogFlags {
+  bool follow = false, timestamps = false, failed = false;
+  unsigned attempt = 0;     ///< 0: the last
+  std::string step;
+  std::optional<std::size_t> tail;
+  std::string since;        ///< A duration back from now, or a time.
+};
+
+int fleet_init(Context& context, const std::string& file, bool force);
+int fleet_validate(Context& context, const FleetInput& input);
+int fleet_run(Context& context, const FleetRunFlags& flags);
+
+int fleet_list(Context& context, const ListFlags& flags);
+int fleet_status(Context& context, const std::string& name, bool watch, Duration timeout);
+int fleet_report(Context& context, const std::string& name, const std::string& format);
+/// `verb`: pause, resume or cancel.
+int fleet_change(Context& context, const std::string& name, const std::string& verb,
+                 const std::string& reason);
+int fleet_retry(Context& context, const std::string& name, const RetryFlags& flags);
+/// `verb`: merge or close, of every open pull request of the fleet.
+int fleet_pulls(Context& context, const std::string& name, const std::string& verb,
+                const std::string& repository, const std::string& reason);
+int fleet_logs(Context& context, const std::string& name, bool failed, const std::string& output);
+
+int run_list(Context& context, const ListFlags& flags);
+int run_show(Context& context, const std::string& id);
+int run_logs(Context& context, const std::string& id, const LogFlags& flags);
+int run_cancel(Context& context, const std::string& id, const std::string& reason);
+int run_diff(Context& context, const std::string& id);
+
+int pull_list(Context& context, const ListFlags& flags);
+int pull_show(Context& context, const std::string& id);
+int pull_diff(Context& context, const std::string& id);
+int pull_change(Context& context, const std::string& id, const std::string& verb,
+                const std::string& reason);
+
+int host_list(Context& context);
+int host_change(Context& context, const std::string& name, const std::string& verb,
+                const std::string& reason);
+
+/// Waits with progress, then prints the report (its document with --json); the exit code of the fleet.
+int wait_and_report(Context& context, Client& client, const std::string& name,
+                    const WaitFlags& flags);
+
+/// The path of a run in the API: an id, a prefix of one, or FLEET/OWNER/NAME.
+std::string run_path(const std::string& id);
+
+}  // namespace muster::cli

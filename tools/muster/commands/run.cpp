@@ -1,0 +1,153 @@
+// Commands over runs.
+#include <array>
+
+#include "tools/muster/commands/commands.hpp"
+#include "tools/muster/commands/log_printer.hpp"
+#include "tools/muster/json_get.hpp"
+#include "tools/muster/render/run_view.hpp"
+#include "tools/muster/text.hpp"
+
+namespace muster::cli {
+namespace {
+
+bool is_over(const std::string& state) {
+  for (const char* end : {"delivered", "unchanged", "skipped", "failed", "cancelled", "superseded"})
+    if (state == end) return true;
+  return false;
+}
+
+/// The step that the wanted attempt (0: the last) failed at; empty when none is known.
+std::string failed_step(const Json& run, unsigned attempt) {
+  std::string found;
+  for (const Json& one : list(run, "attempts")) {
+    if (attempt != 0 && num(one, "attempt") != attempt) continue;
+    found.clear();
+    for (const Json& step : list(one, "steps"))
+      if (num(step, "exit_code") > 0 || num(step, "signal") != 0) found = str(step, "name");
+  }
+  return found;
+}
+
+Answer<std::optional<Instant>> since_of(const std::string& text, Instant now) {
+  if (text.empty()) return std::optional<Instant>();
+  if (const auto back = parse_duration(text)) return std::optional(now - *back);
+  if (const auto then = parse_rfc3339(text)) return std::optional(*then);
+  return tl::unexpected(Failure{
+      Errc::invalid, "--since takes a duration like 10m or a time like 2026-11-22T15:04:05Z, not \"" + text + "\"", ""});
+}
+
+/// One reading of a run's log under the options given.
+class LogReading {
+ public:
+  LogReading(Context& context, Client& client, std::string id, const LogFlags& flags, std::string step, std::optional<Instant> since)
+      : context_(context), client_(client), id_(std::move(id)), flags_(flags), step_(std::move(step)),
+        printer_(context.out(), {flags.timestamps, context.io().out.look.width != 0, context.io().out.look, flags.tail, since}) {}
+
+  /// `follow`: stays until the attempt ends. With a tail, what is there gives the tail and the rest follows it.
+  Answer<void> read(bool follow) {
+    Answer<void> done = stream(follow && !flags_.tail, "");
+    if (done && follow && flags_.tail) {
+      printer_.release_tail();
+      done = stream(true, last_offset_);
+    }
+    printer_.finish();
+    return done;
+  }
+
+ private:
+  Answer<void> stream(bool follow, const std::string& from) {
+    const std::string attempt = flags_.attempt == 0 ? "" : std::to_string(flags_.attempt);
+    const std::string path = with_query(run_path(id_) + "/logs", {{"attempt", attempt}, {"step", step_}, {"offset", from},
+                                                                  {"follow", follow ? "true" : ""}});
+    return client_.stream(path, [&](const Json& record) {
+      const std::string offset = std::to_string(num(record, "offset"));
+      if (offset == from && !from.empty()) return true;  // was printed as part of the tail
+      last_offset_ = offset;
+      if (context_.json()) context_.out() << dumped(record) << "\n";
+      else printer_.line(record);
+      if (follow) context_.out().flush();
+      return true;
+    });
+  }
+
+  Context& context_;
+  Client& client_;
+  std::string id_;
+  const LogFlags& flags_;
+  std::string step_;
+  LogPrinter printer_;
+  std::string last_offset_;
+};
+
+}  // namespace
+
+std::string run_path(const std::string& id) { return "/v1/runs/" + encoded(id); }
+
+int run_list(Context& context, const ListFlags& flags) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const std::string path = with_query("/v1/runs", {{"fleet", flags.fleet}, {"state", flags.state}, {"class", flags.failure_class}, {"repo", flags.repository}});
+  auto runs = (*client)->all(path, "runs", flags.limit == 0 ? 0 : flags.limit + 1);
+  if (!runs) return context.fail(runs.error());
+  const bool more = flags.limit != 0 && runs->size() > flags.limit;
+  if (more) runs->pop_back();
+  if (context.json()) context.out() << dumped({{"runs", *runs}, {"more", more}}, 2) << "\n";
+  else if (runs->empty()) context.err() << "no runs\n";
+  else context.out() << run_table(*runs, context.io().out.look, context.now());
+  if (more) context.err() << "there are more: --limit 0 lists all\n";
+  return 0;
+}
+
+int run_show(Context& context, const std::string& id) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto run = (*client)->get(run_path(id));
+  if (!run) return context.fail(run.error());
+  if (context.json()) context.out() << dumped(*run, 2) << "\n";
+  else context.out() << run_text(*run, context.io().out.look, context.now());
+  return 0;
+}
+
+int run_logs(Context& context, const std::string& id, const LogFlags& flags) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto since = since_of(flags.since, context.now());
+  if (!since) return context.fail(since.error());
+  std::string step = flags.step;
+  bool follow = flags.follow;
+  if (flags.failed || follow) {
+    const auto run = (*client)->get(run_path(id));
+    if (!run) return context.fail(run.error());
+    follow = follow && !is_over(str(*run, "state"));
+    if (flags.failed && step.empty()) step = failed_step(*run, flags.attempt);
+    if (flags.failed && step.empty()) {
+      context.err() << "no step of this run failed" << (str(*run, "message").empty() ? "" : ": " + safe_line(str(*run, "message"))) << "\n";
+      return 0;
+    }
+  }
+  const auto read = LogReading(context, **client, id, flags, step, *since).read(follow);
+  return read ? 0 : context.fail(read.error());
+}
+
+int run_cancel(Context& context, const std::string& id, const std::string& reason) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto run = (*client)->post(run_path(id) + "/cancel", {{"reason", reason}, {"by", Context::user()}});
+  if (!run) return context.fail(run.error());
+  const std::string name = str(*run, "id").empty() ? id : str(*run, "id");
+  if (context.json()) context.out() << dumped(*run, 2) << "\n";
+  else context.out() << safe_line(name) << ": " << (is_over(str(*run, "state")) ? safe_line(str(*run, "state")) : "is being cancelled") << "\n";
+  return 0;
+}
+
+int run_diff(Context& context, const std::string& id) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto patch = (*client)->get_text(run_path(id) + "/diff");
+  if (!patch) return context.fail(patch.error());
+  if (context.json()) context.out() << dumped({{"diff", *patch}}) << "\n";
+  else context.out() << diff_text(*patch, context.io().out.look);
+  return 0;
+}
+
+}  // namespace muster::cli

@@ -1,0 +1,88 @@
+// Where musterd is: options, then the environment, then the configuration file, then the usual socket.
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "storage/base/files.hpp"
+#include "storage/base/paths.hpp"
+#include "tools/muster/client.hpp"
+#include "tools/muster/yaml_source.hpp"
+
+namespace muster::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxConfig = 64u << 10;
+constexpr std::size_t kMaxSocketPath = 107;  // sockaddr_un::sun_path
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+Failure invalid(std::string message, std::string hint = "") { return {Errc::invalid, std::move(message), std::move(hint)}; }
+
+struct Config {
+  std::string url, token;
+};
+
+Answer<Config> read_config(const fs::path& path) {
+  Config config;
+  std::error_code error;
+  if (!fs::exists(path, error)) return config;
+  const auto text = read_file(path, kMaxConfig);
+  if (!text) return tl::unexpected(invalid(text.error().message));
+  const YamlSource source = read_yaml(path.string(), *text);
+  std::vector<actors::Problem> problems = source.problems;
+  const auto document = nlohmann::json::parse(source.json, nullptr, false);
+  if (document.is_object()) {
+    for (const auto& [key, value] : document.items()) {
+      if (key != "url" && key != "token") problems.push_back({"/" + key, "unknown key \"" + key + "\"; known here: url, token", true});
+      else if (!value.is_string()) problems.push_back({"/" + key, "must be text"});
+      else (key == "url" ? config.url : config.token) = value.get<std::string>();
+    }
+  }
+  if (problems.empty()) return config;
+  // Its lines may hold a token: they are not shown.
+  std::string message;
+  for (const auto& p : problems)
+    message += (message.empty() ? "" : "; ") + path.string() + ":" + std::to_string(source.place(p).line) + ": " + p.message;
+  return tl::unexpected(invalid(message));
+}
+
+Answer<Endpoint> at_socket(const std::string& path, const std::string& token) {
+  if (path.size() > kMaxSocketPath)
+    return tl::unexpected(invalid("the socket's path is longer than a socket's path may be: " + path, "use a shorter --root"));
+  return Endpoint{path, "", token, path};
+}
+
+Answer<Endpoint> at_url(std::string url, const std::string& token) {
+  if (url.starts_with("unix:")) {
+    std::string path = url.substr(5);
+    while (path.starts_with("//")) path.erase(0, 1);
+    return at_socket(path, token);
+  }
+  while (url.ends_with("/")) url.pop_back();
+  if (!url.starts_with("http://") && !url.starts_with("https://"))
+    return tl::unexpected(invalid("not an address of musterd: " + url, "use https://HOST:7412, http://HOST:PORT or unix:/PATH"));
+  return Endpoint{"", url, token, url};
+}
+
+}  // namespace
+
+Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url) {
+  if (!root.empty()) return at_socket(Paths{fs::absolute(root)}.socket().string(), variable("MUSTER_TOKEN"));
+  std::string token = variable("MUSTER_TOKEN");
+  if (!url.empty()) return at_url(url, token);
+  if (const std::string named = variable("MUSTER_URL"); !named.empty()) return at_url(named, token);
+  std::string home = variable("XDG_CONFIG_HOME");
+  if (home.empty() && !variable("HOME").empty()) home = variable("HOME") + "/.config";
+  const auto config = home.empty() ? Config{} : read_config(fs::path(home) / "muster/config.yaml");
+  if (!config) return tl::unexpected(config.error());
+  if (token.empty()) token = config->token;
+  if (!config->url.empty()) return at_url(config->url, token);
+  return at_socket(Paths{}.socket().string(), token);
+}
+
+}  // namespace muster::cli
