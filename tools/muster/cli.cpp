@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "actors/spec/units.hpp"
 #include "tools/muster/commands/commands.hpp"
@@ -255,8 +256,9 @@ class CommandLine {
 /// The deepest command that the words name, for its help and for what may follow it.
 const CLI::App& command_meant(const CLI::App& app, const std::vector<std::string>& words, std::string& unknown) {
   const CLI::App* at = &app;
+  bool value = false;  // of a global option, before the command
   for (const std::string& word : words) {
-    if (word.starts_with("-")) continue;
+    if (std::exchange(value, word == "--root" || word == "--url") || word.starts_with("-")) continue;
     const auto subs = at->get_subcommands([](const CLI::App*) { return true; });
     const auto found = std::find_if(subs.begin(), subs.end(), [&](const CLI::App* sub) { return sub->get_name() == word; });
     if (found == subs.end()) {

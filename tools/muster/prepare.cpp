@@ -4,6 +4,7 @@
 #include <cctype>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "storage/base/files.hpp"
 #include "tools/muster/text.hpp"
@@ -174,9 +175,7 @@ class Preparation {
       if (asks) located.subject.clear();
       found_.problems.push_back(std::move(located));
     }
-    std::stable_sort(found_.problems.begin(), found_.problems.end(), [](const Located& a, const Located& b) {
-      return std::pair(a.place.line, a.place.column) < std::pair(b.place.line, b.place.column);
-    });
+    sort();
   }
 
   void report(const std::vector<SelectionProblem>& problems, const Overlay& overlay) {
@@ -184,6 +183,16 @@ class Preparation {
       if (p.line != 0) found_.problems.push_back({p.file, {p.line, 0}, "", p.message});
       else found_.problems.push_back(locate({p.pointer, p.message}, source_, overlay, !input_.file.empty()));
     }
+    sort();
+  }
+
+  /// In the fleet file's order; lists of repositories after it.
+  void sort() {
+    const auto order = [&](const Located& p) {
+      return std::tuple(!p.file.empty() && p.file != input_.file, p.place.line, p.place.column);
+    };
+    std::stable_sort(found_.problems.begin(), found_.problems.end(),
+                     [&](const Located& a, const Located& b) { return order(a) < order(b); });
   }
 
   const FleetInput& input_;

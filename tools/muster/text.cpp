@@ -89,6 +89,30 @@ std::string cut(std::string_view text, std::size_t width) {
   return std::string(text.substr(0, at)) + "…";
 }
 
+std::string cut_coloured(std::string_view text, std::size_t width) {
+  std::string plain, out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') i += colour_length(text.substr(i + 1));
+    else plain += text[i];
+  }
+  if (columns(plain) <= width) return std::string(text);
+  std::size_t taken = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      const std::size_t length = colour_length(text.substr(i + 1));
+      out += text.substr(i, length + 1);
+      i += length;
+    } else if ((static_cast<unsigned char>(text[i]) & 0xC0) == 0x80) {
+      if (taken < width) out += text[i];
+    } else if (++taken < width) {
+      out += text[i];
+    } else if (taken == width) {
+      out += "…";
+    }
+  }
+  return out;
+}
+
 std::string padded(std::string text, std::size_t width, bool right) {
   const std::size_t have = columns(text);
   if (have >= width) return text;

@@ -19,6 +19,8 @@ std::string safe_line(std::string_view text);
 std::size_t columns(std::string_view text);
 /// At most `width` columns, ending in "…" when cut.
 std::string cut(std::string_view text, std::size_t width);
+/// The same for text with colour sequences, which take no columns and are kept.
+std::string cut_coloured(std::string_view text, std::size_t width);
 std::string padded(std::string text, std::size_t width, bool right = false);
 
 /// "850ms", "12.3s", "4m12s", "2h05m", "3d04h".

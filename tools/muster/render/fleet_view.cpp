@@ -14,6 +14,7 @@ constexpr std::array kActive{"provisioning", "running", "verifying", "delivering
 constexpr std::array kPending{"queued", "waiting"};
 constexpr std::size_t kRecentFailures = 5;
 constexpr std::size_t kBarWidth = 40;
+constexpr std::size_t kBarMargin = 55;  // what stands beside the bar
 
 template <std::size_t N>
 std::uint64_t sum(const Json& counts, const std::array<const char*, N>& states) {
@@ -135,19 +136,28 @@ std::string fleet_table(const std::vector<Json>& fleets, const Look& look, Insta
 std::string progress_frame(const Json& fleet, const std::vector<Json>& failures, const Look& look, Duration elapsed) {
   const Json& counts = at(fleet, "counts");
   const std::size_t width = look.width == 0 ? 80 : look.width;
-  std::string out = headline(fleet, look) + "  " + human_duration(elapsed) + "\n";
-  const std::size_t bar_width = std::min<std::size_t>(kBarWidth, width > 40 ? width - 40 : 10);
-  out += sentence({bar(progress_of(fleet), bar_width), wave_text(fleet), eta_text(fleet)}) + "\n";
+  std::string out;
+  // A line that wraps would spoil the redrawing.
+  const auto line = [&](const std::string& text) { out += cut_coloured(text, width) + "\n"; };
+  line(headline(fleet, look) + "  " + human_duration(elapsed));
+  const std::size_t bar_width = std::clamp<std::size_t>(width, kBarMargin + 10, kBarMargin + kBarWidth) - kBarMargin;
+  line(sentence({bar(progress_of(fleet), bar_width), wave_text(fleet), eta_text(fleet)}));
   const std::string ended = counters(counts, kEnded, look);
-  out += (ended.empty() ? "nothing has ended yet" : ended) + "\n";
-  out += sentence({counters(counts, kActive, look), counters(counts, kPending, look)}, "  ") + "\n";
-  if (const std::string why = pairs(at(fleet, "why_waiting")); !why.empty()) out += cut("why runs wait: " + why, width) + "\n";
+  line(ended.empty() ? "nothing has ended yet" : ended);
+  line(sentence({counters(counts, kActive, look), counters(counts, kPending, look)}, "  "));
+  if (const std::string why = pairs(at(fleet, "why_waiting")); !why.empty()) line("why runs wait: " + why);
   if (failures.empty()) return out;
-  out += "last failures:\n";
+  line("last failures:");
   Table table({{""}, {"", Table::Align::left, true}, {""}, {"", Table::Align::left, true}});
   for (std::size_t i = 0; i < std::min(failures.size(), kRecentFailures); ++i)
     table.add({short_id(str(failures[i], "id")), str(failures[i], "repository"), {state_text(failures[i]), Style::red}, str(failures[i], "message")});
-  return out + table.text({width, look.colour}, 2);
+  const std::string rows = table.text({width, look.colour}, 2);
+  for (std::size_t begin = 0; begin < rows.size();) {
+    const std::size_t end = rows.find('\n', begin);
+    line(rows.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
 }
 
 std::string progress_line(const Json& fleet) {
