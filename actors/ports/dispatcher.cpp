@@ -126,7 +126,8 @@ class Dispatcher::Impl {
 
   mutable std::mutex reasons_mutex_;
   std::shared_ptr<const Reasons> reasons_ = std::make_shared<Reasons>();
-  Strand strand_{"dispatcher"};
+  // An answer of the engine may outlive the dispatcher.
+  const std::shared_ptr<Strand> strand_ = std::make_shared<Strand>("dispatcher");
 };
 
 void Dispatcher::Impl::start() {
@@ -134,13 +135,13 @@ void Dispatcher::Impl::start() {
   // not at all.
   subscription_ =
       engine_.subscribe([this](const std::vector<engine::Change>& changes) { changed(changes); });
-  strand_.post([this] { resync(); });
-  strand_.after(config_.resync, [this] { resync_regularly(); });
+  strand_->post([this] { resync(); });
+  strand_->after(config_.resync, [this] { resync_regularly(); });
 }
 
 void Dispatcher::Impl::stop() {
   subscription_.reset();
-  strand_.stop();
+  strand_->stop();
 }
 
 // ---- following the engine ----
@@ -156,7 +157,7 @@ void Dispatcher::Impl::changed(const std::vector<engine::Change>& changes) {
       delta.hosts.push_back(change.actor.key);
   }
   if (delta.empty()) return;
-  strand_.post([this, delta = std::move(delta)] { apply(delta); });
+  strand_->post([this, delta = std::move(delta)] { apply(delta); });
 }
 
 void Dispatcher::Impl::apply(const Delta& delta) {
@@ -220,7 +221,7 @@ void Dispatcher::Impl::resync() {
 
 void Dispatcher::Impl::resync_later() {
   if (std::exchange(resync_planned_, true)) return;
-  strand_.after(config_.resync_pause, [this] {
+  strand_->after(config_.resync_pause, [this] {
     resync_planned_ = false;
     resync();
   });
@@ -228,7 +229,7 @@ void Dispatcher::Impl::resync_later() {
 
 void Dispatcher::Impl::resync_regularly() {
   resync();
-  strand_.after(config_.resync, [this] { resync_regularly(); });
+  strand_->after(config_.resync, [this] { resync_regularly(); });
 }
 
 // ---- rounds ----
@@ -239,7 +240,7 @@ void Dispatcher::Impl::round_after(Duration pause) {
   const auto due = Clock::now() + delay;
   if (round_due_ && *round_due_ <= due) return;
   round_due_ = due;
-  strand_.after(delay, [this, due] {
+  strand_->after(delay, [this, due] {
     if (round_due_ != due) return;
     round_due_.reset();
     round();
@@ -274,17 +275,19 @@ void Dispatcher::Impl::propose(const engine::Proposal& proposal) {
   message.session = proposal.session;
   message.cpus_milli = demand->cpus_milli;
   message.memory_bytes = demand->memory_bytes;
-  const auto told = engine_.tell({config_.org, std::string(Host::kName), proposal.host},
-                                 Host::Messages::encode(message));
-  if (!told) {
-    spdlog::warn("dispatcher: {} was not proposed: {}", proposal.run, told.error().message);
-    strand_.after(kOverloadedPause, [this] { round_after(config_.pause); });
-    return;
-  }
+  engine_.tell_then(
+      {config_.org, std::string(Host::kName), proposal.host}, Host::Messages::encode(message),
+      [this, strand = strand_, run = proposal.run,
+       attempt = proposal.attempt](const Result<void>& told) {
+        if (told) return;
+        spdlog::warn("dispatcher: {} was not proposed: {}", run, told.error().message);
+        strand->after(kOverloadedPause, [this, run, attempt] { withdraw(run, attempt); });
+      });
   ++proposals_;
   view_.propose(proposal);
-  strand_.after(config_.repropose,
-                [this, run = proposal.run, attempt = proposal.attempt] { withdraw(run, attempt); });
+  strand_->after(config_.repropose, [this, run = proposal.run, attempt = proposal.attempt] {
+    withdraw(run, attempt);
+  });
 }
 
 void Dispatcher::Impl::withdraw(const std::string& run, std::uint32_t attempt) {
@@ -297,7 +300,7 @@ void Dispatcher::Impl::withdraw(const std::string& run, std::uint32_t attempt) {
 
 void Dispatcher::Impl::publish_later() {
   if (std::exchange(publish_planned_, true)) return;
-  strand_.after(kPublishPause, [this] {
+  strand_->after(kPublishPause, [this] {
     publish_planned_ = false;
     publish();
   });

@@ -84,6 +84,11 @@ class Engine {
   /// when lost (a scheduler's proposal, a lease that ended). Durable once taken; refused when overloaded.
   virtual Result<void> tell(ActorId to, Payload payload, Lane lane = Lane::normal) = 0;
 
+  /// As tell(), without waiting: `done` hears whether it was taken. In order with other calls of one thread.
+  virtual void tell_then(ActorId to, Payload payload, ChannelDone done) {
+    done(tell(std::move(to), std::move(payload)));
+  }
+
   // Committed state only.
   virtual Result<std::optional<std::string>> head(const ActorId& actor) const = 0;
   virtual Result<std::optional<std::string>> row(const ActorId& actor,

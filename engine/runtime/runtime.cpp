@@ -70,6 +70,7 @@ class Runtime : public Engine {
   void deliver(ChannelMessage message, ChannelDone done) override;
   Result<std::uint64_t> channel_mark(std::string_view channel) const override;
   Result<void> tell(ActorId to, Payload payload, Lane lane) override;
+  void tell_then(ActorId to, Payload payload, ChannelDone done) override;
   Result<std::optional<std::string>> head(const ActorId& actor) const override {
     return read_head(*node_of(actor).journal, actor);
   }
@@ -265,6 +266,17 @@ Result<void> Runtime::tell(ActorId to, Payload payload, Lane lane) {
   // Waiting on a thread of the engine would wait for itself; what is told is made again when it is lost.
   if (Strands::inside()) return {};
   return future.get();
+}
+
+void Runtime::tell_then(ActorId to, Payload payload, ChannelDone done) {
+  if (auto ok = check_actor(to); !ok) {
+    done(ok);
+    return;
+  }
+  Node& there = node_of(to);
+  there.post([&there, to = std::move(to), payload = std::move(payload), done = std::move(done)] {
+    there.shard->tell(to, payload, Lane::normal, done);
+  });
 }
 
 // ---- what is seen ----
