@@ -14,13 +14,16 @@ engine::ActorId account_id(const std::string& key) { return {"sim", "account", k
 
 /// A UUIDv7 that the seed decides.
 std::string new_key(Scheduler& s) {
-  std::array<char, 40> text{};
-  const auto ms = static_cast<std::uint64_t>(s.now().unix_ms);
-  std::snprintf(text.data(), text.size(), "%08llx-%04llx-7%03llx-8%03llx-%012llx",
-                static_cast<unsigned long long>(ms >> 16), static_cast<unsigned long long>(ms & 0xffff),
-                static_cast<unsigned long long>(s.between(0, 0xfff)),
-                static_cast<unsigned long long>(s.between(0, 0xfff)),
-                static_cast<unsigned long long>(s.between(0, 0xffffffffffff)));
+  const auto drawn = [&s](std::int64_t high) {
+    return static_cast<unsigned long long>(s.between(0, high));
+  };
+  const auto ms = static_cast<unsigned long long>(s.now().unix_ms);
+  const unsigned long long a = drawn(0xfff);
+  const unsigned long long b = drawn(0xfff);
+  const unsigned long long c = drawn(0xffffffffffff);
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%08llx-%04llx-7%03llx-8%03llx-%012llx", ms >> 16,
+                ms & 0xffff, a, b, c);
   return text.data();
 }
 
