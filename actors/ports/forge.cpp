@@ -27,17 +27,19 @@ Result<void> check_merge(const MergeRequest& request) {
 
 class GitForge final : public Forge {
  public:
-  explicit GitForge(GitForgeOptions options) : local_{options.scratch}, remote_{std::move(options)} {}
+  explicit GitForge(GitForgeOptions options)
+      : local_{options.scratch}, remote_{std::move(options)} {}
 
   PushResult push(const PushRequest& request) override {
     if (auto ok = check_push(request); !ok) return {PushOutcome::rejected, ok.error().message};
     const auto address = parse_address(request.url);
     if (!address) return {PushOutcome::rejected, address.error().message};
-    return address->local ? local_.push(address->path, request) : remote_.push(address->url, request);
+    return address->local ? local_.push(address->path, request)
+                          : remote_.push(address->url, request);
   }
 
-  // The pull request itself is Muster's own actor: the number that the repo actor proposes is the number, so
-  // the same key always gets the same one.
+  // The pull request itself is Muster's own actor: the number that the repo actor proposes is the
+  // number, so the same key always gets the same one.
   Result<PullRef> open_pull(const PullRequestText& text) override {
     if (auto ok = check_branch_name(text.branch); !ok) return tl::unexpected<Error>(ok.error());
     return PullRef{text.proposed_number,
@@ -48,7 +50,8 @@ class GitForge final : public Forge {
     if (auto ok = check_merge(request); !ok) return {MergeOutcome::failed, {}, ok.error().message};
     const auto address = parse_address(request.url);
     if (!address) return {MergeOutcome::failed, {}, address.error().message};
-    return address->local ? local_.merge(address->path, request) : remote_.merge(address->url, request);
+    return address->local ? local_.merge(address->path, request)
+                          : remote_.merge(address->url, request);
   }
 
   Result<void> delete_branch(const std::string& url, const std::string& branch,

@@ -1,6 +1,7 @@
-// The forge: where branches go and pull requests live. Git and files only in the .cpp; GitHub and GitLab will
-// be other implementations. Every call may block for as long as git does; call it from a port's own threads.
-// Names, refs and paths come from outside and are hostile: each is checked before git sees it.
+// The forge: where branches go and pull requests live. Git and files only in the .cpp; GitHub and
+// GitLab will be other implementations. Every call may block for as long as git does; call it from
+// a port's own threads. Names, refs and paths come from outside and are hostile: each is checked
+// before git sees it.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +14,22 @@
 namespace muster::actors {
 
 struct PushRequest {
-  std::string url;              ///< Path or URL of the repository.
-  std::string base_branch;      ///< Empty: its HEAD.
+  std::string url;          ///< Path or URL of the repository.
+  std::string base_branch;  ///< Empty: its HEAD.
   std::string base_sha;
   std::string head_sha;
   std::string branch;
-  std::filesystem::path pack;   ///< Every object of head that base lacks.
-  bool replace = false;         ///< conflict_strategy: replace.
+  std::filesystem::path pack;  ///< Every object of head that base lacks.
+  bool replace = false;        ///< conflict_strategy: replace.
 };
 
 enum class PushOutcome : std::uint8_t {
-  pushed, already_there /* with exactly that head */, branch_exists /* with another */, base_moved, rejected, failed
+  pushed,
+  already_there /* with exactly that head */,
+  branch_exists /* with another */,
+  base_moved,
+  rejected,
+  failed
 };
 struct PushResult {
   PushOutcome outcome = PushOutcome::failed;
@@ -31,9 +37,9 @@ struct PushResult {
 };
 
 struct PullRequestText {
-  std::string key;              ///< pr/<fleet>/<repo>: the same key never makes a second one.
+  std::string key;  ///< pr/<fleet>/<repo>: the same key never makes a second one.
   std::uint32_t proposed_number = 0;
-  std::string repository;       ///< OWNER/NAME
+  std::string repository;  ///< OWNER/NAME
   std::string url;
   std::string branch;
   std::string base_branch;
@@ -46,7 +52,14 @@ struct PullRef {
   std::string url;
 };
 
-enum class MergeOutcome : std::uint8_t { merged, already_merged, conflict, checked_out, head_moved, failed };
+enum class MergeOutcome : std::uint8_t {
+  merged,
+  already_merged,
+  conflict,
+  checked_out,
+  head_moved,
+  failed
+};
 struct MergeResult {
   MergeOutcome outcome = MergeOutcome::failed;
   std::string commit;
@@ -55,8 +68,8 @@ struct MergeResult {
 struct MergeRequest {
   std::string url;
   std::string branch;
-  std::string base_branch;      ///< Empty: its HEAD.
-  std::string head_sha;         ///< The branch must still be there.
+  std::string base_branch;  ///< Empty: its HEAD.
+  std::string head_sha;     ///< The branch must still be there.
   std::string message;
   std::string author_name, author_email;
   std::int64_t date_unix_ms = 0;
@@ -68,7 +81,8 @@ class Forge {
   /// Compare-and-swap: creates the branch, or replaces the value it saw. No hook runs.
   virtual PushResult push(const PushRequest& request) = 0;
   virtual Result<PullRef> open_pull(const PullRequestText& text) = 0;
-  /// A merge commit (or a fast-forward when `message` is empty) on the base branch, by compare-and-swap.
+  /// A merge commit (or a fast-forward when `message` is empty) on the base branch, by
+  /// compare-and-swap.
   virtual MergeResult merge(const MergeRequest& request) = 0;
   virtual Result<void> delete_branch(const std::string& url, const std::string& branch,
                                      const std::string& expected_sha) = 0;
@@ -78,21 +92,23 @@ class Forge {
 };
 
 struct GitForgeOptions {
-  std::filesystem::path scratch;     ///< Temporary repositories; one forge per directory.
-  /// A git configuration file for URLs only (credential.helper, http.sslCAInfo, url.*.insteadOf): how the engine
-  /// comes by its credentials. Empty: none; a URL that asks for some fails.
+  std::filesystem::path scratch;  ///< Temporary repositories; one forge per directory.
+  /// A git configuration file for URLs only (credential.helper, http.sslCAInfo, url.*.insteadOf):
+  /// how the engine comes by its credentials. Empty: none; a URL that asks for some fails.
   std::filesystem::path git_config;
 };
 
-/// Into the repository that it came from: a path on this machine (objects and ref are written directly, none of
-/// its hooks or configuration counts) or any URL git can push to. Thread-safe.
+/// Into the repository that it came from: a path on this machine (objects and ref are written
+/// directly, none of its hooks or configuration counts) or any URL git can push to. Thread-safe.
 ///
-/// base_moved means that the base commit can't be built upon any more: it is gone, or the base branch was
-/// rewritten and no longer contains it. A base branch that only moved on is no hindrance to a pull request.
+/// base_moved means that the base commit can't be built upon any more: it is gone, or the base
+/// branch was rewritten and no longer contains it. A base branch that only moved on is no hindrance
+/// to a pull request.
 std::unique_ptr<Forge> make_git_forge(GitForgeOptions options);
 std::unique_ptr<Forge> make_git_forge(std::filesystem::path scratch);
 
-/// A diff of a pack against a base in the repository at `url`, without pushing anything: for dry runs.
+/// A diff of a pack against a base in the repository at `url`, without pushing anything: for dry
+/// runs.
 Result<std::string> diff_pack(const std::filesystem::path& scratch, const PushRequest& request,
                               std::size_t limit);
 

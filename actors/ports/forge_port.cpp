@@ -27,7 +27,8 @@ constexpr const char* kMergeEmail = "muster@localhost";
 static_assert(static_cast<int>(PushOutcome::failed) == static_cast<int>(fbs::PushOutcome::failed));
 static_assert(static_cast<int>(PushOutcome::base_moved) ==
               static_cast<int>(fbs::PushOutcome::base_moved));
-static_assert(static_cast<int>(MergeOutcome::failed) == static_cast<int>(fbs::MergeOutcome::failed));
+static_assert(static_cast<int>(MergeOutcome::failed) ==
+              static_cast<int>(fbs::MergeOutcome::failed));
 static_assert(static_cast<int>(MergeOutcome::checked_out) ==
               static_cast<int>(fbs::MergeOutcome::checked_out));
 
@@ -44,7 +45,8 @@ Payload encode(const fbs::CloseDoneT& message) {
   return engine::MessageSet<fbs::PullBodyUnionTraits, fbs::CloseDoneT>::encode(message);
 }
 
-/// Packs that effects still need: one may be wanted twice, when two repositories are copies of each other.
+/// Packs that effects still need: one may be wanted twice, when two repositories are copies of each
+/// other.
 class PackUse {
  public:
   void enter(const std::string& digest) {
@@ -67,7 +69,9 @@ class PackUse {
 class ForgePort final : public engine::EffectPort {
  public:
   ForgePort(std::unique_ptr<Forge> forge, Blobs packs, ForgePortOptions options)
-      : forge_(std::move(forge)), packs_(std::move(packs)), options_(std::move(options)),
+      : forge_(std::move(forge)),
+        packs_(std::move(packs)),
+        options_(std::move(options)),
         local_(options_.local_threads, options_.queue),
         remote_(options_.remote_threads, options_.queue) {}
 
@@ -78,8 +82,10 @@ class ForgePort final : public engine::EffectPort {
     const std::string* url = url_of(shared->body);
     if (url == nullptr) return complain(pending, "this is no effect of the forge");
     if (const auto* push = shared->body.AsPushBranch()) use_.enter(push->pack_digest);
-    const bool taken = queue_for(*url).offer(
-        [this, shared, key = pending.key, done = std::move(done)] { run(shared->body, key, done); });
+    const bool taken =
+        queue_for(*url).offer([this, shared, key = pending.key, done = std::move(done)] {
+          run(shared->body, key, done);
+        });
     if (taken) return;
     if (const auto* push = shared->body.AsPushBranch()) use_.leave(push->pack_digest);
     complain(pending, "too many effects wait for the forge");
@@ -151,8 +157,8 @@ class ForgePort final : public engine::EffectPort {
 
   fbs::MergeDoneT merged(const fbs::MergeBranchT& effect) {
     const MergeResult result =
-        forge_->merge({effect.url, effect.branch, effect.base_branch, effect.head_sha, effect.message,
-                       kMergeAuthor, kMergeEmail, effect.at_unix_ms});
+        forge_->merge({effect.url, effect.branch, effect.base_branch, effect.head_sha,
+                       effect.message, kMergeAuthor, kMergeEmail, effect.at_unix_ms});
     fbs::MergeDoneT message;
     message.outcome = static_cast<fbs::MergeOutcome>(result.outcome);
     message.commit = result.commit;

@@ -29,8 +29,12 @@ class Check {
  public:
   Check(git_odb* pack, git_odb* target, git_repository* repository, Ids held, Outside outside,
         const PackLimits& limits)
-      : pack_(pack), target_(target), repository_(repository), held_(std::move(held)),
-        outside_(outside), limits_(limits) {}
+      : pack_(pack),
+        target_(target),
+        repository_(repository),
+        held_(std::move(held)),
+        outside_(outside),
+        limits_(limits) {}
 
   Result<void> run(const git_oid& base, const git_oid& head) {
     if (auto ok = commits(base, head); !ok) return ok;
@@ -42,7 +46,8 @@ class Check {
   [[nodiscard]] bool in_pack(const git_oid& id) const { return held_.contains(id); }
 
   Result<void> commits(const git_oid& base, const git_oid& head) {
-    if (!in_pack(head)) return fail(Errc::corrupt, "the pack does not hold commit " + to_string(head));
+    if (!in_pack(head))
+      return fail(Errc::corrupt, "the pack does not hold commit " + to_string(head));
     auto base_commit = read_object(target_, base);
     if (!base_commit) return tl::unexpected<Error>(base_commit.error());
     auto base_links = check_base(*base_commit);
@@ -54,7 +59,8 @@ class Check {
     while (!todo.empty()) {
       const git_oid id = todo.back();
       todo.pop_back();
-      if (++commits_ > limits_.commits) return fail(Errc::refused, "the pack holds too many commits");
+      if (++commits_ > limits_.commits)
+        return fail(Errc::refused, "the pack holds too many commits");
       auto links = commit(id, base_links->tree);
       if (!links) return tl::unexpected<Error>(links.error());
       for (const git_oid& parent : links->parents) {
@@ -86,7 +92,8 @@ class Check {
     const int older = git_graph_descendant_of(repository_, &base, &parent);
     if (older < 0) return failure(Errc::corrupt, "parent " + to_string(parent));
     if (older == 0)
-      return fail(Errc::corrupt, "parent " + to_string(parent) + " is neither in the pack nor in the base");
+      return fail(Errc::corrupt,
+                  "parent " + to_string(parent) + " is neither in the pack nor in the base");
     return {};
   }
 
@@ -102,7 +109,8 @@ class Check {
     return links;
   }
 
-  /// Something that a commit or tree refers to; `base` is what the base's tree has at the same place.
+  /// Something that a commit or tree refers to; `base` is what the base's tree has at the same
+  /// place.
   Result<void> link(const TreeEntry& entry, const git_oid* base, int depth) {
     if (depth > limits_.depth) return fail(Errc::refused, "the directories are too deep");
     if (entry.is_submodule()) return {};
@@ -118,7 +126,8 @@ class Check {
     git_object_t type = GIT_OBJECT_INVALID;
     if (git_odb_read_header(&size, &type, pack_, &id) != 0)
       return failure(Errc::corrupt, "object " + to_string(id));
-    if (type != GIT_OBJECT_BLOB) return fail(Errc::corrupt, to_string(id) + " is not a file's content");
+    if (type != GIT_OBJECT_BLOB)
+      return fail(Errc::corrupt, to_string(id) + " is not a file's content");
     return {};
   }
 
@@ -126,7 +135,8 @@ class Check {
     if (!seen_.insert(id).second) return {};
     auto object = read_object(pack_, id);
     if (!object) return tl::unexpected<Error>(object.error());
-    if (object->type() != GIT_OBJECT_TREE) return fail(Errc::corrupt, to_string(id) + " is not a tree");
+    if (object->type() != GIT_OBJECT_TREE)
+      return fail(Errc::corrupt, to_string(id) + " is not a tree");
     auto entries = check_tree(object->bytes());
     if (!entries) return tl::unexpected<Error>(entries.error());
     Tree base_tree;
@@ -138,7 +148,8 @@ class Check {
       const git_oid* same_place = nullptr;
       if (base_tree != nullptr) {
         const auto* found = git_tree_entry_byname(base_tree.get(), std::string(entry.name).c_str());
-        if (found != nullptr && static_cast<std::uint32_t>(git_tree_entry_filemode(found)) == entry.mode)
+        if (found != nullptr &&
+            static_cast<std::uint32_t>(git_tree_entry_filemode(found)) == entry.mode)
           same_place = git_tree_entry_id(found);
       }
       if (entry.is_gitmodules() &&
@@ -149,16 +160,19 @@ class Check {
     return {};
   }
 
-  /// An object of the target, with all that hangs on it: what only happens to lie there may be half pruned.
+  /// An object of the target, with all that hangs on it: what only happens to lie there may be half
+  /// pruned.
   Result<void> outside(const TreeEntry& entry, int depth) {
     if (depth > limits_.depth) return fail(Errc::refused, "the directories are too deep");
     if (!seen_.insert(entry.id).second) return {};
     std::size_t size = 0;
     git_object_t type = GIT_OBJECT_INVALID;
     if (git_odb_read_header(&size, &type, target_, &entry.id) != 0)
-      return fail(Errc::corrupt, "object " + to_string(entry.id) + " is neither in the pack nor in the repository");
+      return fail(Errc::corrupt, "object " + to_string(entry.id) +
+                                     " is neither in the pack nor in the repository");
     if (type != (entry.is_tree() ? GIT_OBJECT_TREE : GIT_OBJECT_BLOB))
-      return fail(Errc::corrupt, "object " + to_string(entry.id) + " is of another type than its tree says");
+      return fail(Errc::corrupt,
+                  "object " + to_string(entry.id) + " is of another type than its tree says");
     if (!entry.is_tree()) return {};
     auto object = read_object(target_, entry.id);
     if (!object) return tl::unexpected<Error>(object.error());
@@ -175,7 +189,8 @@ class Check {
   Result<void> nothing_else() {
     for (const git_oid& id : held_)
       if (!seen_.contains(id) && git_odb_exists(target_, &id) == 0)
-        return fail(Errc::corrupt, "the pack holds " + to_string(id) + ", which the commit does not need");
+        return fail(Errc::corrupt,
+                    "the pack holds " + to_string(id) + ", which the commit does not need");
     return {};
   }
 
@@ -207,7 +222,8 @@ Result<bool> check_pack(const IndexedPack& pack, git_odb* target, const git_oid&
   git_odb* raw = nullptr;
   if (git_odb_new(&raw) != 0) return failure(Errc::internal, "object database");
   const Odb own(raw);
-  if (auto ok = add_pack(own.get(), pack.file(".idx")); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = add_pack(own.get(), pack.file(".idx")); !ok)
+    return tl::unexpected<Error>(ok.error());
   auto held = objects_of(own.get());
   if (!held) return tl::unexpected<Error>(held.error());
   auto repository = wrap(target);

@@ -61,9 +61,13 @@ Result<Fd> descend(int at, std::string_view relative, bool make) {
 
 }  // namespace
 
-Result<Fd> open_directory(int at, std::string_view relative) { return descend(at, relative, false); }
+Result<Fd> open_directory(int at, std::string_view relative) {
+  return descend(at, relative, false);
+}
 
-Result<Fd> make_directories(int at, std::string_view relative) { return descend(at, relative, true); }
+Result<Fd> make_directories(int at, std::string_view relative) {
+  return descend(at, relative, true);
+}
 
 Result<std::optional<std::string>> read_at(int at, const std::string& name, std::size_t limit) {
   // O_NONBLOCK: somebody may have put a fifo there.

@@ -1,6 +1,6 @@
-// Files of a repository that somebody else owns: reached from its directory part by part without following a
-// symbolic link, so that a repository can't make the engine write elsewhere; and made to look like their
-// directory (owner, group, permissions), whoever the engine runs as.
+// Files of a repository that somebody else owns: reached from its directory part by part without
+// following a symbolic link, so that a repository can't make the engine write elsewhere; and made
+// to look like their directory (owner, group, permissions), whoever the engine runs as.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,8 @@ Result<Fd> make_directories(int at, std::string_view relative);
 /// A regular file of at most `limit` bytes; nothing when it does not exist.
 Result<std::optional<std::string>> read_at(int at, const std::string& name, std::size_t limit);
 
-/// Gives the file the owner, group and permissions that its directory suggests. Objects are never writable.
+/// Gives the file the owner, group and permissions that its directory suggests. Objects are never
+/// writable.
 Result<void> look_like_directory(int file, int directory, bool writable);
 
 Result<void> write_all(int fd, std::string_view bytes);

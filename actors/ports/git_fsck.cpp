@@ -127,15 +127,16 @@ bool parse_link(std::string_view text, git_oid& id) {
 }
 
 bool all_digits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// "Name <mail> 1700000000 +0100"
 bool is_identity(std::string_view text) {
   const std::size_t open = text.find('<');
   const std::size_t close = text.find('>');
-  if (open == std::string_view::npos || close == std::string_view::npos || close < open) return false;
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open)
+    return false;
   if (text.find('<', open + 1) != std::string_view::npos) return false;
   if (text.find('>', close + 1) != std::string_view::npos) return false;
   if (open > 0 && text[open - 1] != ' ') return false;
@@ -145,8 +146,8 @@ bool is_identity(std::string_view text) {
   const std::size_t space = when.find(' ');
   if (space == std::string_view::npos || space > 18) return false;
   const std::string_view zone = when.substr(space + 1);
-  return all_digits(when.substr(0, space)) && zone.size() == 5 && (zone[0] == '+' || zone[0] == '-') &&
-         all_digits(zone.substr(1));
+  return all_digits(when.substr(0, space)) && zone.size() == 5 &&
+         (zone[0] == '+' || zone[0] == '-') && all_digits(zone.substr(1));
 }
 
 }  // namespace
@@ -169,7 +170,8 @@ Result<std::vector<TreeEntry>> check_tree(std::string_view raw) {
     auto entry = take_entry(raw);
     if (!entry) return tl::unexpected<Error>(entry.error());
     if (!names.insert(entry->name).second) return bad_tree("a name twice");
-    if (!entries.empty() && !in_order(entries.back(), *entry)) return bad_tree("names out of order");
+    if (!entries.empty() && !in_order(entries.back(), *entry))
+      return bad_tree("names out of order");
     entries.push_back(*entry);
   }
   return entries;
@@ -184,7 +186,8 @@ Result<CommitLinks> check_commit(std::string_view raw) {
     if (links.parents.size() == kMaxParents) return bad_commit("too many parents");
     if (!parse_link(line, links.parents.emplace_back())) return bad_commit("a malformed parent");
   }
-  if (!take_line(raw, "author", line) || !is_identity(line)) return bad_commit("a malformed author");
+  if (!take_line(raw, "author", line) || !is_identity(line))
+    return bad_commit("a malformed author");
   if (!take_line(raw, "committer", line) || !is_identity(line))
     return bad_commit("a malformed committer");
   if (raw.find("\n\n") == std::string_view::npos && !raw.starts_with('\n'))

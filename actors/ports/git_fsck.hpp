@@ -1,4 +1,5 @@
-// What a tree and a commit must look like before they enter somebody's repository: the checks of `git fsck
+// What a tree and a commit must look like before they enter somebody's repository: the checks of
+// `git fsck
 // --strict` on one object. Pure functions.
 #pragma once
 
@@ -23,8 +24,8 @@ struct TreeEntry {
   [[nodiscard]] bool is_gitmodules() const;
 };
 
-/// The entries of a tree; Errc::corrupt for names with '/', ".", ".." or a form of ".git", unknown modes, wrong
-/// order, duplicates, null ids.
+/// The entries of a tree; Errc::corrupt for names with '/', ".", ".." or a form of ".git", unknown
+/// modes, wrong order, duplicates, null ids.
 Result<std::vector<TreeEntry>> check_tree(std::string_view raw);
 
 struct CommitLinks {
@@ -34,7 +35,8 @@ struct CommitLinks {
 /// Errc::corrupt unless headers, identities and dates are as git writes them.
 Result<CommitLinks> check_commit(std::string_view raw);
 
-/// Whether a file system that ignores case, trailing dots or invisible characters takes `name` for ".git".
+/// Whether a file system that ignores case, trailing dots or invisible characters takes `name` for
+/// ".git".
 bool is_dot_git(std::string_view name);
 
 }  // namespace muster::actors::git

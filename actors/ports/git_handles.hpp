@@ -1,7 +1,8 @@
-// Owners of libgit2's objects, and how its errors become ours. Only the .cpp files of this folder include it.
+// Owners of libgit2's objects, and how its errors become ours. Only the .cpp files of this folder
+// include it.
 //
-// No git_repository is ever opened on a path: that would read the repository's configuration. What is needed of
-// one is wrapped around an object database, with an empty configuration.
+// No git_repository is ever opened on a path: that would read the repository's configuration. What
+// is needed of one is wrapped around an object database, with an empty configuration.
 #pragma once
 
 #include <git2.h>

@@ -6,7 +6,7 @@
 namespace muster::actors::git {
 namespace {
 
-constexpr int kMergeSearch = 1'000;       // First parents looked at for the merge of a head.
+constexpr int kMergeSearch = 1'000;  // First parents looked at for the merge of a head.
 constexpr std::size_t kNamedConflicts = 5;
 constexpr std::size_t kMaxRenameSources = 400;
 /// Above packs and loose files, so that what a merge makes stays in memory.
@@ -17,9 +17,11 @@ struct PatchText {
   std::size_t limit = 0;
 };
 
-int append_line(const git_diff_delta*, const git_diff_hunk*, const git_diff_line* line, void* payload) {
+int append_line(const git_diff_delta*, const git_diff_hunk*, const git_diff_line* line,
+                void* payload) {
   auto& patch = *static_cast<PatchText*>(payload);
-  const bool marked = line->origin == GIT_DIFF_LINE_CONTEXT || line->origin == GIT_DIFF_LINE_ADDITION ||
+  const bool marked = line->origin == GIT_DIFF_LINE_CONTEXT ||
+                      line->origin == GIT_DIFF_LINE_ADDITION ||
                       line->origin == GIT_DIFF_LINE_DELETION;
   if (patch.text.size() + line->content_len + 1 > patch.limit) return GIT_EUSER;
   if (marked) patch.text += line->origin;
@@ -56,7 +58,8 @@ Result<void> insert_new(git_packbuilder* builder, git_repository* repository, gi
     const git_oid& child = *git_tree_entry_id(entry);
     if (git_tree_entry_type(entry) == GIT_OBJECT_TREE) {
       if (auto ok = insert_new(builder, repository, existing, child); !ok) return ok;
-    } else if (git_tree_entry_type(entry) == GIT_OBJECT_BLOB && git_odb_exists(existing, &child) == 0) {
+    } else if (git_tree_entry_type(entry) == GIT_OBJECT_BLOB &&
+               git_odb_exists(existing, &child) == 0) {
       if (git_packbuilder_insert(builder, &child, nullptr) != 0)
         return failure(Errc::internal, "pack");
     }
@@ -78,8 +81,9 @@ Result<IndexedPack> write_pack(git_repository* repository, git_odb* existing, co
   return IndexedPack{directory, std::string("pack-") + git_packbuilder_name(raw)};
 }
 
-Result<git_oid> write_commit(git_repository* repository, const git_oid& tree_id, const git_commit* base,
-                             const git_commit* head, const MergeRequest& request) {
+Result<git_oid> write_commit(git_repository* repository, const git_oid& tree_id,
+                             const git_commit* base, const git_commit* head,
+                             const MergeRequest& request) {
   git_signature* raw_signature = nullptr;
   if (git_signature_new(&raw_signature, request.author_name.c_str(), request.author_email.c_str(),
                         request.date_unix_ms / 1000, 0) != 0)
@@ -117,7 +121,8 @@ Result<bool> contains(git_repository* repository, const git_oid& tip, const git_
   return descends == 1;
 }
 
-std::optional<git_oid> merged_by(git_repository* repository, const git_oid& tip, const git_oid& head) {
+std::optional<git_oid> merged_by(git_repository* repository, const git_oid& tip,
+                                 const git_oid& head) {
   git_oid id = tip;
   for (int i = 0; i < kMergeSearch; ++i) {
     const auto commit = find_commit(repository, id);
@@ -183,7 +188,8 @@ Result<Merged> merge(const std::string& objects, const git_oid& base, const git_
   git_index* raw_index = nullptr;
   git_merge_options options = GIT_MERGE_OPTIONS_INIT;
   options.flags = GIT_MERGE_FIND_RENAMES;
-  if (git_merge_commits(&raw_index, repository, base_commit->get(), head_commit->get(), &options) != 0)
+  if (git_merge_commits(&raw_index, repository, base_commit->get(), head_commit->get(), &options) !=
+      0)
     return failure(Errc::corrupt, "merge");
   const Index index(raw_index);
   if (git_index_has_conflicts(raw_index) != 0)

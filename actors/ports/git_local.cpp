@@ -23,8 +23,10 @@ constexpr std::size_t kMaxHeadBytes = 4096;
 constexpr int kMaxWorkTrees = 10'000;
 
 std::string trimmed(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())))
+    text.remove_prefix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
+    text.remove_suffix(1);
   return std::string(text);
 }
 
@@ -49,7 +51,8 @@ void note_extension(const std::string& key, const std::string& value, Repository
   constexpr std::array<std::string_view, 4> kHarmless = {"noop", "partialclone", "worktreeconfig",
                                                          "preciousobjects"};
   if (std::find(kHarmless.begin(), kHarmless.end(), key) != kHarmless.end()) return;
-  if ((key == "objectformat" && value == "sha1") || (key == "refstorage" && value == "files")) return;
+  if ((key == "objectformat" && value == "sha1") || (key == "refstorage" && value == "files"))
+    return;
   shape.unsupported = key == "objectformat" && value == "sha256"
                           ? "it uses SHA-256 object names, which Muster does not support yet"
                           : "it uses the extension " + key + ", which Muster does not support";
@@ -89,7 +92,8 @@ Result<fs::path> linked_git_directory(const fs::path& work_tree) {
 }
 
 Result<fs::path> find_git_directory(const std::string& path) {
-  for (const fs::path& candidate : {fs::path(path) / ".git", fs::path(path), fs::path(path + ".git")})
+  for (const fs::path& candidate :
+       {fs::path(path) / ".git", fs::path(path), fs::path(path + ".git")})
     if (looks_like_git_directory(candidate)) return candidate;
   return linked_git_directory(path);
 }
@@ -182,7 +186,8 @@ Result<bool> LocalRepository::checked_out(const std::string& branch) const {
   int seen = 0;
   while (const dirent* entry = readdir(entries.get())) {
     if (entry->d_name[0] == '.') continue;
-    if (++seen > kMaxWorkTrees) return fail(Errc::refused, "the repository has too many work trees");
+    if (++seen > kMaxWorkTrees)
+      return fail(Errc::refused, "the repository has too many work trees");
     const auto directory = open_directory(fd, entry->d_name);
     if (!directory) continue;
     const auto linked = symbolic_branch(directory->get());

@@ -1,5 +1,6 @@
-// A repository that is a path on this machine, seen through its files alone. Its configuration is never obeyed;
-// of it only what tells the repository's shape is looked at: core.bare and extensions.*.
+// A repository that is a path on this machine, seen through its files alone. Its configuration is
+// never obeyed; of it only what tells the repository's shape is looked at: core.bare and
+// extensions.*.
 #pragma once
 
 #include <optional>
@@ -12,7 +13,8 @@
 
 namespace muster::actors::git {
 
-/// core.bare and the extension that we can't handle, as a config file says them. Pure; includes are not followed.
+/// core.bare and the extension that we can't handle, as a config file says them. Pure; includes are
+/// not followed.
 struct RepositoryShape {
   std::optional<bool> bare;
   std::string unsupported;  ///< For a person; empty when there is nothing.

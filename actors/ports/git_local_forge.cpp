@@ -15,12 +15,14 @@ constexpr int kMergeRaces = 5;
 
 using Stop = std::optional<PushResult>;  ///< A reason to go no further.
 
-PushResult failed(const Error& error) { return {PushOutcome::failed, error.message}; }
+PushResult failed(const Error& error) {
+  return {PushOutcome::failed, error.message};
+}
 
 /// An error of the target or the pack: what can't be helped by repeating is `rejected`.
 PushResult refused_or_failed(const Error& error) {
-  const bool final = error.code == Errc::refused || error.code == Errc::corrupt ||
-                     error.code == Errc::invalid;
+  const bool final =
+      error.code == Errc::refused || error.code == Errc::corrupt || error.code == Errc::invalid;
   return {final ? PushOutcome::rejected : PushOutcome::failed, error.message};
 }
 
@@ -37,8 +39,9 @@ Stop judge_branch(const LocalRepository& repository, const PushRequest& request,
   const auto checked_out = repository.checked_out(request.branch);
   if (!checked_out) return refused_or_failed(checked_out.error());
   if (*checked_out)
-    return PushResult{PushOutcome::rejected,
-                      "branch '" + request.branch + "' is checked out in a work tree of the repository"};
+    return PushResult{
+        PushOutcome::rejected,
+        "branch '" + request.branch + "' is checked out in a work tree of the repository"};
   if (now) return std::nullopt;
   const auto conflict = repository.refs().name_conflict(request.branch);
   if (!conflict) return failed(conflict.error());
@@ -49,22 +52,24 @@ Stop judge_branch(const LocalRepository& repository, const PushRequest& request,
 Stop judge_base(const LocalRepository& repository, git_odb* odb, const PushRequest& request) {
   const git_oid base = parse_id(request.base_sha);
   if (git_odb_exists(odb, &base) == 0)
-    return PushResult{PushOutcome::base_moved, "commit " + request.base_sha +
-                                                   " is not in the repository any more"};
+    return PushResult{PushOutcome::base_moved,
+                      "commit " + request.base_sha + " is not in the repository any more"};
   const auto name = repository.base_branch(request.base_branch);
   if (!name) return refused_or_failed(name.error());
   const auto tip = repository.refs().read(*name);
   if (!tip) return refused_or_failed(tip.error());
   if (!*tip)
-    return PushResult{PushOutcome::base_moved, "base branch '" + *name + "' does not exist any more"};
+    return PushResult{PushOutcome::base_moved,
+                      "base branch '" + *name + "' does not exist any more"};
   if (**tip == request.base_sha) return std::nullopt;
   auto wrapped = wrap(odb);
   if (!wrapped) return failed(wrapped.error());
   const auto reachable = contains(wrapped->get(), parse_id(**tip), base);
   if (!reachable) return failed(reachable.error());
   if (*reachable) return std::nullopt;
-  return PushResult{PushOutcome::base_moved, "base branch '" + *name + "' was rewritten: it no longer contains " +
-                                                 request.base_sha};
+  return PushResult{
+      PushOutcome::base_moved,
+      "base branch '" + *name + "' was rewritten: it no longer contains " + request.base_sha};
 }
 
 /// The pack, indexed below `scratch` and found to be base..head and nothing else.
@@ -86,7 +91,8 @@ PushResult set_branch(const LocalRepository& repository, const PushRequest& requ
                       const std::optional<std::string>& seen) {
   auto refs = repository.refs();
   const auto done = refs.swap(request.branch, seen, request.head_sha);
-  if (done) return {PushOutcome::pushed, "branch '" + request.branch + "' is at " + request.head_sha};
+  if (done)
+    return {PushOutcome::pushed, "branch '" + request.branch + "' is at " + request.head_sha};
   if (done.error().code != Errc::conflict) return refused_or_failed(done.error());
   const auto now = refs.read(request.branch);
   if (now && *now == request.head_sha)
@@ -98,11 +104,14 @@ MergeResult no_merge(MergeOutcome outcome, std::string message) {
   return {outcome, {}, std::move(message)};
 }
 
-MergeResult merge_failed(const Error& error) { return no_merge(MergeOutcome::failed, error.message); }
+MergeResult merge_failed(const Error& error) {
+  return no_merge(MergeOutcome::failed, error.message);
+}
 
 /// One try of a merge: a result, or nothing when the base branch moved meanwhile.
 std::optional<MergeResult> try_merge(const LocalRepository& repository, const MergeRequest& request,
-                                     const std::string& base_branch, const std::filesystem::path& parent) {
+                                     const std::string& base_branch,
+                                     const std::filesystem::path& parent) {
   auto refs = repository.refs();
   const auto tip = refs.read(base_branch);
   if (!tip) return merge_failed(tip.error());
@@ -142,11 +151,13 @@ std::optional<MergeResult> try_merge(const LocalRepository& repository, const Me
   if (merged->pack) {
     const auto directory = repository.pack_directory();
     if (!directory) return merge_failed(directory.error());
-    if (auto ok = install_pack(*merged->pack, directory->get()); !ok) return merge_failed(ok.error());
+    if (auto ok = install_pack(*merged->pack, directory->get()); !ok)
+      return merge_failed(ok.error());
   }
   const std::string commit = to_string(merged->commit);
   const auto done = refs.swap(base_branch, **tip, commit);
-  if (done) return MergeResult{MergeOutcome::merged, commit, "'" + base_branch + "' is at " + commit};
+  if (done)
+    return MergeResult{MergeOutcome::merged, commit, "'" + base_branch + "' is at " + commit};
   if (done.error().code == Errc::conflict) return std::nullopt;
   return merge_failed(done.error());
 }
@@ -192,7 +203,8 @@ Result<void> LocalForge::delete_branch(const std::string& path, const std::strin
   if (!*now) return {};
   const auto checked_out = repository->checked_out(branch);
   if (!checked_out) return tl::unexpected<Error>(checked_out.error());
-  if (*checked_out) return fail(Errc::refused, "branch '" + branch + "' is checked out in a work tree");
+  if (*checked_out)
+    return fail(Errc::refused, "branch '" + branch + "' is checked out in a work tree");
   return repository->refs().remove(branch, expected_sha);
 }
 
@@ -217,7 +229,8 @@ Result<std::string> LocalForge::diff_pack(const std::string& path, const PushReq
   if (!temporary) return tl::unexpected<Error>(temporary.error());
   const auto pack = index_pack(request.pack, temporary->path());
   if (!pack) return tl::unexpected<Error>(pack.error());
-  if (auto ok = add_pack(odb->get(), pack->file(".idx")); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = add_pack(odb->get(), pack->file(".idx")); !ok)
+    return tl::unexpected<Error>(ok.error());
   const auto wrapped = wrap(odb->get());
   if (!wrapped) return tl::unexpected<Error>(wrapped.error());
   return patch(wrapped->get(), parse_id(request.base_sha), parse_id(request.head_sha), limit);

@@ -1,4 +1,5 @@
-// Delivery into a repository on this machine, in process: no git is started, but to judge a new .gitmodules.
+// Delivery into a repository on this machine, in process: no git is started, but to judge a new
+// .gitmodules.
 #pragma once
 
 #include <filesystem>

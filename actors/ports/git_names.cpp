@@ -12,9 +12,13 @@ bool is_control(char c) {
   return byte < 0x20 || byte == 0x7f;
 }
 
-bool has_control(std::string_view text) { return std::any_of(text.begin(), text.end(), is_control); }
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), is_control);
+}
 
-bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
+bool is_hex(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
 
 /// What is wrong with one part of a ref between slashes; empty when nothing is.
 std::string_view trouble_in_part(std::string_view part) {
@@ -36,7 +40,8 @@ std::string_view trouble_in_branch(std::string_view branch) {
   if (branch.back() == '.') return "ends with '.'";
   for (std::string_view rest = branch;;) {
     const std::size_t slash = rest.find('/');
-    if (const auto trouble = trouble_in_part(rest.substr(0, slash)); !trouble.empty()) return trouble;
+    if (const auto trouble = trouble_in_part(rest.substr(0, slash)); !trouble.empty())
+      return trouble;
     if (slash == std::string_view::npos) return {};
     rest.remove_prefix(slash + 1);
   }
@@ -149,7 +154,8 @@ Result<void> check_commit_id(std::string_view sha) {
 }
 
 Result<RepositoryAddress> parse_address(std::string_view text) {
-  constexpr std::array<std::string_view, 4> kTransports = {"https://", "http://", "ssh://", "git://"};
+  constexpr std::array<std::string_view, 4> kTransports = {"https://", "http://", "ssh://",
+                                                           "git://"};
   if (text.empty()) return bad_address("is empty");
   if (text.size() > kMaxUrlBytes) return bad_address("is too long");
   if (has_control(text)) return bad_address("holds a control character");

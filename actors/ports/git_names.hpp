@@ -27,11 +27,13 @@ struct RepositoryAddress {
   std::string url;   ///< What git is given, when not.
 };
 
-/// Takes an absolute path, file://, http://, https://, ssh://, git:// and HOST:PATH as ssh understands it. Refuses
-/// every other transport (ext::, fd::), passwords, control characters, and hosts or users that begin with '-'.
+/// Takes an absolute path, file://, http://, https://, ssh://, git:// and HOST:PATH as ssh
+/// understands it. Refuses every other transport (ext::, fd::), passwords, control characters, and
+/// hosts or users that begin with '-'.
 Result<RepositoryAddress> parse_address(std::string_view text);
 
-/// git's own words with whatever stands between "://" and "@" taken out, one line, at most `limit` bytes.
+/// git's own words with whatever stands between "://" and "@" taken out, one line, at most `limit`
+/// bytes.
 std::string clean_message(std::string_view text, std::size_t limit = 500);
 
 }  // namespace muster::actors

@@ -40,7 +40,8 @@ Result<void> for_each_piece(int file, Each each) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail_errno("read", errno);
     if (got == 0) return {};
-    if (auto ok = each(std::string_view(buffer.data(), static_cast<std::size_t>(got))); !ok) return ok;
+    if (auto ok = each(std::string_view(buffer.data(), static_cast<std::size_t>(got))); !ok)
+      return ok;
   }
 }
 
@@ -67,7 +68,8 @@ Result<void> check_header(int file, const PackLimits& limits) {
   return {};
 }
 
-/// Whether both files stand there already; their time is renewed, so that no prune takes them for old.
+/// Whether both files stand there already; their time is renewed, so that no prune takes them for
+/// old.
 bool freshen(const IndexedPack& pack, int directory) {
   for (const char* extension : {".pack", ".idx"})
     if (utimensat(directory, (pack.name + extension).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
@@ -75,7 +77,8 @@ bool freshen(const IndexedPack& pack, int directory) {
   return true;
 }
 
-/// A durable copy under `name` in `directory`, by way of a name that git's prune clears when we die.
+/// A durable copy under `name` in `directory`, by way of a name that git's prune clears when we
+/// die.
 Result<void> install_file(const std::string& from, int directory, const std::string& name) {
   auto source = open_file(from);
   if (!source) return tl::unexpected<Error>(source.error());
@@ -85,9 +88,8 @@ Result<void> install_file(const std::string& from, int directory, const std::str
   const Fd target(openat(directory, temporary.c_str(),
                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!target.valid()) return fail_errno(temporary, errno);
-  auto ok = for_each_piece(source->get(), [&](std::string_view bytes) {
-    return write_all(target.get(), bytes);
-  });
+  auto ok = for_each_piece(source->get(),
+                           [&](std::string_view bytes) { return write_all(target.get(), bytes); });
   if (ok) ok = look_like_directory(target.get(), directory, false);
   if (ok) ok = sync(target.get(), name);
   if (ok && renameat(directory, temporary.c_str(), directory, name.c_str()) != 0)
@@ -147,7 +149,8 @@ Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects) 
   ProcessSpec spec;
   spec.argv = git_command();
   const std::string index = pack.file(".fsck.idx");
-  spec.argv.insert(spec.argv.end(), {"index-pack", "--fsck-objects", "-o", index, pack.file(".pack")});
+  spec.argv.insert(spec.argv.end(),
+                   {"index-pack", "--fsck-objects", "-o", index, pack.file(".pack")});
   spec.env = git_environment();
   spec.env["GIT_DIR"] = (pack.directory / "fsck.git").string();
   spec.env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = objects;
@@ -160,7 +163,9 @@ Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects) 
   auto done = run_checked(spec);
   std::error_code ignored;
   fs::remove(index, ignored);
-  if (!done) return fail(Errc::corrupt, "git finds the pack unsound: " + clean_message(done.error().message));
+  if (!done)
+    return fail(Errc::corrupt,
+                "git finds the pack unsound: " + clean_message(done.error().message));
   return {};
 }
 

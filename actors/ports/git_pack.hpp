@@ -1,5 +1,6 @@
-// A pack from a host on its way into a repository: indexed in scratch, checked there, and only then installed.
-// Until it is installed nothing of the target changes, and what is installed is whole: the index appears last.
+// A pack from a host on its way into a repository: indexed in scratch, checked there, and only then
+// installed. Until it is installed nothing of the target changes, and what is installed is whole:
+// the index appears last.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +14,7 @@ namespace muster::actors::git {
 struct PackLimits {
   std::uint64_t bytes = 256u << 20;
   std::uint32_t objects = 500'000;
-  int depth = 512;                 ///< Of directories.
+  int depth = 512;  ///< Of directories.
   std::size_t commits = 10'000;
 };
 
@@ -42,19 +43,22 @@ struct IndexedPack {
   }
 };
 
-/// Writes pack and index into `directory`. Errc::corrupt for anything but one whole, self-contained pack.
-Result<IndexedPack> index_pack(const std::filesystem::path& pack, const std::filesystem::path& directory,
+/// Writes pack and index into `directory`. Errc::corrupt for anything but one whole, self-contained
+/// pack.
+Result<IndexedPack> index_pack(const std::filesystem::path& pack,
+                               const std::filesystem::path& directory,
                                const PackLimits& limits = {});
 
 /// What is known of the objects that a pack refers to and does not hold.
 enum class Outside {
-  must_exist,   ///< In `target`, with everything below them.
-  is_the_forges ///< `target` is a copy without blobs; the forge checks its own.
+  must_exist,    ///< In `target`, with everything below them.
+  is_the_forges  ///< `target` is a copy without blobs; the forge checks its own.
 };
 
-/// That the pack holds exactly what `head` adds to `base`: every object sound, everything that `head` refers to
-/// in the pack or in the target, `head` descending from `base`, and no object that is neither needed nor there.
-/// True when the pack also holds a new .gitmodules, which only git's own fsck should judge.
+/// That the pack holds exactly what `head` adds to `base`: every object sound, everything that
+/// `head` refers to in the pack or in the target, `head` descending from `base`, and no object that
+/// is neither needed nor there. True when the pack also holds a new .gitmodules, which only git's
+/// own fsck should judge.
 Result<bool> check_pack(const IndexedPack& pack, git_odb* target, const git_oid& base,
                         const git_oid& head, Outside outside = Outside::must_exist,
                         const PackLimits& limits = {});
@@ -62,8 +66,8 @@ Result<bool> check_pack(const IndexedPack& pack, git_odb* target, const git_oid&
 /// `git index-pack --fsck-objects` over the pack, with `objects` as what it may refer to.
 Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects);
 
-/// Copies pack and index into `pack_directory` (objects/pack of the target), durable when it returns. Doing it
-/// twice is doing it once.
+/// Copies pack and index into `pack_directory` (objects/pack of the target), durable when it
+/// returns. Doing it twice is doing it once.
 Result<void> install_pack(const IndexedPack& pack, int pack_directory);
 
 }  // namespace muster::actors::git

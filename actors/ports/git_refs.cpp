@@ -18,13 +18,17 @@ namespace muster::actors::git {
 namespace {
 
 constexpr std::chrono::milliseconds kLockPoll{3};
-constexpr int kDirectoryRaces = 5;      // git removes empty directories while we make one.
+constexpr int kDirectoryRaces = 5;  // git removes empty directories while we make one.
 constexpr std::size_t kMaxLooseRefBytes = 4096;
 constexpr int kMaxEmptyDirectories = 64;
 
-std::string lock_name(const std::string& name) { return name + ".lock"; }
+std::string lock_name(const std::string& name) {
+  return name + ".lock";
+}
 /// The lock's other name: git skips what begins with '.' or ends with .lock.
-std::string owner_name(const std::string& name) { return "." + name + ".muster.lock"; }
+std::string owner_name(const std::string& name) {
+  return "." + name + ".muster.lock";
+}
 
 bool same_file(int directory, const std::string& name, const struct stat& as) {
   struct stat found {};
@@ -42,8 +46,8 @@ void clear_leftover(int directory, const std::string& name, const struct stat& l
 /// One try: the owner's descriptor, or an invalid one when somebody else has the lock.
 Result<Fd> try_lock(int directory, const std::string& name) {
   const std::string owner = owner_name(name);
-  Fd file(openat(directory, owner.c_str(),
-                 O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  Fd file(openat(directory, owner.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+                 0600));
   if (!file.valid()) return fail_errno(owner, errno);
   if (flock(file.get(), LOCK_EX | LOCK_NB) != 0) return Fd{};
   struct stat info {};
@@ -126,8 +130,9 @@ Result<RefLock> RefLock::take(int directory, const std::string& name) {
     if (!owner) return tl::unexpected<Error>(owner.error());
     if (owner->valid()) return RefLock(std::move(own), std::move(*owner), name);
     if (std::chrono::steady_clock::now() >= deadline)
-      return fail(Errc::overloaded, lock_name(name) + " is held by another process; if none is "
-                                    "running, a git process died there: remove the file");
+      return fail(Errc::overloaded, lock_name(name) +
+                                        " is held by another process; if none is "
+                                        "running, a git process died there: remove the file");
     std::this_thread::sleep_for(kLockPoll);
   }
 }
@@ -208,7 +213,8 @@ Result<RefLock> Refs::lock(const std::string& branch) const {
     auto lock = directory ? RefLock::take(directory->get(), name)
                           : Result<RefLock>(tl::unexpected<Error>(directory.error()));
     // git may have removed the directory, still empty, under our hands.
-    const bool vanished = !lock && (lock.error().code == Errc::io || lock.error().code == Errc::not_found);
+    const bool vanished =
+        !lock && (lock.error().code == Errc::io || lock.error().code == Errc::not_found);
     if (!vanished || race == kDirectoryRaces) return lock;
   }
 }
@@ -263,7 +269,8 @@ Result<void> Refs::remove(const std::string& branch, const std::string& expected
   if (*now != expected)
     return fail(Errc::conflict, "branch '" + branch + "' " +
                                     (*now ? "is at " + **now : std::string("does not exist")));
-  // First where it is packed, as git does: the other way round an old value would show for a moment.
+  // First where it is packed, as git does: the other way round an old value would show for a
+  // moment.
   if (auto ok = remove_packed(branch); !ok) return ok;
   if (unlinkat(lock->directory(), name.c_str(), 0) != 0 && errno != ENOENT)
     return fail_errno(name, errno);

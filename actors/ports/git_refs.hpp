@@ -1,8 +1,9 @@
-// The branches of a repository on this machine: loose files and packed-refs, changed under git's own locks
+// The branches of a repository on this machine: loose files and packed-refs, changed under git's
+// own locks
 // (<ref>.lock, packed-refs.lock), so that git processes and this one never overwrite each other.
 //
-// A lock is a hard link to a file that its owner holds by flock(2): when the owner dies, the next one sees that
-// nobody holds it and takes it away. git leaves such a lock for ever.
+// A lock is a hard link to a file that its owner holds by flock(2): when the owner dies, the next
+// one sees that nobody holds it and takes it away. git leaves such a lock for ever.
 #pragma once
 
 #include <chrono>
@@ -50,11 +51,12 @@ class Refs {
   /// What refs/heads/BRANCH points at, or nothing. Errc::refused for a symbolic one.
   Result<std::optional<std::string>> read(const std::string& branch) const;
 
-  /// Why refs/heads/BRANCH can't be created beside the others ("muster" and "muster/x"); empty when it can.
+  /// Why refs/heads/BRANCH can't be created beside the others ("muster" and "muster/x"); empty when
+  /// it can.
   Result<std::string> name_conflict(const std::string& branch) const;
 
-  /// refs/heads/BRANCH from `expected` (nothing: it must not exist) to `value`. Errc::conflict when it is not
-  /// `expected`, Errc::refused when another branch is in the way.
+  /// refs/heads/BRANCH from `expected` (nothing: it must not exist) to `value`. Errc::conflict when
+  /// it is not `expected`, Errc::refused when another branch is in the way.
   Result<void> swap(const std::string& branch, const std::optional<std::string>& expected,
                     const std::string& value);
   /// Errc::conflict when it is not `expected`.

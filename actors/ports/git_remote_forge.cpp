@@ -18,7 +18,9 @@ namespace fs = std::filesystem;
 constexpr Duration kNetworkTimeout{300'000};
 constexpr int kMergeRaces = 3;
 
-std::string branch_ref(const std::string& branch) { return "refs/heads/" + branch; }
+std::string branch_ref(const std::string& branch) {
+  return "refs/heads/" + branch;
+}
 
 /// What the forge advertises: value by ref name, and the branch that its HEAD names.
 struct Advertised {
@@ -124,9 +126,10 @@ class Copy {
     return result->exit_code == 0;
   }
 
-  /// Sets (or with an empty value deletes) the branch if it is still at `expected` (empty: not there). False
-  /// when it is not; an error when the forge refuses or can't be reached.
-  Result<bool> swap(const std::string& branch, const std::string& expected, const std::string& value) const {
+  /// Sets (or with an empty value deletes) the branch if it is still at `expected` (empty: not
+  /// there). False when it is not; an error when the forge refuses or can't be reached.
+  Result<bool> swap(const std::string& branch, const std::string& expected,
+                    const std::string& value) const {
     auto result = try_run({"push", "--porcelain", "--no-verify",
                            "--force-with-lease=" + branch_ref(branch) + ":" + expected, "origin",
                            value + ":" + branch_ref(branch)});
@@ -145,7 +148,8 @@ class Copy {
       : directory_(std::move(directory)), environment_(git_environment()) {
     environment_["GIT_DIR"] = path().string();
     environment_["GIT_ALLOW_PROTOCOL"] = "http:https:ssh:git";
-    if (!options.git_config.empty()) environment_["GIT_CONFIG_GLOBAL"] = options.git_config.string();
+    if (!options.git_config.empty())
+      environment_["GIT_CONFIG_GLOBAL"] = options.git_config.string();
     // By the environment: not in the process list, and without the quoting of a file.
     const std::pair<const char*, std::string> settings[] = {
         {"remote.origin.url", url},
@@ -164,8 +168,8 @@ class Copy {
 };
 
 PushResult failed(const Error& error) {
-  const bool final = error.code == Errc::refused || error.code == Errc::corrupt ||
-                     error.code == Errc::invalid;
+  const bool final =
+      error.code == Errc::refused || error.code == Errc::corrupt || error.code == Errc::invalid;
   return {final ? PushOutcome::rejected : PushOutcome::failed, error.message};
 }
 
@@ -181,7 +185,8 @@ Result<bool> fetch_base(const Copy& copy, const std::string& base_branch, const 
   if (fetched) {
     auto there = copy.contains("refs/muster/base", base);
     if (!there || *there || !at_tip) return there;
-    fetched = copy.fetch({"--unshallow", "+" + branch_ref(base_branch) + ":refs/muster/base"}, false);
+    fetched =
+        copy.fetch({"--unshallow", "+" + branch_ref(base_branch) + ":refs/muster/base"}, false);
   }
   if (!fetched) return tl::unexpected<Error>(fetched.error());
   return copy.contains("refs/muster/base", base);  // It moved between ls-remote and fetch.
@@ -202,7 +207,8 @@ Result<void> add_checked_pack(const Copy& copy, const PushRequest& request) {
 
 /// A patch by `git diff`, which fetches the blobs that it needs.
 Result<std::string> run_diff(const Copy& copy, const std::string& range, std::size_t limit) {
-  auto result = copy.try_run({"diff", "--no-color", "--no-ext-diff", "--no-textconv", range}, limit);
+  auto result =
+      copy.try_run({"diff", "--no-color", "--no-ext-diff", "--no-textconv", range}, limit);
   if (!result) return tl::unexpected<Error>(result.error());
   if (!result->ok()) return fail(Errc::unreachable, "git diff: " + clean_message(result->err));
   if (result->output_truncated) result->out += kDiffCut;
@@ -212,9 +218,12 @@ Result<std::string> run_diff(const Copy& copy, const std::string& range, std::si
 MergeResult no_merge(MergeOutcome outcome, std::string message) {
   return {outcome, {}, std::move(message)};
 }
-MergeResult merge_failed(const Error& error) { return no_merge(MergeOutcome::failed, error.message); }
+MergeResult merge_failed(const Error& error) {
+  return no_merge(MergeOutcome::failed, error.message);
+}
 
-/// The merge commit of two commits that the copy has; an empty id and `conflict` when they conflict.
+/// The merge commit of two commits that the copy has; an empty id and `conflict` when they
+/// conflict.
 Result<Merged> make_merge(Copy& copy, const std::string& base, const MergeRequest& request) {
   if (request.message.empty()) {
     auto forward = copy.contains(request.head_sha, base);
@@ -222,21 +231,26 @@ Result<Merged> make_merge(Copy& copy, const std::string& base, const MergeReques
     if (*forward) return Merged{parse_id(request.head_sha), std::nullopt, {}};
     return Merged{{}, std::nullopt, "the base has moved on: this is no fast-forward"};
   }
-  auto tree = copy.try_run({"merge-tree", "--write-tree", "--name-only", "--no-messages", base,
-                            request.head_sha});
+  auto tree = copy.try_run(
+      {"merge-tree", "--write-tree", "--name-only", "--no-messages", base, request.head_sha});
   if (!tree) return tl::unexpected<Error>(tree.error());
   const std::string tree_id = tree->out.substr(0, tree->out.find('\n'));
   if (tree->exit_code == 1)
-    return Merged{{}, std::nullopt,
+    return Merged{{},
+                  std::nullopt,
                   "the merge conflicts in " + clean_message(tree->out.substr(tree_id.size() + 1))};
   if (!tree->ok()) return fail(Errc::unreachable, "git merge-tree: " + clean_message(tree->err));
   const std::string date = std::to_string(request.date_unix_ms / 1000) + " +0000";
   const std::pair<const char*, std::string> identity[] = {
-      {"GIT_AUTHOR_NAME", request.author_name}, {"GIT_AUTHOR_EMAIL", request.author_email},
-      {"GIT_COMMITTER_NAME", request.author_name}, {"GIT_COMMITTER_EMAIL", request.author_email},
-      {"GIT_AUTHOR_DATE", date}, {"GIT_COMMITTER_DATE", date}};
+      {"GIT_AUTHOR_NAME", request.author_name},
+      {"GIT_AUTHOR_EMAIL", request.author_email},
+      {"GIT_COMMITTER_NAME", request.author_name},
+      {"GIT_COMMITTER_EMAIL", request.author_email},
+      {"GIT_AUTHOR_DATE", date},
+      {"GIT_COMMITTER_DATE", date}};
   for (const auto& [name, value] : identity) copy.set(name, value);
-  auto commit = copy.run({"commit-tree", tree_id, "-p", base, "-p", request.head_sha, "-m", request.message});
+  auto commit =
+      copy.run({"commit-tree", tree_id, "-p", base, "-p", request.head_sha, "-m", request.message});
   if (!commit) return tl::unexpected<Error>(commit.error());
   return Merged{parse_id(commit->substr(0, commit->find('\n'))), std::nullopt, {}};
 }
@@ -251,7 +265,8 @@ std::optional<MergeResult> try_merge(const GitForgeOptions& options, const std::
   const std::string base_branch =
       request.base_branch.empty() ? advertised->head_branch : request.base_branch;
   const auto tip = advertised->branch(base_branch);
-  if (!tip) return no_merge(MergeOutcome::failed, "base branch '" + base_branch + "' does not exist");
+  if (!tip)
+    return no_merge(MergeOutcome::failed, "base branch '" + base_branch + "' does not exist");
   if (auto ok = copy->fetch({"+" + branch_ref(base_branch) + ":refs/muster/base"}, false); !ok)
     return merge_failed(ok.error());
   const auto merged = copy->contains("refs/muster/base", request.head_sha);
@@ -285,7 +300,8 @@ PushResult RemoteForge::push(const std::string& url, const PushRequest& request)
   const auto now = advertised->branch(request.branch);
   if (now == request.head_sha) return already_there(request.branch);
   if (now && !request.replace)
-    return {PushOutcome::branch_exists, "branch '" + request.branch + "' exists already, at " + *now};
+    return {PushOutcome::branch_exists,
+            "branch '" + request.branch + "' exists already, at " + *now};
   const std::string base_branch =
       request.base_branch.empty() ? advertised->head_branch : request.base_branch;
   const auto tip = advertised->branch(base_branch);
@@ -303,7 +319,8 @@ PushResult RemoteForge::push(const std::string& url, const PushRequest& request)
   if (*done)
     return {PushOutcome::pushed, "branch '" + request.branch + "' is at " + request.head_sha};
   const auto after = copy->advertised({request.branch});
-  if (after && after->branch(request.branch) == request.head_sha) return already_there(request.branch);
+  if (after && after->branch(request.branch) == request.head_sha)
+    return already_there(request.branch);
   return {PushOutcome::branch_exists, "another push came first to branch '" + request.branch + "'"};
 }
 
@@ -332,7 +349,8 @@ Result<std::string> RemoteForge::diff(const std::string& url, const std::string&
                                       const std::string& head_sha, std::size_t limit) const {
   const auto copy = Copy::make(options, url);
   if (!copy) return tl::unexpected<Error>(copy.error());
-  if (auto ok = copy->fetch({base_sha, head_sha}, false); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = copy->fetch({base_sha, head_sha}, false); !ok)
+    return tl::unexpected<Error>(ok.error());
   return run_diff(*copy, base_sha + "..." + head_sha, limit);
 }
 
@@ -340,7 +358,8 @@ Result<std::string> RemoteForge::diff_pack(const std::string& url, const PushReq
                                            std::size_t limit) const {
   const auto copy = Copy::make(options, url);
   if (!copy) return tl::unexpected<Error>(copy.error());
-  if (auto ok = copy->fetch({request.base_sha}, true); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = copy->fetch({request.base_sha}, true); !ok)
+    return tl::unexpected<Error>(ok.error());
   if (auto ok = add_checked_pack(*copy, request); !ok) return tl::unexpected<Error>(ok.error());
   return run_diff(*copy, request.base_sha + ".." + request.head_sha, limit);
 }

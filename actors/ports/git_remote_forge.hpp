@@ -1,4 +1,5 @@
-// Delivery to any URL that git can push to, by git processes in a scratch repository that lives for one call.
+// Delivery to any URL that git can push to, by git processes in a scratch repository that lives for
+// one call.
 #pragma once
 
 #include <string>

@@ -33,8 +33,8 @@ Result<fbs::SnapshotEntryT> parse_entry(const std::string& line, std::uint32_t n
     entry.labels_json = labels != object.end() && labels->is_object() ? labels->dump() : "{}";
   }
   if (entry.repository.empty() || entry.url.empty())
-    return fail(Errc::corrupt,
-                "line " + std::to_string(number + 1) + " of the repository snapshot names no repository");
+    return fail(Errc::corrupt, "line " + std::to_string(number + 1) +
+                                   " of the repository snapshot names no repository");
   return entry;
 }
 
@@ -44,7 +44,8 @@ Result<bool> next_line(std::istream& file, std::string& line, std::uint32_t numb
   for (int c = file.get(); c != std::istream::traits_type::eof(); c = file.get()) {
     if (c == '\n') return true;
     if (line.size() == SnapshotPages::kMaxLine)
-      return fail(Errc::corrupt, "line " + std::to_string(number + 1) + " of the repository snapshot is too long");
+      return fail(Errc::corrupt,
+                  "line " + std::to_string(number + 1) + " of the repository snapshot is too long");
     line += static_cast<char>(c);
   }
   return !line.empty();

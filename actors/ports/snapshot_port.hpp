@@ -1,6 +1,6 @@
 // The effect port "snapshot": a page of a fleet's resolved repositories. The blob holds one a line,
 //
-//   {"repository":"acme/api","url":"…","canonical_url":"…","base_branch":"main","labels":{"team":"payments"}}
+//   {"repository":"acme/api","url":"…","canonical_url":"…","base_branch":"main","labels":{"a":"b"}}
 //
 // and pages are read by offset: a page of 50,000 costs what its own lines cost.
 #pragma once
@@ -21,11 +21,11 @@ namespace muster::actors {
 /// Where every kStride-th line of a snapshot begins, learnt while reading. Thread-safe.
 class SnapshotPages {
  public:
-  static constexpr std::uint32_t kMaxPage = 1'000;          ///< Entries.
-  static constexpr std::size_t kMaxLine = 64u << 10;        ///< Bytes.
-  static constexpr std::uint32_t kStride = 100;             ///< Lines.
-  static constexpr std::size_t kMaxOffsets = 100'000;       ///< Per snapshot: ten million lines.
-  static constexpr std::size_t kMaxSnapshots = 16;          ///< Remembered at once.
+  static constexpr std::uint32_t kMaxPage = 1'000;     ///< Entries.
+  static constexpr std::size_t kMaxLine = 64u << 10;   ///< Bytes.
+  static constexpr std::uint32_t kStride = 100;        ///< Lines.
+  static constexpr std::size_t kMaxOffsets = 100'000;  ///< Per snapshot: ten million lines.
+  static constexpr std::size_t kMaxSnapshots = 16;     ///< Remembered at once.
 
   explicit SnapshotPages(Blobs blobs) : blobs_(std::move(blobs)) {}
 

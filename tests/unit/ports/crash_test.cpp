@@ -28,6 +28,18 @@ void killed_after(std::chrono::microseconds life, Work work) {
   REQUIRE(waitpid(child, nullptr, 0) == child);
 }
 
+/// Moments of death from the beginning of a call to shortly after its end, as long as it takes here
+/// and now.
+template <class Work>
+std::uniform_int_distribution<int> moments_of(Work work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  const auto took = std::chrono::steady_clock::now() - begin;
+  return std::uniform_int_distribution<int>(
+      0, static_cast<int>(std::chrono::duration_cast<std::chrono::microseconds>(took).count() * 3 /
+                          2));
+}
+
 /// No lock, no temporary file, nothing unsound.
 void check_clean(Project& project) {
   for (const auto& entry : fs::recursive_directory_iterator(project.bare() / "refs")) {
@@ -44,7 +56,8 @@ TEST_CASE("a push killed at a random moment is repeated to its end") {
   const unsigned seed = std::random_device{}();
   CAPTURE(seed);
   std::mt19937 random(seed);
-  std::uniform_int_distribution<int> moment(0, 12'000);
+  const auto first = project.request(project.change(), "first");
+  auto moment = moments_of([&] { make_git_forge(project.scratch())->push(first); });
   int found = 0;
   for (int round = 0; round < 25; ++round) {
     const std::string branch = "muster/" + std::to_string(round);
@@ -75,21 +88,26 @@ TEST_CASE("a merge killed at a random moment is made once") {
   const unsigned seed = std::random_device{}();
   CAPTURE(seed);
   std::mt19937 random(seed);
-  std::uniform_int_distribution<int> moment(0, 12'000);
+  const auto first = project.request(project.change(), "first");
+  auto moment = moments_of([&] { make_git_forge(project.scratch())->push(first); });
   for (int round = 0; round < 10; ++round) {
     const std::string branch = "muster/" + std::to_string(round);
     git(project.work(), {"fetch", "-q", "origin"});
     git(project.work(), {"checkout", "-q", "-f", "-B", "main", "origin/main"});
-    const auto push = project.request(project.change("x\n", "file" + std::to_string(round)), branch);
+    const auto push =
+        project.request(project.change("x\n", "file" + std::to_string(round)), branch);
     REQUIRE(make_git_forge(project.scratch())->push(push).outcome == PushOutcome::pushed);
-    const MergeRequest request{project.bare().string(), branch, "main", push.head_sha, "Merge", "M", "m@x", 1};
+    const MergeRequest request{
+        project.bare().string(), branch, "main", push.head_sha, "Merge", "M", "m@x", 1};
     killed_after(std::chrono::microseconds(moment(random)),
                  [&] { make_git_forge(project.scratch())->merge(request); });
     const auto result = make_git_forge(project.scratch())->merge(request);
     INFO(result.message);
-    CHECK((result.outcome == MergeOutcome::merged || result.outcome == MergeOutcome::already_merged));
+    CHECK(
+        (result.outcome == MergeOutcome::merged || result.outcome == MergeOutcome::already_merged));
     CHECK(result.commit == project.main());
-    CHECK(git(project.bare(), {"rev-list", "--count", "--merges", "main"}) == std::to_string(round + 1));
+    CHECK(git(project.bare(), {"rev-list", "--count", "--merges", "main"}) ==
+          std::to_string(round + 1));
   }
   check_clean(project);
 }
@@ -103,12 +121,16 @@ TEST_CASE("what a dead pusher left is cleared: its lock, its lock after the rena
     write(directory / ".x.muster.lock", request.head_sha + "\n");
     fs::create_hard_link(directory / ".x.muster.lock", directory / "x.lock");
   }
-  SECTION("before the lock was linked") { write(directory / ".x.muster.lock", ""); }
+  SECTION("before the lock was linked") {
+    write(directory / ".x.muster.lock", "");
+  }
   SECTION("after the rename") {
     write(directory / "x", project.main() + "\n");
     fs::create_hard_link(directory / "x", directory / ".x.muster.lock");
   }
-  SECTION("in scratch") { write(project.scratch() / "work-abcdef/pack.tmp", "x"); }
+  SECTION("in scratch") {
+    write(project.scratch() / "work-abcdef/pack.tmp", "x");
+  }
   auto again = request;
   again.replace = true;
   const auto result = make_git_forge(project.scratch())->push(again);

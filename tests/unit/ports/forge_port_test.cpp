@@ -70,7 +70,8 @@ TEST_CASE("a run's life at the forge: pushed, opened, merged, branch deleted, ea
   const auto request = project.request(project.change());
   const auto push = push_of(request, packs);
 
-  auto done = decoded<fbs::RunBodyUnionTraits, fbs::PushDoneT>(perform(*port, pending("push", push)));
+  auto done =
+      decoded<fbs::RunBodyUnionTraits, fbs::PushDoneT>(perform(*port, pending("push", push)));
   CHECK(done.outcome == fbs::PushOutcome::pushed);
   CHECK(done.attempt == 3);
   CHECK(done.head_sha == request.head_sha);
@@ -86,8 +87,8 @@ TEST_CASE("a run's life at the forge: pushed, opened, merged, branch deleted, ea
   create.pull->fleet = "bump";
   create.pull->branch = "muster/x";
   for (int i = 0; i < 2; ++i) {
-    const auto created =
-        decoded<fbs::RepoBodyUnionTraits, fbs::PullCreatedT>(perform(*port, pending("pr/bump/acme/api", create)));
+    const auto created = decoded<fbs::RepoBodyUnionTraits, fbs::PullCreatedT>(
+        perform(*port, pending("pr/bump/acme/api", create)));
     CHECK(created.error.empty());
     CHECK(created.number == 7);
     CHECK(created.fleet == "bump");
@@ -101,10 +102,12 @@ TEST_CASE("a run's life at the forge: pushed, opened, merged, branch deleted, ea
   merge.head_sha = request.head_sha;
   merge.message = "Merge pull request #7";
   merge.at_unix_ms = 1700000000000;
-  const auto merged = decoded<fbs::PullBodyUnionTraits, fbs::MergeDoneT>(perform(*port, pending("m", merge)));
+  const auto merged =
+      decoded<fbs::PullBodyUnionTraits, fbs::MergeDoneT>(perform(*port, pending("m", merge)));
   CHECK(merged.outcome == fbs::MergeOutcome::merged);
   CHECK(merged.commit == project.main());
-  const auto again = decoded<fbs::PullBodyUnionTraits, fbs::MergeDoneT>(perform(*port, pending("m", merge)));
+  const auto again =
+      decoded<fbs::PullBodyUnionTraits, fbs::MergeDoneT>(perform(*port, pending("m", merge)));
   CHECK(again.outcome == fbs::MergeOutcome::already_merged);
   CHECK(again.commit == merged.commit);
 
@@ -113,7 +116,8 @@ TEST_CASE("a run's life at the forge: pushed, opened, merged, branch deleted, ea
   close.branch = "muster/x";
   close.head_sha = request.head_sha;
   for (int i = 0; i < 2; ++i)
-    CHECK(decoded<fbs::PullBodyUnionTraits, fbs::CloseDoneT>(perform(*port, pending("c", close))).error.empty());
+    CHECK(decoded<fbs::PullBodyUnionTraits, fbs::CloseDoneT>(perform(*port, pending("c", close)))
+              .error.empty());
   CHECK(project.branch("muster/x").empty());
 }
 
@@ -128,7 +132,8 @@ TEST_CASE("the pack of a pushed branch is removed, that of a refused one is kept
 
   port = make_forge_port(make_git_forge(project.scratch()), packs);
   push = push_of(project.request(project.change("two\n")), packs);
-  const auto done = decoded<fbs::RunBodyUnionTraits, fbs::PushDoneT>(perform(*port, pending("push", push)));
+  const auto done =
+      decoded<fbs::RunBodyUnionTraits, fbs::PushDoneT>(perform(*port, pending("push", push)));
   CHECK(done.outcome == fbs::PushOutcome::branch_exists);
   port.reset();
   CHECK(packs.has(push.pack_digest));
@@ -145,13 +150,15 @@ TEST_CASE("effects that can't be carried out are told, never answered with a gue
   broken.key = "push/x";
   broken.bytes = "not a table";
   port->perform(broken, [](engine::Payload) { FAIL("answered"); });
-  port->perform(pending("snapshot/x", fbs::ReadSnapshotT{}), [](engine::Payload) { FAIL("answered"); });
+  port->perform(pending("snapshot/x", fbs::ReadSnapshotT{}),
+                [](engine::Payload) { FAIL("answered"); });
   REQUIRE(complaints.size() == 2);
   CHECK(complaints[0].find("push/x") != std::string::npos);
 
   auto push = push_of(project.request(project.change()), packs);
   push.pack_digest = "../../../etc/passwd";
-  const auto done = decoded<fbs::RunBodyUnionTraits, fbs::PushDoneT>(perform(*port, pending("p", push)));
+  const auto done =
+      decoded<fbs::RunBodyUnionTraits, fbs::PushDoneT>(perform(*port, pending("p", push)));
   CHECK(done.outcome == fbs::PushOutcome::rejected);
 }
 
@@ -161,8 +168,10 @@ TEST_CASE("a snapshot is read page by page, in any order") {
   std::string text;
   constexpr std::uint32_t kLines = 1'234;
   for (std::uint32_t i = 0; i < kLines; ++i)
-    text += R"({"repository":"acme/r)" + std::to_string(i) + R"(","url":"/srv/)" + std::to_string(i) +
-            R"(","canonical_url":"/srv/x","base_branch":"main","labels":{"n":")" + std::to_string(i) + "\"}}\n";
+    text += R"({"repository":"acme/r)" + std::to_string(i) + R"(","url":"/srv/)" +
+            std::to_string(i) +
+            R"(","canonical_url":"/srv/x","base_branch":"main","labels":{"n":")" +
+            std::to_string(i) + "\"}}\n";
   const std::string digest = sha256_hex(text);
   REQUIRE(blobs.put(digest, text));
   const auto port = make_snapshot_port(blobs);
@@ -171,7 +180,8 @@ TEST_CASE("a snapshot is read page by page, in any order") {
     read.digest = digest;
     read.first = first;
     read.count = count;
-    return decoded<fbs::FleetBodyUnionTraits, fbs::SnapshotPageT>(perform(*port, pending("s", read)));
+    return decoded<fbs::FleetBodyUnionTraits, fbs::SnapshotPageT>(
+        perform(*port, pending("s", read)));
   };
   for (const std::uint32_t first : {0u, 100u, 1200u, 150u, 700u, 0u, 1233u}) {
     const auto got = page(first, 100);

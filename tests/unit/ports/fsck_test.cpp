@@ -24,10 +24,12 @@ TEST_CASE("commits are checked like git fsck does") {
 }
 
 TEST_CASE("forms of .git on other file systems") {
-  for (const char* name : {".git", ".GIT", ".Git", ".git ", ".git.", ".git. .", "git~1", "GIT~1", ".git::$INDEX_ALLOCATION",
-                           ".g\xe2\x80\x8cit", "\xef\xbb\xbf.git", ".gi\xe2\x81\xaft"})
+  for (const char* name :
+       {".git", ".GIT", ".Git", ".git ", ".git.", ".git. .", "git~1", "GIT~1",
+        ".git::$INDEX_ALLOCATION", ".g\xe2\x80\x8cit", "\xef\xbb\xbf.git", ".gi\xe2\x81\xaft"})
     CHECK(is_dot_git(name));
-  for (const char* name : {".gitignore", "git", ".gi", "..git", "git~2", ".git-x", ".g\xe2\x80\x90it"})
+  for (const char* name :
+       {".gitignore", "git", ".gi", "..git", "git~2", ".git-x", ".g\xe2\x80\x90it"})
     CHECK_FALSE(is_dot_git(name));
 }
 
@@ -37,7 +39,9 @@ TEST_CASE("a repository's shape is read from its configuration, and nothing else
   CHECK(read_shape("[core] bare\n").bare == true);
   CHECK_FALSE(read_shape("[core \"x\"]\n\tbare = true\n[other]\nbare = true\n").bare.has_value());
   CHECK(read_shape("[extensions]\n\tobjectFormat = sha1\n\tnoop = 1\n").unsupported.empty());
-  CHECK(read_shape("[extensions]\n\tobjectFormat = sha256\n").unsupported.find("SHA-256") != std::string::npos);
-  CHECK(read_shape("[extensions]\n\tsomethingNew = yes\n").unsupported.find("somethingnew") != std::string::npos);
+  CHECK(read_shape("[extensions]\n\tobjectFormat = sha256\n").unsupported.find("SHA-256") !=
+        std::string::npos);
+  CHECK(read_shape("[extensions]\n\tsomethingNew = yes\n").unsupported.find("somethingnew") !=
+        std::string::npos);
   CHECK(read_shape("\x00\xff[[[\n]=\n[\n").unsupported.empty());
 }

@@ -107,14 +107,16 @@ class Project {
   }
 
   /// One commit on top of main that changes `file`; not pushed.
-  std::string change(const std::string& text = "changed\n", const std::string& file = "src/greet.txt") {
+  std::string change(const std::string& text = "changed\n",
+                     const std::string& file = "src/greet.txt") {
     git(work_, {"checkout", "-q", "-f", "main"});
     write(work_ / file, text);
     return commit("Change");
   }
 
   /// The objects that `revisions` ("HEAD ^main") name, as a file.
-  fs::path pack(const std::string& revisions, const std::vector<std::string>& options = {"--revs"}) {
+  fs::path pack(const std::string& revisions,
+                const std::vector<std::string>& options = {"--revs"}) {
     const fs::path path = directory_ / ("pack-" + std::to_string(++packs_));
     std::string input;
     for (const char c : revisions) input += c == ' ' ? '\n' : c;

@@ -7,8 +7,16 @@ using namespace muster::actors::test;
 
 namespace {
 
-MergeRequest merge_of(Project& project, const std::string& head, const std::string& message = "Merge it") {
-  return {project.bare().string(), "muster/x", "main", head, message, "Alice", "alice@x", 1700000000000};
+MergeRequest merge_of(Project& project, const std::string& head,
+                      const std::string& message = "Merge it") {
+  return {project.bare().string(),
+          "muster/x",
+          "main",
+          head,
+          message,
+          "Alice",
+          "alice@x",
+          1700000000000};
 }
 
 /// A commit on main of the target that the work tree's main does not have.
@@ -91,7 +99,9 @@ TEST_CASE("without a message a merge is a fast-forward or nothing") {
   }
 }
 
-TEST_CASE("a merge wants the branch where the pull request left it, and a base that nobody has checked out") {
+TEST_CASE(
+    "a merge wants the branch where the pull request left it, and a base that nobody has checked "
+    "out") {
   Project project;
   const auto forge = make_git_forge(project.scratch());
   const auto first = project.request(project.change("one\n"));
@@ -134,7 +144,8 @@ TEST_CASE("a branch is deleted only where it was left, loose or packed") {
   CHECK_FALSE(forge->delete_branch(url, "../../HEAD", request.head_sha));
   CHECK(git(project.bare(), {"rev-parse", "v1^{commit}"}) == project.main());
   git(project.bare(), {"fsck"});
-  CHECK(git(project.work(), {"ls-remote", "--heads", "origin"}).find("muster") == std::string::npos);
+  CHECK(git(project.work(), {"ls-remote", "--heads", "origin"}).find("muster") ==
+        std::string::npos);
 }
 
 TEST_CASE("a patch is git's own, and cut where the limit is") {
@@ -147,7 +158,8 @@ TEST_CASE("a patch is git's own, and cut where the limit is") {
   write(project.work() / ".gitattributes", "*.txt diff=evil -text\n");
   const std::string head = project.commit("Several");
   const auto request = project.request(head);
-  const std::string wanted = git(project.work(), {"diff", "--no-color", request.base_sha + "..." + head}) + "\n";
+  const std::string wanted =
+      git(project.work(), {"diff", "--no-color", request.base_sha + "..." + head}) + "\n";
 
   CHECK(diff_pack(project.scratch(), request, 1u << 20).value() == wanted);
   CHECK(project.branch("muster/x").empty());

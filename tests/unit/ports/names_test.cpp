@@ -9,10 +9,24 @@ using namespace muster::actors;
 
 TEST_CASE("branch names follow the rules of git check-ref-format") {
   const std::string long_name(300, 'a');
-  for (const std::string name :
-       {"main", "muster/libgreet-2", "a.b", "a@b", "ä/ö", "x/y/z", "1", "a-", "lock", "{", "a{b",
-        "", "-x", "a/-b", "/a", "a/", "a//b", ".a", "a/.b", "a.", "a..b", "a.lock", "a.lock/b", "a b", "a~b",
-        "a^b", "a:b", "a?b", "a*b", "a[b", "a\\b", "a@{b", "a\tb", "a\x7f", "a\nb", "refs/heads/x"}) {
+  for (const std::string name : {"main",     "muster/libgreet-2",
+                                 "a.b",      "a@b",
+                                 "ä/ö",      "x/y/z",
+                                 "1",        "a-",
+                                 "lock",     "{",
+                                 "a{b",      "",
+                                 "-x",       "a/-b",
+                                 "/a",       "a/",
+                                 "a//b",     ".a",
+                                 "a/.b",     "a.",
+                                 "a..b",     "a.lock",
+                                 "a.lock/b", "a b",
+                                 "a~b",      "a^b",
+                                 "a:b",      "a?b",
+                                 "a*b",      "a[b",
+                                 "a\\b",     "a@{b",
+                                 "a\tb",     "a\x7f",
+                                 "a\nb",     "refs/heads/x"}) {
     INFO(name);
     ProcessSpec spec;
     spec.argv = {"git", "check-ref-format", "--branch", name};
@@ -22,7 +36,8 @@ TEST_CASE("branch names follow the rules of git check-ref-format") {
     REQUIRE(git.has_value());
     CHECK(check_branch_name(name).has_value() == (git->exit_code == 0));
   }
-  for (const std::string& name : {std::string("@"), std::string("HEAD"), long_name, std::string("a\0b", 3)})
+  for (const std::string& name :
+       {std::string("@"), std::string("HEAD"), long_name, std::string("a\0b", 3)})
     CHECK_FALSE(check_branch_name(name).has_value());
 }
 
@@ -35,17 +50,17 @@ TEST_CASE("commit ids are whole SHA-1s, and SHA-256 is named") {
 }
 
 TEST_CASE("addresses: paths are local, four transports are allowed") {
-  for (const char* path : {"/srv/git/api.git", "file:///srv/git/api.git", "file://localhost/srv/git/api.git",
-                           "file:///srv/git/%61pi.git"}) {
+  for (const char* path : {"/srv/git/api.git", "file:///srv/git/api.git",
+                           "file://localhost/srv/git/api.git", "file:///srv/git/%61pi.git"}) {
     INFO(path);
     const auto address = parse_address(path);
     REQUIRE(address.has_value());
     CHECK(address->local);
     CHECK(address->path == "/srv/git/api.git");
   }
-  for (const char* url : {"https://git.acme.dev/acme/api.git", "http://localhost:3000/a/b", "git://host/x",
-                          "ssh://git@host:22/acme/api.git", "git@host:acme/api.git", "host:api",
-                          "https://[::1]:8080/x.git", "https://user@host/x"}) {
+  for (const char* url : {"https://git.acme.dev/acme/api.git", "http://localhost:3000/a/b",
+                          "git://host/x", "ssh://git@host:22/acme/api.git", "git@host:acme/api.git",
+                          "host:api", "https://[::1]:8080/x.git", "https://user@host/x"}) {
     INFO(url);
     const auto address = parse_address(url);
     REQUIRE(address.has_value());
@@ -55,12 +70,31 @@ TEST_CASE("addresses: paths are local, four transports are allowed") {
 }
 
 TEST_CASE("hostile addresses are refused, and no message repeats them") {
-  for (const std::string url :
-       {"", "relative/path", "-oProxyCommand=sh", "--upload-pack=sh", "ext::sh -c id", "fd::3", "ext::sh:x",
-        "ssh://-oProxyCommand=sh/x", "ssh://git@-oProxyCommand=sh/x", "ssh://-x@host/x", "-x@host:y",
-        "git@-host:path", "git@host:-path", "https://user:hunter2@host/x", "ssh://u:hunter2@host/x", "ftp://host/x",
-        "file://other-host/x", "https:///x", "https://host", "https://host/", "file:///a%00b", "file:///a%zz",
-        "https://host/a\nb", "ssh://%2doProxyCommand=sh/x", "https://a%40b:hunter2@host/x"}) {
+  for (const std::string url : {"",
+                                "relative/path",
+                                "-oProxyCommand=sh",
+                                "--upload-pack=sh",
+                                "ext::sh -c id",
+                                "fd::3",
+                                "ext::sh:x",
+                                "ssh://-oProxyCommand=sh/x",
+                                "ssh://git@-oProxyCommand=sh/x",
+                                "ssh://-x@host/x",
+                                "-x@host:y",
+                                "git@-host:path",
+                                "git@host:-path",
+                                "https://user:hunter2@host/x",
+                                "ssh://u:hunter2@host/x",
+                                "ftp://host/x",
+                                "file://other-host/x",
+                                "https:///x",
+                                "https://host",
+                                "https://host/",
+                                "file:///a%00b",
+                                "file:///a%zz",
+                                "https://host/a\nb",
+                                "ssh://%2doProxyCommand=sh/x",
+                                "https://a%40b:hunter2@host/x"}) {
     INFO(url);
     const auto address = parse_address(url);
     REQUIRE_FALSE(address.has_value());

@@ -34,7 +34,8 @@ std::string rejected(Project& project, const PushRequest& request) {
 
 /// A commit whose tree is made of raw bytes, which git would never write.
 std::string raw_commit(Project& project, const std::string& tree_bytes) {
-  const std::string tree = git(project.work(), {"hash-object", "-w", "-t", "tree", "--literally", "--stdin"}, tree_bytes);
+  const std::string tree = git(
+      project.work(), {"hash-object", "-w", "-t", "tree", "--literally", "--stdin"}, tree_bytes);
   return git(project.work(), {"hash-object", "-w", "-t", "commit", "--literally", "--stdin"},
              "tree " + tree + "\nparent " + project.main() +
                  "\nauthor A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000\n\nx\n");
@@ -42,13 +43,15 @@ std::string raw_commit(Project& project, const std::string& tree_bytes) {
 
 std::string entry(const std::string& mode, const std::string& name, const std::string& id) {
   std::string raw = mode + " " + name + std::string(1, '\0');
-  for (std::size_t i = 0; i < 40; i += 2) raw += static_cast<char>(std::stoi(id.substr(i, 2), nullptr, 16));
+  for (std::size_t i = 0; i < 40; i += 2)
+    raw += static_cast<char>(std::stoi(id.substr(i, 2), nullptr, 16));
   return raw;
 }
 
 /// `objects` one a line, and nothing else.
 PushRequest exactly(Project& project, const std::string& head, const std::string& objects) {
-  return {project.bare().string(), "main", project.main(), head, "muster/x", project.pack(objects, {}), false};
+  return {project.bare().string(),   "main", project.main(), head, "muster/x",
+          project.pack(objects, {}), false};
 }
 
 }  // namespace
@@ -57,16 +60,36 @@ TEST_CASE("damaged packs are rejected") {
   Project project;
   auto request = project.request(project.change());
   std::string bytes = *read_file(request.pack);
-  SECTION("cut short") { bytes.resize(bytes.size() - 30); }
-  SECTION("empty") { bytes.clear(); }
-  SECTION("a header alone") { bytes.resize(12); }
-  SECTION("a flipped bit") { bytes[bytes.size() / 2] ^= 0x10; }
-  SECTION("a wrong checksum") { bytes.back() ^= 1; }
-  SECTION("another version") { bytes[7] = 9; }
-  SECTION("not a pack") { bytes = std::string(1000, 'x'); }
-  SECTION("more objects announced than there are") { bytes[11] = 90; }
-  SECTION("countless objects announced") { bytes[8] = 0x7f; }
-  SECTION("followed by something") { bytes += "trailing"; }
+  SECTION("cut short") {
+    bytes.resize(bytes.size() - 30);
+  }
+  SECTION("empty") {
+    bytes.clear();
+  }
+  SECTION("a header alone") {
+    bytes.resize(12);
+  }
+  SECTION("a flipped bit") {
+    bytes[bytes.size() / 2] ^= 0x10;
+  }
+  SECTION("a wrong checksum") {
+    bytes.back() ^= 1;
+  }
+  SECTION("another version") {
+    bytes[7] = 9;
+  }
+  SECTION("not a pack") {
+    bytes = std::string(1000, 'x');
+  }
+  SECTION("more objects announced than there are") {
+    bytes[11] = 90;
+  }
+  SECTION("countless objects announced") {
+    bytes[8] = 0x7f;
+  }
+  SECTION("followed by something") {
+    bytes += "trailing";
+  }
   write(request.pack, bytes);
   rejected(project, request);
 }
@@ -97,24 +120,31 @@ TEST_CASE("missing objects are found") {
   const std::string tree = git(project.work(), {"rev-parse", head + "^{tree}"});
   const std::string sub = git(project.work(), {"rev-parse", head + ":src"});
   const std::string blob = git(project.work(), {"rev-parse", head + ":src/greet.txt"});
-  CHECK(rejected(project, exactly(project, head, head + " " + tree + " " + sub)).find(blob) != std::string::npos);
-  CHECK(rejected(project, exactly(project, head, head + " " + tree + " " + blob)).find(sub) != std::string::npos);
+  CHECK(rejected(project, exactly(project, head, head + " " + tree + " " + sub)).find(blob) !=
+        std::string::npos);
+  CHECK(rejected(project, exactly(project, head, head + " " + tree + " " + blob)).find(sub) !=
+        std::string::npos);
   CHECK(rejected(project, exactly(project, head, head)).find(tree) != std::string::npos);
-  CHECK(rejected(project, exactly(project, head, tree + " " + sub + " " + blob)).find(head) != std::string::npos);
+  CHECK(rejected(project, exactly(project, head, tree + " " + sub + " " + blob)).find(head) !=
+        std::string::npos);
 }
 
 TEST_CASE("objects that the commit does not need are not smuggled in") {
   Project project;
   const std::string head = project.change();
   const std::string extra = git(project.work(), {"hash-object", "-w", "--stdin"}, "contraband\n");
-  const std::string all = git(project.work(), {"rev-list", "--objects", "--no-object-names", head, "^main"});
+  const std::string all =
+      git(project.work(), {"rev-list", "--objects", "--no-object-names", head, "^main"});
   std::string ids = head;
-  for (const std::string& path : {std::string("^{tree}"), std::string(":src"), std::string(":src/greet.txt")})
+  for (const std::string& path :
+       {std::string("^{tree}"), std::string(":src"), std::string(":src/greet.txt")})
     ids += " " + git(project.work(), {"rev-parse", head + path});
-  CHECK(rejected(project, exactly(project, head, ids + " " + extra)).find(extra) != std::string::npos);
+  CHECK(rejected(project, exactly(project, head, ids + " " + extra)).find(extra) !=
+        std::string::npos);
 
   // What the target has already is no contraband: a pack with all of the base passes.
-  const auto request = exactly(project, head, ids + " " + git(project.work(), {"rev-parse", project.main() + ":docs"}));
+  const auto request = exactly(
+      project, head, ids + " " + git(project.work(), {"rev-parse", project.main() + ":docs"}));
   CHECK(make_git_forge(project.scratch())->push(request).outcome == PushOutcome::pushed);
 }
 
@@ -152,28 +182,44 @@ TEST_CASE("trees that git would not check out are rejected") {
   const std::string blob = git(project.work(), {"rev-parse", "main:src/greet.txt"});
   const std::string tree = git(project.work(), {"rev-parse", "main:src"});
   const std::string a = entry("100644", "a", blob);
-  for (const std::string& raw :
-       {entry("100644", ".git", blob), entry("100644", ".GIT", blob), entry("100644", ".git. ", blob),
-        entry("40000", "git~1", tree), entry("100644", ".g\xe2\x80\x8cit", blob), entry("100644", "..", blob),
-        entry("100644", "a/b", blob), entry("100644", "", blob), entry("100644", "x\\.git\\hooks", blob),
-        entry("100644", ".git:$DATA", blob), entry("0100644", "a", blob), entry("100600", "a", blob), a + a,
-        entry("100644", "b", blob) + a, a + entry("40000", "a", tree),
-        entry("100644", "a", std::string(40, '0')), entry("120000", ".gitmodules", blob),
-        entry("40000", "a", blob), entry("100644", "a", tree), std::string("100644 a")}) {
+  for (const std::string& raw : {entry("100644", ".git", blob),
+                                 entry("100644", ".GIT", blob),
+                                 entry("100644", ".git. ", blob),
+                                 entry("40000", "git~1", tree),
+                                 entry("100644", ".g\xe2\x80\x8cit", blob),
+                                 entry("100644", "..", blob),
+                                 entry("100644", "a/b", blob),
+                                 entry("100644", "", blob),
+                                 entry("100644", "x\\.git\\hooks", blob),
+                                 entry("100644", ".git:$DATA", blob),
+                                 entry("0100644", "a", blob),
+                                 entry("100600", "a", blob),
+                                 a + a,
+                                 entry("100644", "b", blob) + a,
+                                 a + entry("40000", "a", tree),
+                                 entry("100644", "a", std::string(40, '0')),
+                                 entry("120000", ".gitmodules", blob),
+                                 entry("40000", "a", blob),
+                                 entry("100644", "a", tree),
+                                 std::string("100644 a")}) {
     INFO(raw);
     const std::string head = raw_commit(project, raw);
-    rejected(project, exactly(project, head, head + " " + git(project.work(), {"rev-parse", head + "^{tree}"})));
+    rejected(project, exactly(project, head,
+                              head + " " + git(project.work(), {"rev-parse", head + "^{tree}"})));
   }
 }
 
 TEST_CASE("a new .gitmodules is judged by git: bad ones are rejected, good ones pass") {
   Project project;
-  const auto evil = project.change("[submodule \"x\"]\n\tpath = x\n\turl = --upload-pack=touch /tmp/x\n", ".gitmodules");
+  const auto evil = project.change(
+      "[submodule \"x\"]\n\tpath = x\n\turl = --upload-pack=touch /tmp/x\n", ".gitmodules");
   CHECK(rejected(project, project.request(evil)).find("git finds") != std::string::npos);
-  const auto dots = project.change("[submodule \"../../x\"]\n\tpath = x\n\turl = https://host/x\n", ".gitmodules");
+  const auto dots = project.change("[submodule \"../../x\"]\n\tpath = x\n\turl = https://host/x\n",
+                                   ".gitmodules");
   rejected(project, project.request(dots));
   git(project.work(), {"checkout", "-q", "-f", "-B", "main", "origin/main"});
-  const auto good = project.change("[submodule \"x\"]\n\tpath = x\n\turl = https://host/x\n", ".gitmodules");
+  const auto good =
+      project.change("[submodule \"x\"]\n\tpath = x\n\turl = https://host/x\n", ".gitmodules");
   const auto result = make_git_forge(project.scratch())->push(project.request(good));
   INFO(result.message);
   CHECK(result.outcome == PushOutcome::pushed);
@@ -188,7 +234,8 @@ TEST_CASE("directories nested beyond reason are rejected, not followed to a cras
     id = git(project.work(), {"mktree"}, "040000 tree " + id + "\td\n");
     ids += " " + id;
   }
-  const std::string head = git(project.work(), {"commit-tree", "-p", project.main(), "-m", "deep", id});
+  const std::string head =
+      git(project.work(), {"commit-tree", "-p", project.main(), "-m", "deep", id});
   auto request = project.request(head);
   CHECK(rejected(project, request).find("too deep") != std::string::npos);
 }

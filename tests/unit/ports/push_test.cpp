@@ -14,8 +14,9 @@ namespace {
 /// Everything a repository could run or be told to do, each leaving `marker` behind.
 void make_hostile(const fs::path& repository, const fs::path& marker) {
   const std::string script = "#!/bin/sh\ntouch " + marker.string() + "\nexit 1\n";
-  for (const char* hook : {"pre-receive", "update", "post-receive", "post-update", "reference-transaction",
-                           "push-to-checkout", "proc-receive", "pre-auto-gc"}) {
+  for (const char* hook :
+       {"pre-receive", "update", "post-receive", "post-update", "reference-transaction",
+        "push-to-checkout", "proc-receive", "pre-auto-gc"}) {
     write(repository / "hooks" / hook, script);
     fs::permissions(repository / "hooks" / hook, fs::perms::owner_all);
   }
@@ -25,9 +26,11 @@ void make_hostile(const fs::path& repository, const fs::path& marker) {
         "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tfsmonitor = " + run +
             "\n\thooksPath = " + (repository / "other-hooks").string() + "\n\tsshCommand = " + run +
             "\n[receive]\n\tdenyCreates = true\n\tfsckObjects = false\n\tcertNonceSeed = x\n"
-            "[uploadpack]\n\tpackObjectsHook = " + run +
+            "[uploadpack]\n\tpackObjectsHook = " +
+            run +
             "\n[include]\n\tpath = /dev/zero\n[includeIf \"gitdir:/\"]\n\tpath = /dev/zero\n"
-            "[gc]\n\tauto = 1\n[diff]\n\texternal = " + run + "\n[merge \"x\"]\n\tdriver = " + run + "\n");
+            "[gc]\n\tauto = 1\n[diff]\n\texternal = " +
+            run + "\n[merge \"x\"]\n\tdriver = " + run + "\n");
 }
 
 }  // namespace
@@ -89,7 +92,8 @@ TEST_CASE("no hook runs and no configuration is obeyed") {
   make_hostile(project.bare(), marker);
 
   CHECK(forge->push(request).outcome == PushOutcome::pushed);
-  MergeRequest merge{project.bare().string(), "muster/x", "main", request.head_sha, "Merge", "M", "m@x", 1};
+  MergeRequest merge{
+      project.bare().string(), "muster/x", "main", request.head_sha, "Merge", "M", "m@x", 1};
   CHECK(forge->merge(merge).outcome == MergeOutcome::merged);
   CHECK(forge->diff(project.bare().string(), request.base_sha, request.head_sha, 1000).has_value());
   CHECK(forge->delete_branch(project.bare().string(), "muster/x", request.head_sha).has_value());
@@ -183,7 +187,8 @@ TEST_CASE("a checked-out branch is never touched") {
   }
   SECTION("in a linked work tree of a bare repository") {
     git(project.bare(), {"branch", "topic", base});
-    git(project.bare(), {"worktree", "add", "-q", (project.directory() / "linked").string(), "topic"});
+    git(project.bare(),
+        {"worktree", "add", "-q", (project.directory() / "linked").string(), "topic"});
     CHECK(forge->push(request).outcome == PushOutcome::rejected);
     CHECK(project.branch("topic") == base);
     request.url = (project.directory() / "linked").string();  // Its .git is a file.
@@ -216,7 +221,8 @@ TEST_CASE("branches that git can't keep side by side are rejected with a word wh
   CHECK(result.message.find("team/x/") != std::string::npos);
 
   git(project.bare(), {"update-ref", "-d", "refs/heads/team/x/y"});
-  fs::create_directories(project.bare() / "refs/heads/team/x/y");  // Empty directories are no branches.
+  fs::create_directories(project.bare() /
+                         "refs/heads/team/x/y");  // Empty directories are no branches.
   CHECK(forge->push(project.request(head, "team/x")).outcome == PushOutcome::pushed);
   CHECK(project.branch("team/x") == head);
 }
@@ -225,12 +231,14 @@ TEST_CASE("hostile names never reach the repository") {
   Project project;
   const auto forge = make_git_forge(project.scratch());
   auto request = project.request(project.change());
-  for (const char* name : {"../../config", "-x", "a..b", "x.lock", "a/../b", "", "a\nb", ".hidden"}) {
+  for (const char* name :
+       {"../../config", "-x", "a..b", "x.lock", "a/../b", "", "a\nb", ".hidden"}) {
     request.branch = name;
     CHECK(forge->push(request).outcome == PushOutcome::rejected);
   }
   request.branch = "muster/x";
-  for (const char* url : {"ext::sh -c 'touch /tmp/x'", "--upload-pack=x", "relative", "/nonexistent"}) {
+  for (const char* url :
+       {"ext::sh -c 'touch /tmp/x'", "--upload-pack=x", "relative", "/nonexistent"}) {
     request.url = url;
     const auto outcome = forge->push(request).outcome;
     CHECK((outcome == PushOutcome::rejected || outcome == PushOutcome::failed));
@@ -244,7 +252,9 @@ TEST_CASE("symbolic links in a repository are not followed for writing") {
   const auto request = project.request(project.change());
   const fs::path outside = project.directory() / "outside";
   fs::create_directories(outside);
-  SECTION("where refs are") { fs::create_symlink(outside, project.bare() / "refs/heads/muster"); }
+  SECTION("where refs are") {
+    fs::create_symlink(outside, project.bare() / "refs/heads/muster");
+  }
   SECTION("where packs are") {
     fs::remove_all(project.bare() / "objects/pack");
     fs::create_symlink(outside, project.bare() / "objects/pack");
@@ -269,7 +279,8 @@ TEST_CASE("what is written looks like the repository's own files") {
   const auto result = forge->push(project.request(project.change()));
   umask(0022);
   REQUIRE(result.outcome == PushOutcome::pushed);
-  struct stat ref {}, directory {}, pack {};
+  struct stat ref {
+  }, directory{}, pack{};
   REQUIRE(stat((project.bare() / "refs/heads/muster/x").c_str(), &ref) == 0);
   REQUIRE(stat((project.bare() / "refs/heads/muster").c_str(), &directory) == 0);
   for (const auto& entry : fs::directory_iterator(project.bare() / "objects/pack")) {
@@ -289,7 +300,8 @@ TEST_CASE("what is written looks like the repository's own files") {
 TEST_CASE("a repository that borrows its objects takes a delivery") {
   Project project;
   const fs::path fork = project.directory() / "fork.git";
-  git(project.directory().path(), {"clone", "-q", "--bare", "--shared", project.bare().string(), fork.string()});
+  git(project.directory().path(),
+      {"clone", "-q", "--bare", "--shared", project.bare().string(), fork.string()});
   const auto forge = make_git_forge(project.scratch());
   auto request = project.request(project.change());
   request.url = fork.string();
@@ -315,7 +327,8 @@ TEST_CASE("SHA-256 repositories and unknown extensions are refused by name") {
 
   request.url = project.bare().string();
   write(project.bare() / "config",
-        "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\trefStorage = reftable\n");
+        "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\trefStorage = "
+        "reftable\n");
   CHECK(forge->push(request).message.find("refstorage") != std::string::npos);
 }
 
@@ -329,5 +342,6 @@ TEST_CASE("an old lock of git is respected, and named") {
   CHECK(result.message.find("x.lock") != std::string::npos);
   fs::remove(project.bare() / "refs/heads/muster/x.lock");
   CHECK(forge->push(request).outcome == PushOutcome::pushed);
-  CHECK(git(project.bare(), {"for-each-ref", "--format=%(refname)"}) == "refs/heads/main\nrefs/heads/muster/x");
+  CHECK(git(project.bare(), {"for-each-ref", "--format=%(refname)"}) ==
+        "refs/heads/main\nrefs/heads/muster/x");
 }

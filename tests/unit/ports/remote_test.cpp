@@ -55,11 +55,13 @@ class Daemon {
       setenv("GIT_CONFIG_COUNT", "1", 1);
       setenv("GIT_CONFIG_KEY_0", "safe.directory", 1);
       setenv("GIT_CONFIG_VALUE_0", "*", 1);
-      execl(program.c_str(), program.c_str(), "--reuseaddr", "--listen=127.0.0.1", port.c_str(), path.c_str(),
-            "--export-all", "--enable=receive-pack", "--log-destination=none", nullptr);
+      execl(program.c_str(), program.c_str(), "--reuseaddr", "--listen=127.0.0.1", port.c_str(),
+            path.c_str(), "--export-all", "--enable=receive-pack", "--log-destination=none",
+            nullptr);
       _exit(127);
     }
-    for (int i = 0; i < 1000 && !answers(port_); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 1000 && !answers(port_); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
     REQUIRE(answers(port_));
   }
   ~Daemon() {
@@ -77,7 +79,8 @@ class Daemon {
 
 }  // namespace
 
-TEST_CASE("delivery over the network: pushed once, found again, left alone, replaced, merged, deleted") {
+TEST_CASE(
+    "delivery over the network: pushed once, found again, left alone, replaced, merged, deleted") {
   Project project;
   const bool filter = GENERATE(true, false);
   if (filter) git(project.bare(), {"config", "uploadpack.allowFilter", "true"});
@@ -103,10 +106,13 @@ TEST_CASE("delivery over the network: pushed once, found again, left alone, repl
   other.replace = true;
   CHECK(forge->push(other).outcome == PushOutcome::pushed);
   CHECK(project.branch("muster/x") == other.head_sha);
-  CHECK(forge->diff(url, other.base_sha, other.head_sha, 100'000).value().find("+two") != std::string::npos);
-  CHECK(forge->diff(url, other.base_sha, other.head_sha, 40).value().find("cut here") != std::string::npos);
+  CHECK(forge->diff(url, other.base_sha, other.head_sha, 100'000).value().find("+two") !=
+        std::string::npos);
+  CHECK(forge->diff(url, other.base_sha, other.head_sha, 40).value().find("cut here") !=
+        std::string::npos);
 
-  const MergeRequest merge{url, "muster/x", "main", other.head_sha, "Merge", "Alice", "alice@x", 1700000000000};
+  const MergeRequest merge{url,     "muster/x", "main",    other.head_sha,
+                           "Merge", "Alice",    "alice@x", 1700000000000};
   auto stale = merge;
   stale.head_sha = request.head_sha;
   CHECK(forge->merge(stale).outcome == MergeOutcome::head_moved);
@@ -126,7 +132,9 @@ TEST_CASE("delivery over the network: pushed once, found again, left alone, repl
   CHECK(fs::is_empty(project.scratch()));
 }
 
-TEST_CASE("over the network too: a moved base is fine, a rewritten one is not, conflicts and bad packs are named") {
+TEST_CASE(
+    "over the network too: a moved base is fine, a rewritten one is not, conflicts and bad packs "
+    "are named") {
   Project project;
   git(project.bare(), {"config", "uploadpack.allowFilter", "true"});
   const Daemon daemon(project.directory().path());
