@@ -445,10 +445,12 @@ void Hosts::Impl::deliver(HostLine& line, const FramePtr& bytes) {
   if (is_placed_on(line.name, sandbox.first, sandbox.second)) {
     event.to = run_actor(sandbox.first);
     event.payload = event_payload(line, frame);
-    event.taken = [this, sandbox, phase] {
+    event.taken = [this, host = line.name, sandbox, phase] {
       ++events_;
       work_.heard(sandbox, phase);
       if (phase == wire::Phase::finished) packs_.forget(sandbox.first, sandbox.second);
+      // Perhaps because a blob did not arrive whole: the next Start brings them again.
+      if (phase == wire::Phase::refused) lines_[host].blobs_sent.clear();
     };
     if (phase == wire::Phase::accepted)
       logs_.open(line.inflow->session(), {sandbox.first, sandbox.second});

@@ -121,7 +121,7 @@ void LogSink::sync(Open& open, const RunLogKey& key) {
   log.up_to = log.last ? log.acknowledged : log.acknowledged + kWindow;
   grant(open, key, log);
   if (!log.last) return;
-  if (const auto done = logs_.finish(key); !done)
+  if (const auto done = logs_.finish(key); !done && done.error().code != Errc::not_found)
     spdlog::warn("the log of {}-{}: {}", key.run, key.attempt, done.error().message);
   open.logs.erase(found);
 }
