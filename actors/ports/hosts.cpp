@@ -10,6 +10,7 @@
 #include "actors/ports/host_work.hpp"
 #include "actors/ports/log_sink.hpp"
 #include "actors/ports/pack_sink.hpp"
+#include "actors/ports/placements.hpp"
 #include "actors/ports/strand.hpp"
 #include "actors/run/run.hpp"
 
@@ -32,7 +33,7 @@ class Hosts::Impl {
         packs_(needs_.packs),
         logs_(needs_.logs,
               [this](const std::string& host, const storage::RunLogKey& key) {
-                return attempt_was_on(host, key.run, key.attempt);
+                return placements_->attempt_was_on(host, key.run, key.attempt);
               }),
         work_(needs_) {}
   ~Impl() { stop(); }
@@ -75,26 +76,13 @@ class Hosts::Impl {
   void tell(HostLine& line, engine::Payload payload);
   void flush_tells(HostLine& line);
 
-  // Committed state; any thread.
-  std::optional<fbs::HostHeadT> host_head(const std::string& name) const;
-  [[nodiscard]] bool is_placed_on(const std::string& host, const std::string& run,
-                                  std::uint32_t attempt) const;
-  [[nodiscard]] bool attempt_was_on(const std::string& host, const std::string& run,
-                                    std::uint32_t attempt) const;
-  std::optional<fbs::AttemptRowT> attempt_row(const std::string& run, std::uint32_t attempt) const;
-
   HostLine* line_of(const std::shared_ptr<Inflow>& inflow);
-  [[nodiscard]] engine::ActorId host_actor(const std::string& name) const {
-    return {config_.org, std::string(Host::kName), name};
-  }
-  [[nodiscard]] engine::ActorId run_actor(const std::string& run) const {
-    return {config_.org, std::string(Run::kName), run};
-  }
   Duration lease_end() const { return config_.clock() + config_.lease + config_.lease_margin; }
 
   const HostsConfig config_;
   const HostsNeeds needs_;
-  engine::Engine* engine_ = nullptr;  // set before the strand sees a host
+  engine::Engine* engine_ = nullptr;  // set, with placements_, before the strand sees a host
+  std::optional<Placements> placements_;
   std::atomic<std::uint64_t> welcomed_{0}, lease_ends_{0}, events_{0}, events_refused_{0};
 
   std::mutex inflows_mutex_;
@@ -115,6 +103,7 @@ class Hosts::Impl {
 
 Result<void> Hosts::Impl::start(engine::Engine& engine) {
   engine_ = &engine;
+  placements_.emplace(engine, config_.org);
   strand_->post([this] { load(); });
   subscription_ =
       engine.subscribe([this, strand = strand_](const std::vector<engine::Change>& changes) {
@@ -163,7 +152,7 @@ void Hosts::Impl::load() {
 }
 
 void Hosts::Impl::load_host(const std::string& name) {
-  const auto head = host_head(name);
+  const auto head = placements_->host_head(name);
   if (!head) return;
   HostLine& line = lines_[name];
   line.name = name;
@@ -275,7 +264,7 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
     return;
   }
   if (line.inflow) drop(line, "the host has connected again");
-  const auto head = host_head(name);
+  const auto head = placements_->host_head(name);
   line.name = name;
   line.session = std::max(line.session, head ? head->session : 0) + 1;
   line.inflow = inflow;
@@ -303,7 +292,7 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
 /// truth that later placements add to.
 void Hosts::Impl::try_welcome(HostLine& line) {
   if (!line.inflow || line.welcomed) return;
-  const auto head = host_head(line.name);
+  const auto head = placements_->host_head(line.name);
   if (head && head->session == line.session && head->generation == engine_->generation())
     welcome(line, *head);
 }
@@ -410,7 +399,7 @@ void Hosts::Impl::tell(HostLine& line, engine::Payload payload) {
 
 void Hosts::Impl::flush_tells(HostLine& line) {
   while (!line.tells.empty()) {
-    const auto told = engine_->tell(host_actor(line.name), line.tells.front());
+    const auto told = engine_->tell(placements_->host_actor(line.name), line.tells.front());
     if (!told) {
       spdlog::warn("host {}: the engine does not take its news: {}", line.name,
                    told.error().message);
@@ -442,8 +431,8 @@ void Hosts::Impl::deliver(HostLine& line, const FramePtr& bytes) {
   EventChannel::Event event;
   event.number = frame.sequence();
   event.frame = bytes;
-  if (is_placed_on(line.name, sandbox.first, sandbox.second)) {
-    event.to = run_actor(sandbox.first);
+  if (placements_->is_placed_on(line.name, sandbox.first, sandbox.second)) {
+    event.to = placements_->run_actor(sandbox.first);
     event.payload = event_payload(line, frame);
     event.taken = [this, host = line.name, sandbox, phase] {
       ++events_;
@@ -458,7 +447,7 @@ void Hosts::Impl::deliver(HostLine& line, const FramePtr& bytes) {
     // Fenced. Its number must still be consumed: as a message to the host actor that means nothing,
     // because there is no session 0.
     ++events_refused_;
-    event.to = host_actor(line.name);
+    event.to = placements_->host_actor(line.name);
     event.payload = Host::Messages::encode(fbs::LeaseEndedT{});
     event.taken = [this, sandbox] { work_.heard(sandbox, wire::Phase::finished); };
     if (phase != wire::Phase::finished && phase != wire::Phase::refused) stop_unwanted(line, frame);
@@ -501,7 +490,8 @@ engine::Payload Hosts::Impl::event_payload(const HostLine& line, const wire::Fra
 void Hosts::Impl::pack(HostLine& line, const FramePtr& bytes) {
   const wire::Frame& frame = *wire::GetFrame(bytes->data());
   const std::string run = frame.run() ? frame.run()->str() : "";
-  if (!line.welcomed || !is_placed_on(line.name, run, frame.attempt())) return;  // fenced
+  if (!line.welcomed || !placements_->is_placed_on(line.name, run, frame.attempt()))
+    return;  // fenced
   packs_.part(
       bytes,
       [this, inflow = line.inflow](const std::string& digest) {
@@ -540,42 +530,8 @@ void Hosts::Impl::run_effect(const engine::PendingEffect& effect, engine::Effect
   const std::string run = effect.key.substr(6, dash - 6);
   const auto attempt =
       static_cast<std::uint32_t>(std::strtoul(effect.key.c_str() + dash + 1, nullptr, 10));
-  const auto row = attempt_row(run, attempt);
+  const auto row = placements_->attempt_row(run, attempt);
   if (row && row->accepted_unix_ms != 0) work_.heard({run, attempt}, wire::Phase::accepted);
-}
-
-// ---- committed state ----
-
-std::optional<fbs::HostHeadT> Hosts::Impl::host_head(const std::string& name) const {
-  const auto bytes = engine_->head(host_actor(name));
-  if (!bytes || !*bytes) return std::nullopt;
-  auto head = engine::decode_table<fbs::HostHeadT>(**bytes);
-  if (!head) return std::nullopt;
-  return std::move(*head);
-}
-
-bool Hosts::Impl::is_placed_on(const std::string& host, const std::string& run,
-                               std::uint32_t attempt) const {
-  if (!storage::is_log_key({run, attempt})) return false;
-  const auto bytes = engine_->head(run_actor(run));
-  if (!bytes || !*bytes) return false;
-  const auto head = engine::decode_table<fbs::RunHeadT>(**bytes);
-  return head && head->host == host && head->attempt == attempt;
-}
-
-std::optional<fbs::AttemptRowT> Hosts::Impl::attempt_row(const std::string& run,
-                                                         std::uint32_t attempt) const {
-  const auto bytes = engine_->row(run_actor(run), attempt_key(attempt));
-  if (!bytes || !*bytes) return std::nullopt;
-  auto row = engine::decode_table<fbs::AttemptRowT>(**bytes);
-  if (!row) return std::nullopt;
-  return std::move(*row);
-}
-
-bool Hosts::Impl::attempt_was_on(const std::string& host, const std::string& run,
-                                 std::uint32_t attempt) const {
-  const auto row = attempt_row(run, attempt);
-  return row && row->host == host;
 }
 
 // ---- the outside ----

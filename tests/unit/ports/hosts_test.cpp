@@ -120,7 +120,7 @@ TEST_CASE("events that come twice count once; numbers that skip end the session"
   repeat(1, Phase::running);  // not the first 1: dropped
   host->event(start, Phase::running);
   REQUIRE(house.wait_run(id, RunState::running));
-  REQUIRE(house.hosts->stats().events == 2);
+  REQUIRE(house.wait([&] { return house.hosts->stats().events == 2; }));
   repeat(4, Phase::verifying);
   REQUIRE(host->wait([&] { return host->welcomes.size() == 2; }));
   REQUIRE(host->welcomes[1].event_mark == 2);

@@ -1,0 +1,148 @@
+// The dispatcher's view of demand, load and supply, without an engine.
+#include "actors/ports/queue_view.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+
+using namespace muster;
+using actors::QueueView;
+using actors::fbs::HostHeadT;
+using actors::fbs::QueuedRunT;
+
+namespace {
+
+QueuedRunT entry(const std::string& fleet, const std::string& repository, std::uint32_t attempt = 1,
+                 std::uint32_t concurrency = 50) {
+  QueuedRunT queued;
+  queued.fleet = fleet;
+  queued.repository = repository;
+  queued.attempt = attempt;
+  queued.fleet_concurrency = concurrency;
+  queued.memory_bytes = 10;
+  return queued;
+}
+
+HostHeadT host(std::uint32_t slots,
+               const std::vector<std::pair<std::string, std::uint32_t>>& used) {
+  HostHeadT head;
+  head.session = 3;
+  head.slots = slots;
+  for (const auto& [run, attempt] : used) {
+    head.used.push_back(std::make_unique<actors::fbs::SlotT>());
+    head.used.back()->run = run;
+    head.used.back()->attempt = attempt;
+    head.used.back()->memory_bytes = 10;
+  }
+  return head;
+}
+
+/// Everything that a round reads, as one text.
+std::string shown(const QueueView& view) {
+  std::string text = "demand";
+  std::set<std::string> runs;
+  for (const auto& demand : view.demand())
+    runs.insert(demand.run + "-" + std::to_string(demand.attempt));
+  for (const auto& run : runs) text += " " + run;
+  for (const auto& fleet : view.fleets())
+    text += "\nfleet " + fleet.fleet + " " + std::to_string(fleet.running) + "/" +
+            std::to_string(fleet.limit) + (fleet.held ? " held" : "");
+  for (const auto& supply : view.hosts())
+    text += "\nhost " + supply.host + " " + std::to_string(supply.used) + "/" +
+            std::to_string(supply.slots) + " memory " + std::to_string(supply.memory_used);
+  for (const auto& [repository, running] : view.repositories())
+    text += "\nrepository " + repository + " " + std::to_string(running);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a run from queued over proposed to placed and gone") {
+  QueueView view;
+  view.host("h", host(2, {}));
+  view.queued("A", entry("f", "x/a", 1, 7));
+  REQUIRE(shown(view) == "demand A-1\nfleet f 0/7\nhost h 0/2 memory 0");
+  view.propose({"A", 1, "h", 3});
+  REQUIRE(shown(view) == "demand\nfleet f 1/7\nhost h 1/2 memory 10\nrepository x/a 1");
+  SECTION("the host takes it: counted once while both know") {
+    view.host("h", host(2, {{"A", 1}}));
+    REQUIRE(shown(view) == "demand\nfleet f 1/7\nhost h 1/2 memory 10\nrepository x/a 1");
+    view.queued("A", std::nullopt);
+    view.placed("A", entry("f", "x/a", 1, 7));
+    REQUIRE(shown(view) == "demand\nfleet f 1/7\nhost h 1/2 memory 10\nrepository x/a 1");
+    REQUIRE(!view.withdraw("A", 1));
+    view.placed("A", std::nullopt);
+    view.host("h", host(2, {}));
+    REQUIRE(shown(view) == "demand\nhost h 0/2 memory 0");
+  }
+  SECTION("the proposal has no effect: it is demand again, with its fleet's limit") {
+    REQUIRE(view.withdraw("A", 1));
+    REQUIRE(shown(view) == "demand A-1\nfleet f 0/7\nhost h 0/2 memory 0");
+  }
+  SECTION("the run is cancelled while it is proposed") {
+    view.queued("A", std::nullopt);
+    REQUIRE(!view.withdraw("A", 1));
+    REQUIRE(shown(view) == "demand\nhost h 0/2 memory 0");
+  }
+  SECTION("the same entry twice, then its next attempt") {
+    view.queued("A", entry("f", "x/a", 1, 7));
+    REQUIRE(shown(view) == "demand\nfleet f 1/7\nhost h 1/2 memory 10\nrepository x/a 1");
+    view.queued("A", entry("f", "x/a", 2, 7));
+    REQUIRE(shown(view) == "demand A-2\nfleet f 0/7\nhost h 0/2 memory 0");
+    REQUIRE(!view.withdraw("A", 1));
+  }
+}
+
+TEST_CASE("entries that come twice count once, in any order with their removal") {
+  QueueView view;
+  for (int i = 0; i < 2; ++i) {
+    view.queued("A", entry("f", "x/a"));
+    view.placed("B", entry("f", "x/b"));
+  }
+  REQUIRE(shown(view) == "demand A-1\nfleet f 1/50\nrepository x/b 1");
+  for (int i = 0; i < 2; ++i) {
+    view.queued("A", std::nullopt);
+    view.placed("B", std::nullopt);
+  }
+  REQUIRE(shown(view) == "demand");
+}
+
+TEST_CASE("a held fleet stays known until it is released") {
+  QueueView view;
+  view.held("f", true);
+  view.queued("A", entry("f", "x/a"));
+  view.queued("A", std::nullopt);
+  REQUIRE(shown(view) == "demand\nfleet f 0/50 held");
+  view.held("f", false);
+  REQUIRE(shown(view) == "demand");
+}
+
+TEST_CASE("5,000 queued runs are each proposed once, never beyond a host's slots") {
+  constexpr std::size_t kRuns = 5'000;
+  constexpr std::uint32_t kSlots = 64;
+  QueueView view;
+  for (std::size_t i = 0; i < kRuns; ++i)
+    view.queued("R" + std::to_string(i),
+                entry("f" + std::to_string(i % 3), "x/" + std::to_string(i), 1, 1'000));
+  std::set<std::string> seen;
+  std::vector<std::pair<std::string, std::uint32_t>> used;
+  while (!view.demand().empty()) {
+    view.host("h", host(kSlots, used));
+    const auto round = engine::admit(view.demand(), view.fleets(), view.hosts(),
+                                     view.repositories(), {.running_per_repository = UINT32_MAX});
+    REQUIRE(!round.proposals.empty());
+    for (const auto& proposal : round.proposals) {
+      REQUIRE(seen.insert(proposal.run).second);
+      const auto queued = *view.find(proposal.run);
+      view.propose(proposal);
+      view.queued(proposal.run, std::nullopt);
+      view.placed(proposal.run, entry(queued.fleet, queued.repository));
+      used.emplace_back(proposal.run, 1);
+    }
+    REQUIRE(used.size() <= kSlots);
+    for (const auto& [run, attempt] : used) view.placed(run, std::nullopt);
+    used.clear();
+  }
+  REQUIRE(seen.size() == kRuns);
+  REQUIRE(view.repositories().empty());
+}
