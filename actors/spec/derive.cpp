@@ -48,7 +48,8 @@ fbs::RunPolicyT make_policy(const FleetSpec& spec, bool dry_run, Instant now) {
   policy.max_attempts = spec.rollout.retry.max_attempts;
   policy.retry_on = spec.rollout.retry.on;
   policy.backoff_ms = spec.rollout.retry.backoff.count();
-  policy.max_backoff_ms = std::max(spec.rollout.retry.max_backoff, spec.rollout.retry.backoff).count();
+  policy.max_backoff_ms =
+      std::max(spec.rollout.retry.max_backoff, spec.rollout.retry.backoff).count();
   policy.attempt_timeout_ms = attempt_timeout(spec).count();
   policy.deadline_unix_ms = (now + spec.rollout.timeout).unix_ms;
   policy.delivery = spec.delivery.mode;
@@ -98,8 +99,8 @@ std::string pull_body(const FleetSpec& spec) {
 }
 
 fbs::CreateFleetT make_create_fleet(const FleetSpec& spec, const FleetDigests& digests,
-                                    std::uint32_t repositories, const std::string& author, bool dry_run,
-                                    Instant now) {
+                                    std::uint32_t repositories, const std::string& author,
+                                    bool dry_run, Instant now) {
   fbs::CreateFleetT create;
   create.digest = fleet_digest(digests, dry_run);
   create.spec_digest = digests.spec;

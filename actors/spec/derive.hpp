@@ -1,4 +1,5 @@
-// What follows from a fleet file: the message that makes the fleet, and the sandbox of one attempt. Pure.
+// What follows from a fleet file: the message that makes the fleet, and the sandbox of one attempt.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -30,13 +31,14 @@ std::string fleet_digest(const FleetDigests& digests, bool dry_run);
 
 /// `repositories` is the snapshot's length; `now` starts the fleet's deadline.
 fbs::CreateFleetT make_create_fleet(const FleetSpec& spec, const FleetDigests& digests,
-                                    std::uint32_t repositories, const std::string& author, bool dry_run,
-                                    Instant now);
+                                    std::uint32_t repositories, const std::string& author,
+                                    bool dry_run, Instant now);
 
 /// All steps' limits and a margin.
 Duration attempt_timeout(const FleetSpec& spec);
 
-/// The commit's message when the fleet file has none: the prompt's first line, else the fleet's name.
+/// The commit's message when the fleet file has none: the prompt's first line, else the fleet's
+/// name.
 std::string commit_message(const FleetSpec& spec);
 std::string pull_title(const FleetSpec& spec);
 /// The text of the file (or the rest of the commit message), then the intent as a quotation.

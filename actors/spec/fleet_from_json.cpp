@@ -18,7 +18,8 @@ using nlohmann::json;
 bool is_name(const std::string& text, const char* extra) {
   if (text.empty() || text.size() > 100) return false;
   return std::all_of(text.begin(), text.end(), [&](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view(extra).find(c) != std::string_view::npos;
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view(extra).find(c) != std::string_view::npos;
   });
 }
 
@@ -48,7 +49,8 @@ void read_source(const json& value, const std::string& at, FleetSpec& spec,
   check_branch(walk, "base_branch", source.base_branch);
   walk.finish();
   if (!walk.present()) return;
-  const int named = int{value.contains("path")} + int{value.contains("file")} + int{value.contains("url")};
+  const int named =
+      int{value.contains("path")} + int{value.contains("file")} + int{value.contains("url")};
   if (named != 1) {
     problems.push_back({at, "must have exactly one of path, file and url"});
     return;
@@ -72,9 +74,11 @@ bool is_variable(const std::string& name) {
 
 void read_image(Walk& walk, std::string& image) {
   walk.text("image", image);
-  const bool known = image == "host" || image.starts_with("dir:") || image.starts_with("tar:") || image.starts_with("oci:");
+  const bool known = image == "host" || image.starts_with("dir:") || image.starts_with("tar:") ||
+                     image.starts_with("oci:");
   if (!known || image.ends_with(":"))
-    walk.problem("image", "\"" + image + "\" is not an image: host, dir:PATH, tar:PATH or oci:PATH[:TAG]");
+    walk.problem("image",
+                 "\"" + image + "\" is not an image: host, dir:PATH, tar:PATH or oci:PATH[:TAG]");
 }
 
 void read_cpus(Walk& walk, std::uint32_t& milli) {
@@ -98,14 +102,16 @@ void read_environment(Walk walk, Environment& to) {
   walk.text_map("env", to.env);
   for (const auto& [name, value] : to.env) {
     const std::string at = walk.pointer("env") + "/" + detail::escape_key(name);
-    if (!is_variable(name)) problems.push_back({at, "\"" + name + "\" is not a variable's name", true});
+    if (!is_variable(name))
+      problems.push_back({at, "\"" + name + "\" is not a variable's name", true});
     if (is_reserved(name)) problems.push_back({at, name + " is set by Muster itself", true});
   }
   walk.texts("secrets", to.secrets);
   for (std::size_t i = 0; i < to.secrets.size(); ++i)
     if (!is_variable(to.secrets[i]) || is_reserved(to.secrets[i]))
       problems.push_back({walk.pointer("secrets") + "/" + std::to_string(i),
-                          "\"" + to.secrets[i] + "\" can't be a secret's name: it becomes a variable of the agent"});
+                          "\"" + to.secrets[i] +
+                              "\" can't be a secret's name: it becomes a variable of the agent"});
   walk.choice("network", {"none", "host"}, [&](std::size_t i) { to.host_network = i == 1; });
   Walk resources = walk.child("resources");
   read_cpus(resources, to.cpus_milli);
@@ -137,9 +143,11 @@ void read_verification(const json& value, const std::string& at, FleetSpec& spec
   walk.duration("timeout", to.timeout);
   walk.finish();
   if (!to.name.empty() && !is_name(to.name, "._-"))
-    walk.problem("name", "\"" + to.name + "\" may hold letters, digits, dots, dashes and underscores only");
+    walk.problem("name",
+                 "\"" + to.name + "\" may hold letters, digits, dots, dashes and underscores only");
   const std::string& path = to.if_exists;
-  if (path.starts_with("/") || path == ".." || path.starts_with("../") || path.find("/../") != std::string::npos || path.ends_with("/.."))
+  if (path.starts_with("/") || path == ".." || path.starts_with("../") ||
+      path.find("/../") != std::string::npos || path.ends_with("/.."))
     walk.problem("if_exists", "must be a path inside the repository");
   for (const Verification& other : spec.verify)
     if (!to.name.empty() && other.name == to.name)
@@ -150,7 +158,8 @@ void read_verification(const json& value, const std::string& at, FleetSpec& spec
 void read_wave(const json& value, const std::string& at, std::vector<Wave>& waves,
                std::vector<Problem>& problems) {
   Wave wave;
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() >= 1 && value.get<std::uint64_t>() <= 1'000'000) {
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() >= 1 &&
+      value.get<std::uint64_t>() <= 1'000'000) {
     wave.count = value.get<std::uint32_t>();
   } else if (value.is_string()) {
     const auto percent = parse_percent(value.get_ref<const std::string&>());
@@ -161,13 +170,15 @@ void read_wave(const json& value, const std::string& at, std::vector<Wave>& wave
     wave.permille = *percent;
     if (*percent == 0) problems.push_back({at, "must be more than 0%"});
   } else {
-    problems.push_back({at, "must be a number of repositories or a percentage like 10%, not " + detail::described(value)});
+    problems.push_back({at, "must be a number of repositories or a percentage like 10%, not " +
+                                detail::described(value)});
     return;
   }
   const auto same_unit = std::find_if(waves.rbegin(), waves.rend(), [&](const Wave& w) {
     return (w.count != 0) == (wave.count != 0);
   });
-  if (same_unit != waves.rend() && wave.count <= same_unit->count && wave.permille <= same_unit->permille)
+  if (same_unit != waves.rend() && wave.count <= same_unit->count &&
+      wave.permille <= same_unit->permille)
     problems.push_back({at, "waves are cumulative: this one must be larger than the one before"});
   waves.push_back(wave);
 }
@@ -178,21 +189,26 @@ void read_waves(Walk& walk, std::vector<Wave>& to) {
   auto& problems = walk.problems();
   const std::size_t before = problems.size();
   std::vector<Wave> waves;
-  walk.each("waves", kMaxListed, [&](const json& item, const std::string& at) { read_wave(item, at, waves, problems); });
+  walk.each("waves", kMaxListed,
+            [&](const json& item, const std::string& at) { read_wave(item, at, waves, problems); });
   if (problems.size() != before) return;
   if (waves.empty() || waves.back().permille != 1000)
-    return walk.problem("waves", "the last wave must be 100%, so that every repository has its turn");
+    return walk.problem("waves",
+                        "the last wave must be 100%, so that every repository has its turn");
   to = std::move(waves);
 }
 
 void read_retry(Walk walk, Retry& to) {
   walk.number("max_attempts", to.max_attempts, 1, 100);
-  static const std::vector<std::string> kClasses{"infrastructure", "agent", "verification", "delivery"};
+  static const std::vector<std::string> kClasses{"infrastructure", "agent", "verification",
+                                                 "delivery"};
   if (walk.find("on") != nullptr) to.on.clear();
   walk.each("on", kClasses.size(), [&](const json& value, const std::string& at) {
-    const auto found = std::find(kClasses.begin(), kClasses.end(), value.is_string() ? value.get<std::string>() : "");
+    const auto found = std::find(kClasses.begin(), kClasses.end(),
+                                 value.is_string() ? value.get<std::string>() : "");
     if (found == kClasses.end())
-      walk.problems().push_back({at, "must be one of infrastructure, agent, verification, delivery"});
+      walk.problems().push_back(
+          {at, "must be one of infrastructure, agent, verification, delivery"});
     else
       to.on.push_back(static_cast<fbs::FailureClass>(1 + (found - kClasses.begin())));
   });
@@ -207,8 +223,10 @@ void read_rollout(Walk walk, Rollout& to) {
   Walk halt = walk.child("halt");
   if (const json* rate = halt.find("failure_rate")) {
     const auto percent = parse_percent(rate->is_string() ? rate->get<std::string>() : rate->dump());
-    if (percent) to.halt_permille = *percent;
-    else halt.problem("failure_rate", percent.error().message);
+    if (percent)
+      to.halt_permille = *percent;
+    else
+      halt.problem("failure_rate", percent.error().message);
   }
   halt.number("min_runs", to.halt_min_runs, 1, 1'000'000);
   halt.finish();
@@ -225,7 +243,8 @@ void read_author(Walk& walk, CommitText& to) {
   if (author.empty()) return;
   const std::size_t open = author.find(" <");
   const bool shaped = open != std::string::npos && open > 0 && author.ends_with(">") &&
-                      author.size() > open + 3 && author.find_first_of("\n\r") == std::string::npos &&
+                      author.size() > open + 3 &&
+                      author.find_first_of("\n\r") == std::string::npos &&
                       author.find('<') == open + 1 && author.find('>') == author.size() - 1;
   if (!shaped) return walk.problem("author", "must look like \"Name <name@example.org>\"");
   to.author_name = author.substr(0, open);
@@ -265,13 +284,15 @@ void read_fleet(Walk walk, FleetSpec& spec) {
   walk.required("name");
   walk.text("name", spec.name, 200);
   if (!spec.name.empty() && !is_fleet_name(spec.name))
-    walk.problem("name", "\"" + spec.name + "\" must be lower-case letters, digits, dots and dashes, at most 63");
+    walk.problem("name", "\"" + spec.name +
+                             "\" must be lower-case letters, digits, dots and dashes, at most 63");
   walk.text("prompt", spec.prompt, kMaxText);
   walk.required("repositories");
   walk.each("repositories", kMaxSources, [&](const json& value, const std::string& at) {
     read_source(value, at, spec, problems);
   });
-  if (const json* list = walk.find("repositories"); list != nullptr && list->is_array() && list->empty())
+  if (const json* list = walk.find("repositories");
+      list != nullptr && list->is_array() && list->empty())
     walk.problem("repositories", "selects nothing");
   walk.texts("exclude", spec.exclude);
   read_environment(walk.child("environment"), spec.environment);
@@ -281,7 +302,8 @@ void read_fleet(Walk walk, FleetSpec& spec) {
     read_verification(value, at, spec, problems);
   });
   if (spec.environment.setup.size() + spec.verify.size() > kMaxSteps)
-    walk.problem("verify", "setup and verify have more than " + std::to_string(kMaxSteps) + " commands together");
+    walk.problem("verify", "setup and verify have more than " + std::to_string(kMaxSteps) +
+                               " commands together");
   read_rollout(walk.child("rollout"), spec.rollout);
   read_delivery(walk.child("delivery"), spec.delivery);
   if (spec.delivery.branch.empty()) spec.delivery.branch = "muster/" + spec.name;
@@ -324,9 +346,12 @@ std::string dotted(std::string_view pointer) {
     pointer.remove_prefix(1);
     const std::size_t end = std::min(pointer.find('/'), pointer.size());
     const std::string_view part = pointer.substr(0, end);
-    const bool index = !part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos;
-    if (index) out += "[" + std::string(part) + "]";
-    else out += (out.empty() ? "" : ".") + std::string(part);
+    const bool index =
+        !part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos;
+    if (index)
+      out += "[" + std::string(part) + "]";
+    else
+      out += (out.empty() ? "" : ".") + std::string(part);
     pointer.remove_prefix(end);
   }
   std::size_t at = 0;

@@ -1,10 +1,13 @@
-// The fleet file as values: what tools/schema/fleet.schema.json describes, with every default filled in.
+// The fleet file as values: what tools/schema/fleet.schema.json describes, with every default
+// filled in.
 //
-// JSON in (the client turns YAML into JSON, musterd gets JSON), a FleetSpec or all problems out. The canonical
-// form is JSON again: every key present, keys sorted, units in their shortest exact form; it is itself a valid
-// fleet file, and reading it back gives the same FleetSpec. Pure; any thread.
+// JSON in (the client turns YAML into JSON, musterd gets JSON), a FleetSpec or all problems out.
+// The canonical form is JSON again: every key present, keys sorted, units in their shortest exact
+// form; it is itself a valid fleet file, and reading it back gives the same FleetSpec. Pure; any
+// thread.
 //
-//   auto fleet = parse_fleet(R"({"name":"x","repositories":[{"path":"/srv/git/*.git"}],"agent":{"run":"true"}})");
+//   auto fleet =
+//   parse_fleet(R"({"name":"x","repositories":[{"path":"/srv/git/*.git"}],"agent":{"run":"true"}})");
 //   if (!fleet) for (const Problem& p : fleet.error()) report(p.pointer, p.message);
 #pragma once
 
@@ -22,15 +25,16 @@ namespace muster::actors {
 
 // Named limits of a fleet file.
 inline constexpr std::size_t kMaxSpecBytes = 1u << 20;
-inline constexpr std::size_t kMaxText = 64u << 10;       ///< prompt, body, one command
-inline constexpr std::size_t kMaxSources = 50'000;       ///< entries of repositories
-inline constexpr std::size_t kMaxListed = 200;           ///< entries of any other list
-inline constexpr std::size_t kMaxSteps = 200;            ///< setup and verify together: a log frame has 8 bits
+inline constexpr std::size_t kMaxText = 64u << 10;  ///< prompt, body, one command
+inline constexpr std::size_t kMaxSources = 50'000;  ///< entries of repositories
+inline constexpr std::size_t kMaxListed = 200;      ///< entries of any other list
+inline constexpr std::size_t kMaxSteps =
+    200;  ///< setup and verify together: a log frame has 8 bits
 inline constexpr Duration kMaxDuration{7LL * 24 * 3600 * 1000};
 
 /// A string runs under `bash -eo pipefail -c`; a list is argv.
 struct Command {
-  std::string shell;              ///< Empty when it is argv.
+  std::string shell;  ///< Empty when it is argv.
   std::vector<std::string> argv;
   bool operator==(const Command&) const = default;
   [[nodiscard]] bool empty() const { return shell.empty() && argv.empty(); }
@@ -41,8 +45,8 @@ struct Command {
 struct RepositorySource {
   enum class Kind : std::uint8_t { path, file, url };
   Kind kind = Kind::path;
-  std::string value;              ///< Path or glob, file name, or URL; relative to the fleet file.
-  std::string base_branch;        ///< Empty: the remote's HEAD.
+  std::string value;        ///< Path or glob, file name, or URL; relative to the fleet file.
+  std::string base_branch;  ///< Empty: the remote's HEAD.
   std::map<std::string, std::string> labels;
   bool operator==(const RepositorySource&) const = default;
 };
@@ -71,14 +75,14 @@ struct Agent {
 struct Verification {
   std::string name;
   Command run;
-  std::string if_exists;               ///< Empty: always applies.
+  std::string if_exists;  ///< Empty: always applies.
   Duration timeout{10 * 60'000};
   bool operator==(const Verification&) const = default;
 };
 
 /// A cumulative bound: a count of repositories, or a share of all.
 struct Wave {
-  std::uint32_t count = 0;             ///< 0 where permille counts.
+  std::uint32_t count = 0;  ///< 0 where permille counts.
   std::uint32_t permille = 0;
   bool operator==(const Wave&) const = default;
 };
@@ -95,9 +99,9 @@ struct Retry {
 struct Rollout {
   std::vector<Wave> waves{{5, 0}, {0, 100}, {0, 1000}};
   std::uint32_t concurrency = 50;
-  std::uint32_t halt_permille = 200;   ///< 0: never halts.
+  std::uint32_t halt_permille = 200;  ///< 0: never halts.
   std::uint32_t halt_min_runs = 10;
-  std::int32_t priority = 0;           ///< Higher first.
+  std::int32_t priority = 0;  ///< Higher first.
   Retry retry;
   Duration timeout{24LL * 3600 * 1000};
   std::vector<std::string> escalate;
@@ -105,15 +109,15 @@ struct Rollout {
 };
 
 struct CommitText {
-  std::string message;                 ///< Empty: the prompt's first line.
+  std::string message;  ///< Empty: the prompt's first line.
   std::string author_name = "Muster";
   std::string author_email = "muster@localhost";
-  bool manual = false;                 ///< Keep the agent's own commits.
+  bool manual = false;  ///< Keep the agent's own commits.
   bool operator==(const CommitText&) const = default;
 };
 
 struct PullText {
-  std::string title;                   ///< Empty: the commit message's first line.
+  std::string title;  ///< Empty: the commit message's first line.
   std::string body;
   bool draft = false;
   std::vector<std::string> labels, reviewers, assignees;
@@ -122,7 +126,7 @@ struct PullText {
 
 struct Delivery {
   fbs::DeliveryMode mode = fbs::DeliveryMode::pull_request;
-  std::string branch;                  ///< Default: muster/NAME.
+  std::string branch;  ///< Default: muster/NAME.
   fbs::ConflictStrategy conflict_strategy = fbs::ConflictStrategy::skip;
   CommitText commit;
   PullText pull_request;
@@ -133,10 +137,10 @@ struct FleetSpec {
   std::string name;
   std::string prompt;
   std::vector<RepositorySource> repositories;
-  std::vector<std::string> exclude;    ///< Globs over OWNER/NAME; `*` also matches a slash.
+  std::vector<std::string> exclude;  ///< Globs over OWNER/NAME; `*` also matches a slash.
   Environment environment;
   Agent agent;
-  std::vector<Verification> verify;    ///< Empty: nothing is verified.
+  std::vector<Verification> verify;  ///< Empty: nothing is verified.
   Rollout rollout;
   Delivery delivery;
   bool operator==(const FleetSpec&) const = default;
@@ -144,13 +148,14 @@ struct FleetSpec {
 
 /// One thing that is wrong with a fleet file, and where.
 struct Problem {
-  std::string pointer;                 ///< JSON pointer: /rollout/waves/1; "" is the whole file.
+  std::string pointer;  ///< JSON pointer: /rollout/waves/1; "" is the whole file.
   std::string message;
-  bool at_key = false;                 ///< About the key, not its value.
+  bool at_key = false;  ///< About the key, not its value.
   bool operator==(const Problem&) const = default;
 };
 
-/// All problems at once, in the order of the file's keys as documented. Checks the embedded JSON Schema too.
+/// All problems at once, in the order of the file's keys as documented. Checks the embedded JSON
+/// Schema too.
 tl::expected<FleetSpec, std::vector<Problem>> parse_fleet(std::string_view json);
 
 /// Every key present, sorted, without blanks.

@@ -12,7 +12,9 @@ using nlohmann::json;
 constexpr std::size_t kMaxDifferences = 50;
 constexpr std::size_t kMaxShown = 80;
 
-json command(const Command& from) { return from.shell.empty() ? json(from.argv) : json(from.shell); }
+json command(const Command& from) {
+  return from.shell.empty() ? json(from.argv) : json(from.shell);
+}
 
 json source(const RepositorySource& from) {
   using Kind = RepositorySource::Kind;
@@ -63,7 +65,8 @@ json rollout(const Rollout& from) {
   for (const fbs::FailureClass c : from.retry.on) on.push_back(fbs::EnumNameFailureClass(c));
   return {{"waves", waves},
           {"concurrency", from.concurrency},
-          {"halt", {{"failure_rate", percent_text(from.halt_permille)}, {"min_runs", from.halt_min_runs}}},
+          {"halt",
+           {{"failure_rate", percent_text(from.halt_permille)}, {"min_runs", from.halt_min_runs}}},
           {"priority", from.priority},
           {"retry",
            {{"max_attempts", from.retry.max_attempts},

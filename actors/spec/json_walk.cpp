@@ -12,21 +12,30 @@ using nlohmann::json;
 std::string escape_key(const std::string& key) {
   std::string out;
   for (const char c : key) {
-    if (c == '~') out += "~0";
-    else if (c == '/') out += "~1";
-    else out += c;
+    if (c == '~')
+      out += "~0";
+    else if (c == '/')
+      out += "~1";
+    else
+      out += c;
   }
   return out;
 }
 
 std::string described(const json& value) {
   switch (value.type()) {
-    case json::value_t::object: return "a mapping";
-    case json::value_t::array: return "a list";
-    case json::value_t::string: return "text";
-    case json::value_t::boolean: return value.get<bool>() ? "true" : "false";
-    case json::value_t::null: return "nothing";
-    default: return "the number " + value.dump();
+    case json::value_t::object:
+      return "a mapping";
+    case json::value_t::array:
+      return "a list";
+    case json::value_t::string:
+      return "text";
+    case json::value_t::boolean:
+      return value.get<bool>() ? "true" : "false";
+    case json::value_t::null:
+      return "nothing";
+    default:
+      return "the number " + value.dump();
   }
 }
 
@@ -34,7 +43,8 @@ bool read_text(const json& value, const std::string& pointer, std::vector<Proble
                std::string& to, std::size_t limit) {
   if (!value.is_string()) {
     std::string message = "must be text, not " + described(value);
-    if (value.is_number() || value.is_boolean()) message += ": put it in quotes, \"" + value.dump() + "\"";
+    if (value.is_number() || value.is_boolean())
+      message += ": put it in quotes, \"" + value.dump() + "\"";
     problems.push_back({pointer, std::move(message)});
     return false;
   }
@@ -44,7 +54,8 @@ bool read_text(const json& value, const std::string& pointer, std::vector<Proble
     return false;
   }
   if (text.size() > limit) {
-    problems.push_back({pointer, "is " + std::to_string(text.size()) + " bytes long; at most " + std::to_string(limit)});
+    problems.push_back({pointer, "is " + std::to_string(text.size()) + " bytes long; at most " +
+                                     std::to_string(limit)});
     return false;
   }
   to = text;
@@ -66,7 +77,8 @@ void read_command(const json& value, const std::string& pointer, std::vector<Pro
     return;
   }
   if (!value.is_string()) {
-    problems.push_back({pointer, "must be a command: text for bash, or a list of words; not " + described(value)});
+    problems.push_back(
+        {pointer, "must be a command: text for bash, or a list of words; not " + described(value)});
     return;
   }
   if (!read_text(value, pointer, problems, to.shell, kMaxText)) return;
@@ -109,8 +121,10 @@ void Walk::text(const std::string& key, std::string& to, std::size_t limit) {
 void Walk::flag(const std::string& key, bool& to) {
   const json* value = find(key);
   if (value == nullptr) return;
-  if (value->is_boolean()) to = value->get<bool>();
-  else problem(key, "must be true or false, not " + described(*value));
+  if (value->is_boolean())
+    to = value->get<bool>();
+  else
+    problem(key, "must be true or false, not " + described(*value));
 }
 
 template <class Int>
@@ -122,7 +136,8 @@ void Walk::number(const std::string& key, Int& to, std::int64_t low, std::int64_
   if (!whole) return problem(key, "must be a whole number, not " + described(*value));
   const auto n = value->get<std::int64_t>();
   if (n < low || n > high)
-    return problem(key, "must be between " + std::to_string(low) + " and " + std::to_string(high) + ", not " + std::to_string(n));
+    return problem(key, "must be between " + std::to_string(low) + " and " + std::to_string(high) +
+                            ", not " + std::to_string(n));
   to = static_cast<Int>(n);
 }
 template void Walk::number(const std::string&, std::uint32_t&, std::int64_t, std::int64_t);
@@ -143,7 +158,8 @@ void Walk::duration(const std::string& key, Duration& to, Duration low) {
 void Walk::size(const std::string& key, std::uint64_t& to, std::uint64_t low) {
   const json* value = find(key);
   if (value == nullptr) return;
-  Result<std::uint64_t> parsed = fail(Errc::invalid, "must be a size like 512MiB or 2GiB, not " + described(*value));
+  Result<std::uint64_t> parsed =
+      fail(Errc::invalid, "must be a size like 512MiB or 2GiB, not " + described(*value));
   if (value->is_string()) parsed = parse_size(value->get<std::string>());
   if (value->is_number_unsigned()) parsed = value->get<std::uint64_t>();
   if (!parsed) return problem(key, parsed.error().message);
@@ -182,7 +198,8 @@ void Walk::choice(const std::string& key, const std::vector<std::string>& names,
   if (value == nullptr) return;
   std::string all;
   for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-  if (!value->is_string()) return problem(key, "must be one of " + all + "; not " + described(*value));
+  if (!value->is_string())
+    return problem(key, "must be one of " + all + "; not " + described(*value));
   const auto text = value->get<std::string>();
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return set(static_cast<std::size_t>(found - names.begin()));
@@ -199,7 +216,8 @@ void Walk::each(const std::string& key, std::size_t limit,
   if (value == nullptr) return;
   if (!value->is_array()) return problem(key, "must be a list, not " + described(*value));
   if (value->size() > limit)
-    return problem(key, "has " + std::to_string(value->size()) + " entries; at most " + std::to_string(limit));
+    return problem(
+        key, "has " + std::to_string(value->size()) + " entries; at most " + std::to_string(limit));
   for (std::size_t i = 0; i < value->size(); ++i)
     item((*value)[i], pointer(key) + "/" + std::to_string(i));
 }
@@ -212,10 +230,11 @@ void Walk::finish() {
     const std::string meant = nearest(key, known_);
     std::string all;
     for (const std::string& name : known_) all += (all.empty() ? "" : ", ") + name;
-    problems_.push_back({pointer_ + "/" + escape_key(key),
-                         "unknown key \"" + key + "\"; " +
-                             (meant.empty() ? "known here: " + all : "did you mean \"" + meant + "\"?"),
-                         true});
+    problems_.push_back(
+        {pointer_ + "/" + escape_key(key),
+         "unknown key \"" + key + "\"; " +
+             (meant.empty() ? "known here: " + all : "did you mean \"" + meant + "\"?"),
+         true});
   }
 }
 

@@ -1,7 +1,8 @@
 // Reads one JSON object key by key and collects what is wrong with it; private to actors/spec.
 //
-// Every key asked for is a known key; finish() reports the others, with the nearest known one. A wrong value
-// is reported once and the default stands in for it, so that one pass finds all problems.
+// Every key asked for is a known key; finish() reports the others, with the nearest known one. A
+// wrong value is reported once and the default stands in for it, so that one pass finds all
+// problems.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +57,8 @@ class Walk {
 /// "a list", "text", …: what a person calls this value.
 std::string described(const nlohmann::json& value);
 /// False (with a problem) unless it is a string, has no NUL and is at most `limit` bytes.
-bool read_text(const nlohmann::json& value, const std::string& pointer, std::vector<Problem>& problems,
-               std::string& to, std::size_t limit);
+bool read_text(const nlohmann::json& value, const std::string& pointer,
+               std::vector<Problem>& problems, std::string& to, std::size_t limit);
 void read_command(const nlohmann::json& value, const std::string& pointer,
                   std::vector<Problem>& problems, Command& to);
 /// RFC 6901: a key inside a pointer.

@@ -24,8 +24,8 @@ std::vector<std::unique_ptr<wire::StepT>> make_steps(const FleetSpec& spec) {
   std::vector<std::unique_ptr<wire::StepT>> steps;
   const Agent& agent = spec.agent;
   for (std::size_t i = 0; i < spec.environment.setup.size(); ++i)
-    steps.push_back(make_step("setup:" + std::to_string(i + 1), spec.environment.setup[i], agent.timeout,
-                              agent.idle_timeout));
+    steps.push_back(make_step("setup:" + std::to_string(i + 1), spec.environment.setup[i],
+                              agent.timeout, agent.idle_timeout));
   steps.push_back(make_step("agent", agent.run, agent.timeout, agent.idle_timeout));
   for (const Verification& v : spec.verify)
     steps.push_back(make_step("verify:" + v.name, v.run, v.timeout, Duration{0}, v.if_exists));
@@ -56,8 +56,8 @@ bool ends_in_trailers(const std::string& message) {
 std::unique_ptr<wire::CommitT> make_commit(const FleetSpec& spec, const fbs::StartSandboxT& start) {
   auto commit = std::make_unique<wire::CommitT>();
   const std::string message = commit_message(spec);
-  commit->message = message + (ends_in_trailers(message) ? "\n" : "\n\n") + "Muster-Fleet: " + start.fleet +
-                    "\nMuster-Run: " + start.run + "\n";
+  commit->message = message + (ends_in_trailers(message) ? "\n" : "\n\n") +
+                    "Muster-Fleet: " + start.fleet + "\nMuster-Run: " + start.run + "\n";
   commit->author_name = spec.delivery.commit.author_name;
   commit->author_email = spec.delivery.commit.author_email;
   // The placement's time: the same for every repetition of this attempt's start.
@@ -107,11 +107,13 @@ void set_environment(const Environment& from, wire::SandboxSpecT& to) {
 
 }  // namespace
 
-Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json, const fbs::StartSandboxT& start) {
+Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
+                                             const fbs::StartSandboxT& start) {
   const auto spec = parse_fleet(spec_json);
   if (!spec) {
     const Problem& first = spec.error().front();
-    return fail(Errc::corrupt, "the stored fleet file is not valid: " + dotted(first.pointer) + " " + first.message);
+    return fail(Errc::corrupt, "the stored fleet file is not valid: " + dotted(first.pointer) +
+                                   " " + first.message);
   }
   wire::SandboxSpecT to;
   to.run = start.run;

@@ -1,6 +1,7 @@
 #include "actors/spec/schema.hpp"
 
-// valijson 1.0 has conversions and shadowed names that our warnings refuse; its headers are system ones.
+// valijson 1.0 has conversions and shadowed names that our warnings refuse; its headers are system
+// ones.
 #include <nlohmann/json.hpp>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
 #include <valijson/schema.hpp>
@@ -35,7 +36,8 @@ std::vector<Problem> schema_problems(std::string_view text) {
   validator.validate(schema, valijson::adapters::NlohmannJsonAdapter(document), &results);
   std::vector<Problem> problems;
   valijson::ValidationResults::Error error;
-  while (results.popError(error)) problems.push_back({pointer_of(error.context), error.description});
+  while (results.popError(error))
+    problems.push_back({pointer_of(error.context), error.description});
   return problems;
 }
 

@@ -17,13 +17,16 @@ constexpr std::array<SizeUnit, 4> kSizeUnits{
     {{"TiB", 1ull << 40}, {"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10}}};
 constexpr std::uint64_t kMaxSize = 1ull << 50;
 
-bool is_lower_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+bool is_lower_alnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
 
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
-    return fail(Errc::invalid, "\"" + std::string(text) + "\" is not a size like 512MiB or 2GiB" + std::string(why));
+    return fail(Errc::invalid, "\"" + std::string(text) + "\" is not a size like 512MiB or 2GiB" +
+                                   std::string(why));
   };
   std::uint64_t count = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
@@ -34,7 +37,8 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   for (const SizeUnit& known : kSizeUnits)
     if (unit == known.name) factor = known.bytes;
   if (factor == 0)
-    return wrong(unit.find('.') == 0 ? ": use a whole number of a smaller unit" : ": units are KiB, MiB, GiB, TiB");
+    return wrong(unit.find('.') == 0 ? ": use a whole number of a smaller unit"
+                                     : ": units are KiB, MiB, GiB, TiB");
   if (count > kMaxSize / factor) return wrong(": too large");
   return count * factor;
 }
@@ -48,7 +52,8 @@ std::string size_text(std::uint64_t bytes) {
 
 Result<std::uint32_t> parse_percent(std::string_view text) {
   const auto wrong = [&] {
-    return fail(Errc::invalid, "\"" + std::string(text) + "\" is not a percentage like 20% or 0.5%");
+    return fail(Errc::invalid,
+                "\"" + std::string(text) + "\" is not a percentage like 20% or 0.5%");
   };
   if (text.empty() || text.back() != '%') return wrong();
   const std::string_view number = text.substr(0, text.size() - 1);
@@ -85,10 +90,12 @@ bool is_fleet_name(std::string_view text) {
 bool is_branch_name(std::string_view text) {
   if (text.empty() || text.size() > 200 || text == "@" || text == "HEAD") return false;
   if (text.starts_with("-") || text.starts_with("refs/") || text.ends_with(".")) return false;
-  if (text.find("..") != std::string_view::npos || text.find("@{") != std::string_view::npos) return false;
+  if (text.find("..") != std::string_view::npos || text.find("@{") != std::string_view::npos)
+    return false;
   constexpr std::string_view kForbidden = " ~^:?*[\\";
   for (const char c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || kForbidden.find(c) != std::string_view::npos)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f ||
+        kForbidden.find(c) != std::string_view::npos)
       return false;
   std::size_t begin = 0;
   while (begin <= text.size()) {

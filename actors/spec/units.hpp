@@ -10,7 +10,8 @@
 
 namespace muster::actors {
 
-/// "512MiB", "2GiB", "64KiB", "1TiB", "4096" (bytes). Powers of 1024 only: "2GB" gets an error that says so.
+/// "512MiB", "2GiB", "64KiB", "1TiB", "4096" (bytes). Powers of 1024 only: "2GB" gets an error that
+/// says so.
 Result<std::uint64_t> parse_size(std::string_view text);
 /// The shortest exact form: 2147483648 -> "2GiB".
 std::string size_text(std::uint64_t bytes);

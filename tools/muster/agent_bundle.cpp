@@ -73,8 +73,10 @@ class Collector {
     std::error_code error;
     // Only the parent is resolved: a symbolic link travels as one.
     const fs::path whole = (directory_ / path).lexically_normal();
-    const fs::path name = whole.filename().empty() ? whole.parent_path().filename() : whole.filename();
-    const fs::path parent = fs::weakly_canonical(whole.filename().empty() ? whole.parent_path().parent_path() : whole.parent_path(), error);
+    const fs::path name =
+        whole.filename().empty() ? whole.parent_path().filename() : whole.filename();
+    const fs::path parent = fs::weakly_canonical(
+        whole.filename().empty() ? whole.parent_path().parent_path() : whole.parent_path(), error);
     const std::string relative = (parent / name).lexically_relative(directory_).generic_string();
     return relative.empty() || relative == ".." || relative.starts_with("../") ? "" : relative;
   }
@@ -85,7 +87,8 @@ class Collector {
       return problem(pointer, "\"" + written + "\" must lie below the fleet file's directory");
     const auto status = fs::symlink_status(directory_ / relative);
     if (fs::is_directory(status)) return add_tree(relative, pointer);
-    if (!fs::exists(status)) return problem(pointer, "there is no " + (directory_ / relative).string());
+    if (!fs::exists(status))
+      return problem(pointer, "there is no " + (directory_ / relative).string());
     add_file(relative, pointer, status);
   }
 
@@ -104,24 +107,33 @@ class Collector {
   }
 
  private:
-  void problem(const std::string& pointer, std::string message) { problems_.push_back({pointer, std::move(message)}); }
+  void problem(const std::string& pointer, std::string message) {
+    problems_.push_back({pointer, std::move(message)});
+  }
 
   void add_tree(const std::string& relative, const std::string& pointer) {
     std::error_code error;
-    for (fs::recursive_directory_iterator at(directory_ / relative, error), end; !error && at != end; at.increment(error)) {
+    for (fs::recursive_directory_iterator at(directory_ / relative, error), end;
+         !error && at != end; at.increment(error)) {
       if (at->is_directory() && !at->is_symlink()) continue;
-      add_file(at->path().lexically_relative(directory_).generic_string(), pointer, at->symlink_status());
-      if (entries_.size() > kMaxFiles) return problem(pointer, "more than " + std::to_string(kMaxFiles) + " files would travel");
+      add_file(at->path().lexically_relative(directory_).generic_string(), pointer,
+               at->symlink_status());
+      if (entries_.size() > kMaxFiles)
+        return problem(pointer, "more than " + std::to_string(kMaxFiles) + " files would travel");
     }
     if (error) problem(pointer, "can't read " + relative + ": " + error.message());
   }
 
   void add_file(const std::string& relative, const std::string& pointer, fs::file_status status) {
-    Entry entry{directory_ / relative, (status.permissions() & fs::perms::owner_exec) != fs::perms::none, fs::is_symlink(status)};
+    Entry entry{directory_ / relative,
+                (status.permissions() & fs::perms::owner_exec) != fs::perms::none,
+                fs::is_symlink(status)};
     if (entry.symlink) {
       const fs::path target = fs::read_symlink(entry.source);
       if (target.is_absolute() || inside(fs::path(relative).parent_path() / target).empty())
-        return problem(pointer, relative + " is a symbolic link that leads outside the fleet file's directory");
+        return problem(
+            pointer,
+            relative + " is a symbolic link that leads outside the fleet file's directory");
     } else if (!fs::is_regular_file(status)) {
       return problem(pointer, relative + " is neither a file nor a directory");
     }
@@ -182,7 +194,8 @@ void resolve(actors::Command& run, const std::string& word, const std::string& p
 
 }  // namespace
 
-AgentBundle bundle_agent(actors::FleetSpec& spec, const fs::path& directory, std::vector<Problem>& problems) {
+AgentBundle bundle_agent(actors::FleetSpec& spec, const fs::path& directory,
+                         std::vector<Problem>& problems) {
   Collector collector(directory, problems);
   for (std::size_t i = 0; i < spec.agent.files.size(); ++i)
     collector.add(spec.agent.files[i], "/agent/files/" + std::to_string(i));
@@ -193,8 +206,13 @@ AgentBundle bundle_agent(actors::FleetSpec& spec, const fs::path& directory, std
       collector.add_script(relative);
       resolve(spec.agent.run, word, relative);
     } else if (word.starts_with("./") || word.starts_with("../")) {
-      problems.push_back({"/agent/run", relative.empty() ? "\"" + word + "\" must lie below the fleet file's directory to travel with it"
-                                                         : "there is no file " + word + " beside the fleet file; a script of the repository itself is run by \"bash " + word + "\""});
+      problems.push_back(
+          {"/agent/run",
+           relative.empty()
+               ? "\"" + word + "\" must lie below the fleet file's directory to travel with it"
+               : "there is no file " + word +
+                     " beside the fleet file; a script of the repository itself is run by \"bash " +
+                     word + "\""});
     }
   }
   AgentBundle bundle;

@@ -14,37 +14,53 @@
 namespace muster::cli {
 namespace {
 
-constexpr const char* kCommon = "Everywhere: --json (one document on stdout), --root DIR, --url URL (else MUSTER_URL), --help.";
+constexpr const char* kCommon =
+    "Everywhere: --json (one document on stdout), --root DIR, --url URL (else MUSTER_URL), --help.";
 constexpr const char* kExits =
-    "Exit: 0 all delivered, unchanged or skipped; 1 some failed, halted or cancelled; 2 usage or a bad file;\n"
+    "Exit: 0 all delivered, unchanged or skipped; 1 some failed, halted or cancelled; 2 usage or a "
+    "bad file;\n"
     "3 not found; 4 refused; 5 conflict; 6 unreachable; 7 overloaded; 124 time-out; 130 detached.";
 
-const CLI::IsMember kRunStates({"waiting", "queued", "provisioning", "running", "verifying", "delivering", "delivered",
-                                "unchanged", "skipped", "failed", "cancelled", "superseded"});
+const CLI::IsMember kRunStates({"waiting", "queued", "provisioning", "running", "verifying",
+                                "delivering", "delivered", "unchanged", "skipped", "failed",
+                                "cancelled", "superseded"});
 const CLI::IsMember kClasses({"infrastructure", "agent", "verification", "delivery", "policy"});
 
-/// One value each time the option is given: "-R a -R b", never "-R a b", which would swallow the fleet file.
-CLI::Option* many(CLI::App* app, const std::string& names, std::vector<std::string>& to, const std::string& what) {
+/// One value each time the option is given: "-R a -R b", never "-R a b", which would swallow the
+/// fleet file.
+CLI::Option* many(CLI::App* app, const std::string& names, std::vector<std::string>& to,
+                  const std::string& what) {
   return app->add_option(names, to, what)->allow_extra_args(false)->take_all();
 }
 
-CLI::Option* duration(CLI::App* app, const std::string& names, Duration& to, const std::string& what) {
-  return app->add_option_function<std::string>(names, [&to, names](const std::string& text) {
-    const auto parsed = parse_duration(text);
-    if (!parsed) throw CLI::ValidationError(names, parsed.error().message);
-    to = *parsed;
-  }, what)->type_name("DURATION");
+CLI::Option* duration(CLI::App* app, const std::string& names, Duration& to,
+                      const std::string& what) {
+  return app
+      ->add_option_function<std::string>(
+          names,
+          [&to, names](const std::string& text) {
+            const auto parsed = parse_duration(text);
+            if (!parsed) throw CLI::ValidationError(names, parsed.error().message);
+            to = *parsed;
+          },
+          what)
+      ->type_name("DURATION");
 }
 
 class CommandLine {
  public:
-  CommandLine() : app_("Muster: one intent over many repositories, each in an isolated run of an agent.", "muster") {
+  CommandLine()
+      : app_("Muster: one intent over many repositories, each in an isolated run of an agent.",
+             "muster") {
     app_.require_subcommand(1);
     app_.fallthrough();
     app_.set_version_flag("--version", std::string("muster ") + MUSTER_VERSION);
     app_.add_flag("--json", globals_.json, "One JSON document on stdout");
-    app_.add_option("--root", globals_.root, "musterd's --root: its socket is DIR/run/muster/musterd.sock")->type_name("DIR");
-    app_.add_option("--url", globals_.url, "Where musterd is: https://HOST:7412 or unix:/PATH")->type_name("URL");
+    app_.add_option("--root", globals_.root,
+                    "musterd's --root: its socket is DIR/run/muster/musterd.sock")
+        ->type_name("DIR");
+    app_.add_option("--url", globals_.url, "Where musterd is: https://HOST:7412 or unix:/PATH")
+        ->type_name("URL");
     app_.footer(kExits);
     add_fleet();
     add_run();
@@ -60,8 +76,7 @@ class CommandLine {
     if (dashes != arguments.end()) run_.input.command.assign(dashes + 1, arguments.end());
     std::reverse(own.begin(), own.end());  // what CLI11 wants of a vector
     app_.parse(std::move(own));
-    if (dashes != arguments.end() && !takes_command_)
-      throw CLI::ExtrasError({"--"});
+    if (dashes != arguments.end() && !takes_command_) throw CLI::ExtrasError({"--"});
     return chosen_;
   }
 
@@ -78,7 +93,8 @@ class CommandLine {
     return sub;
   }
 
-  CLI::App* command(CLI::App* parent, const std::string& name, const std::string& what, Action action) {
+  CLI::App* command(CLI::App* parent, const std::string& name, const std::string& what,
+                    Action action) {
     CLI::App* sub = parent->add_subcommand(name, what);
     sub->fallthrough();
     sub->footer(kCommon);
@@ -86,7 +102,8 @@ class CommandLine {
     return sub;
   }
 
-  CLI::App* named(CLI::App* parent, const std::string& name, const std::string& what, const std::string& subject, Action action) {
+  CLI::App* named(CLI::App* parent, const std::string& name, const std::string& what,
+                  const std::string& subject, Action action) {
     CLI::App* sub = command(parent, name, what, std::move(action));
     sub->add_option(subject, name_)->required();
     return sub;
@@ -94,87 +111,120 @@ class CommandLine {
 
   void add_wait(CLI::App* sub, WaitFlags& flags) {
     sub->add_flag("--detach", flags.detach, "Return as soon as it is started");
-    duration(sub, "--timeout", flags.timeout, "Stop waiting after so long (exit 124); the fleet goes on");
+    duration(sub, "--timeout", flags.timeout,
+             "Stop waiting after so long (exit 124); the fleet goes on");
   }
 
   void add_fleet_run(CLI::App* fleet) {
     FleetInput& in = run_.input;
-    CLI::App* sub = command(fleet, "run", "Start a fleet, show its plan, wait and report", [this](Context& c) { return fleet_run(c, run_); });
+    CLI::App* sub = command(fleet, "run", "Start a fleet, show its plan, wait and report",
+                            [this](Context& c) { return fleet_run(c, run_); });
     sub->preparse_callback([this](std::size_t) { takes_command_ = true; });
-    sub->add_option("FILE", in.file, "The fleet file; or everything by options, and the command after --");
+    sub->add_option("FILE", in.file,
+                    "The fleet file; or everything by options, and the command after --");
     many(sub, "-R,--repo", in.repositories, "A repository: path, glob or URL (repeatable)");
     many(sub, "--repos", in.lists, "A file with one repository a line (repeatable)");
     many(sub, "--exclude", in.exclude, "Glob over OWNER/NAME (repeatable)");
     sub->add_option("--limit", in.limit, "Only the first N repositories");
-    sub->add_option("--base-branch", in.base_branch, "Of every -R and --repos; default: each remote's HEAD");
+    sub->add_option("--base-branch", in.base_branch,
+                    "Of every -R and --repos; default: each remote's HEAD");
     sub->add_option("--name", in.name, "The fleet's identity; default: the branch's last part");
-    sub->add_option("--prompt", in.prompt, "The intent: for the agent, and quoted in pull requests");
+    sub->add_option("--prompt", in.prompt,
+                    "The intent: for the agent, and quoted in pull requests");
     sub->add_option("-B,--branch", in.branch, "The branch to deliver");
     sub->add_option("-m,--commit-message", in.message, "Default: the prompt's first line");
     sub->add_option("-t,--pr-title,--title", in.title, "Default: the commit message's first line");
-    sub->add_option("-b,--pr-body,--body", in.body, "Precedes the intent, the verifications and the summary");
+    sub->add_option("-b,--pr-body,--body", in.body,
+                    "Precedes the intent, the verifications and the summary");
     sub->add_flag("--draft", in.draft, "Pull requests are drafts");
     many(sub, "--label", in.labels, "Label of pull requests (repeatable)");
     many(sub, "-r,--reviewer", in.reviewers, "Reviewer of pull requests (repeatable)");
     many(sub, "-a,--assignee", in.assignees, "Assignee of pull requests (repeatable)");
     sub->add_option("-C,--concurrent", in.concurrency, "At most N runs at a time");
     sub->add_option("--max-attempts", in.max_attempts, "Attempts of one repository");
-    sub->add_option("--conflict-strategy", in.conflict_strategy, "When the branch exists: skip or replace")->check(CLI::IsMember({"skip", "replace"}));
+    sub->add_option("--conflict-strategy", in.conflict_strategy,
+                    "When the branch exists: skip or replace")
+        ->check(CLI::IsMember({"skip", "replace"}));
     many(sub, "--verify", in.verify, "A command that must exit 0 before delivery (repeatable)");
     many(sub, "--file", in.files, "A file or directory that travels with the agent (repeatable)");
     sub->add_option("--image", in.image, "host, dir:PATH, tar:PATH or oci:PATH[:TAG]");
     sub->add_flag("-d,--dry-run", run_.dry_run, "Do everything but push, and show the diffs");
     add_wait(sub, run_.wait);
-    sub->footer(std::string("In one line: muster fleet run --repos repos.txt -B BRANCH -m MESSAGE -- ./script.sh ARG...\n") + kCommon);
+    sub->footer(std::string("In one line: muster fleet run --repos repos.txt -B BRANCH -m MESSAGE "
+                            "-- ./script.sh ARG...\n") +
+                kCommon);
   }
 
   void add_fleet() {
     CLI::App* fleet = group("fleet", "Fleets: one intent over many repositories");
-    CLI::App* init = command(fleet, "init", "Write a commented fleet file to start from", [this](Context& c) { return fleet_init(c, init_file_, force_); });
+    CLI::App* init = command(fleet, "init", "Write a commented fleet file to start from",
+                             [this](Context& c) { return fleet_init(c, init_file_, force_); });
     init->add_option("FILE", init_file_, "Default: fleet.yaml");
     init->add_flag("--force", force_, "Replace the file");
-    CLI::App* validate = command(fleet, "validate", "Check a fleet file and every repository that it selects", [this](Context& c) { return fleet_validate(c, run_.input); });
+    CLI::App* validate =
+        command(fleet, "validate", "Check a fleet file and every repository that it selects",
+                [this](Context& c) { return fleet_validate(c, run_.input); });
     validate->add_option("FILE", run_.input.file, "The fleet file")->required();
-    validate->add_flag("!--offline", run_.input.check_repositories, "Don't look at the repositories");
+    validate->add_flag("!--offline", run_.input.check_repositories,
+                       "Don't look at the repositories");
     add_fleet_run(fleet);
-    CLI::App* all = command(fleet, "list", "List fleets", [this](Context& c) { return fleet_list(c, list_); });
+    CLI::App* all =
+        command(fleet, "list", "List fleets", [this](Context& c) { return fleet_list(c, list_); });
     all->add_option("--state", list_.state, "Only those in this state");
     all->add_option("--limit", list_.limit, "At most N (100); 0: all");
-    CLI::App* status = named(fleet, "status", "Counts per state, wave, time left, why runs wait", "NAME", [this](Context& c) { return fleet_status(c, name_, watch_, wait_.timeout); });
+    CLI::App* status =
+        named(fleet, "status", "Counts per state, wave, time left, why runs wait", "NAME",
+              [this](Context& c) { return fleet_status(c, name_, watch_, wait_.timeout); });
     status->add_flag("-w,--watch", watch_, "Until it ends, with progress");
     duration(status, "--timeout", wait_.timeout, "With --watch: stop after so long (exit 124)");
-    CLI::App* report = named(fleet, "report", "Outcomes, failures by cause, pull requests, time per phase", "NAME", [this](Context& c) { return fleet_report(c, name_, format_); });
-    report->add_option("--format", format_, "table, markdown, csv (one line per run) or json")->check(CLI::IsMember({"table", "markdown", "csv", "json"}));
-    for (const auto& [verb, what] : {std::pair{"pause", "Start nothing new; what runs goes on"}, std::pair{"resume", "Go on after a pause or a halt"}, std::pair{"cancel", "End every run that has not ended"}}) {
-      CLI::App* sub = named(fleet, verb, what, "NAME", [this, v = std::string(verb)](Context& c) { return fleet_change(c, name_, v, reason_); });
+    CLI::App* report =
+        named(fleet, "report", "Outcomes, failures by cause, pull requests, time per phase", "NAME",
+              [this](Context& c) { return fleet_report(c, name_, format_); });
+    report->add_option("--format", format_, "table, markdown, csv (one line per run) or json")
+        ->check(CLI::IsMember({"table", "markdown", "csv", "json"}));
+    for (const auto& [verb, what] : {std::pair{"pause", "Start nothing new; what runs goes on"},
+                                     std::pair{"resume", "Go on after a pause or a halt"},
+                                     std::pair{"cancel", "End every run that has not ended"}}) {
+      CLI::App* sub = named(fleet, verb, what, "NAME", [this, v = std::string(verb)](Context& c) {
+        return fleet_change(c, name_, v, reason_);
+      });
       sub->add_option("--reason", reason_, "Recorded and shown");
     }
-    CLI::App* retry = named(fleet, "retry", "Run what failed again", "NAME", [this](Context& c) { return fleet_retry(c, name_, retry_); });
+    CLI::App* retry = named(fleet, "retry", "Run what failed again", "NAME",
+                            [this](Context& c) { return fleet_retry(c, name_, retry_); });
     retry->add_flag("--failed", failed_, "What failed (the default)");
-    many(retry, "--class", retry_.classes, "Only failures of this class (repeatable)")->check(kClasses);
+    many(retry, "--class", retry_.classes, "Only failures of this class (repeatable)")
+        ->check(kClasses);
     retry->add_option("--repo", retry_.repository, "Only these: a glob over OWNER/NAME");
     add_wait(retry, retry_.wait);
-    for (const auto& [verb, what] : {std::pair{"merge", "Merge the fleet's open pull requests"}, std::pair{"close", "Close the fleet's open pull requests"}}) {
-      CLI::App* sub = named(fleet, verb, what, "NAME", [this, v = std::string(verb)](Context& c) { return fleet_pulls(c, name_, v, list_.repository, reason_); });
+    for (const auto& [verb, what] : {std::pair{"merge", "Merge the fleet's open pull requests"},
+                                     std::pair{"close", "Close the fleet's open pull requests"}}) {
+      CLI::App* sub = named(fleet, verb, what, "NAME", [this, v = std::string(verb)](Context& c) {
+        return fleet_pulls(c, name_, v, list_.repository, reason_);
+      });
       sub->add_option("--repo", list_.repository, "Only these: a glob over OWNER/NAME");
       sub->add_option("--reason", reason_, "Recorded and shown");
     }
-    CLI::App* logs = named(fleet, "logs", "Write the runs' logs, a file per repository", "NAME", [this](Context& c) { return fleet_logs(c, name_, failed_, file_); });
+    CLI::App* logs = named(fleet, "logs", "Write the runs' logs, a file per repository", "NAME",
+                           [this](Context& c) { return fleet_logs(c, name_, failed_, file_); });
     logs->add_flag("--failed", failed_, "Only of runs that failed");
     logs->add_option("--output,-o", file_, "The directory")->required();
   }
 
   void add_run() {
     CLI::App* run = group("run", "Runs: one repository in one fleet");
-    CLI::App* all = command(run, "list", "List runs", [this](Context& c) { return run_list(c, list_); });
+    CLI::App* all =
+        command(run, "list", "List runs", [this](Context& c) { return run_list(c, list_); });
     all->add_option("--fleet", list_.fleet, "Only of this fleet");
     all->add_option("--state", list_.state, "Only in this state")->check(kRunStates);
     all->add_option("--class", list_.failure_class, "Only failures of this class")->check(kClasses);
     all->add_option("--repo", list_.repository, "Only these: a glob over OWNER/NAME");
     all->add_option("--limit", list_.limit, "At most N (100); 0: all");
     const std::string id = "RUN";
-    named(run, "show", "A run's whole story: attempts, steps, times, verifications", id, [this](Context& c) { return run_show(c, name_); });
-    CLI::App* logs = named(run, "logs", "A run's log", id, [this](Context& c) { return run_logs(c, name_, log_); });
+    named(run, "show", "A run's whole story: attempts, steps, times, verifications", id,
+          [this](Context& c) { return run_show(c, name_); });
+    CLI::App* logs = named(run, "logs", "A run's log", id,
+                           [this](Context& c) { return run_logs(c, name_, log_); });
     logs->add_flag("-f,--follow", log_.follow, "Go on until the attempt ends");
     logs->add_option("--attempt", log_.attempt, "Default: the last");
     logs->add_option("--step", log_.step, "Only this step: setup:1, agent, verify:NAME");
@@ -182,23 +232,32 @@ class CommandLine {
     logs->add_option("--since", log_.since, "Only what is newer: 10m, or a time");
     logs->add_flag("--timestamps", log_.timestamps, "Begin each line with its time");
     logs->add_flag("--failed", log_.failed, "Only the step that failed");
-    CLI::App* cancel = named(run, "cancel", "End a run", id, [this](Context& c) { return run_cancel(c, name_, reason_); });
+    CLI::App* cancel = named(run, "cancel", "End a run", id,
+                             [this](Context& c) { return run_cancel(c, name_, reason_); });
     cancel->add_option("--reason", reason_, "Recorded and shown");
-    named(run, "diff", "What a run changed, as a patch", id, [this](Context& c) { return run_diff(c, name_); });
+    named(run, "diff", "What a run changed, as a patch", id,
+          [this](Context& c) { return run_diff(c, name_); });
   }
 
   void add_pull() {
     CLI::App* pull = group("pr", "Pull requests: OWNER/NAME#N");
-    CLI::App* all = command(pull, "list", "List pull requests", [this](Context& c) { return pull_list(c, list_); });
+    CLI::App* all = command(pull, "list", "List pull requests",
+                            [this](Context& c) { return pull_list(c, list_); });
     all->add_option("--fleet", list_.fleet, "Only of this fleet");
     all->add_option("--repo", list_.repository, "Only these: a glob over OWNER/NAME");
-    all->add_option("--state", list_.state, "open, merged or closed")->check(CLI::IsMember({"open", "merged", "closed"}));
+    all->add_option("--state", list_.state, "open, merged or closed")
+        ->check(CLI::IsMember({"open", "merged", "closed"}));
     all->add_option("--limit", list_.limit, "At most N (100); 0: all");
     const std::string id = "PULL";
-    named(pull, "show", "A pull request and its text", id, [this](Context& c) { return pull_show(c, name_); });
-    named(pull, "diff", "A pull request's patch", id, [this](Context& c) { return pull_diff(c, name_); });
-    for (const auto& [verb, what] : {std::pair{"merge", "Merge it into its base branch"}, std::pair{"close", "Close it without merging"}}) {
-      CLI::App* sub = named(pull, verb, what, id, [this, v = std::string(verb)](Context& c) { return pull_change(c, name_, v, reason_); });
+    named(pull, "show", "A pull request and its text", id,
+          [this](Context& c) { return pull_show(c, name_); });
+    named(pull, "diff", "A pull request's patch", id,
+          [this](Context& c) { return pull_diff(c, name_); });
+    for (const auto& [verb, what] : {std::pair{"merge", "Merge it into its base branch"},
+                                     std::pair{"close", "Close it without merging"}}) {
+      CLI::App* sub = named(pull, verb, what, id, [this, v = std::string(verb)](Context& c) {
+        return pull_change(c, name_, v, reason_);
+      });
       sub->add_option("--reason", reason_, "Recorded and shown");
     }
   }
@@ -206,28 +265,39 @@ class CommandLine {
   void add_host() {
     CLI::App* host = group("host", "Hosts: machines that run sandboxes");
     command(host, "list", "List hosts", [](Context& c) { return host_list(c); });
-    for (const auto& [verb, what] : {std::pair{"cordon", "Place nothing new there"}, std::pair{"uncordon", "Place runs there again"}, std::pair{"drain", "Place nothing new there and let its runs end"}}) {
-      CLI::App* sub = named(host, verb, what, "HOST", [this, v = std::string(verb)](Context& c) { return host_change(c, name_, v, reason_); });
+    for (const auto& [verb, what] :
+         {std::pair{"cordon", "Place nothing new there"},
+          std::pair{"uncordon", "Place runs there again"},
+          std::pair{"drain", "Place nothing new there and let its runs end"}}) {
+      CLI::App* sub = named(host, verb, what, "HOST", [this, v = std::string(verb)](Context& c) {
+        return host_change(c, name_, v, reason_);
+      });
       sub->add_option("--reason", reason_, "Recorded and shown");
     }
   }
 
   void add_rest() {
-    CLI::App* completion = command(&app_, "completion", "A completion script for bash, zsh or fish", [this](Context& c) {
-      std::vector<CompletionEntry> entries;
-      collect(app_, "", entries);
-      c.out() << completion_script(name_, entries);
-      return 0;
-    });
-    completion->add_option("SHELL", name_)->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    CLI::App* completion = command(&app_, "completion", "A completion script for bash, zsh or fish",
+                                   [this](Context& c) {
+                                     std::vector<CompletionEntry> entries;
+                                     collect(app_, "", entries);
+                                     c.out() << completion_script(name_, entries);
+                                     return 0;
+                                   });
+    completion->add_option("SHELL", name_)
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
     command(&app_, "version", "This program's version", [](Context& c) {
-      if (c.json()) c.out() << dumped({{"version", MUSTER_VERSION}}) << "\n";
-      else c.out() << "muster " << MUSTER_VERSION << "\n";
+      if (c.json())
+        c.out() << dumped({{"version", MUSTER_VERSION}}) << "\n";
+      else
+        c.out() << "muster " << MUSTER_VERSION << "\n";
       return 0;
     });
   }
 
-  static void collect(const CLI::App& app, const std::string& path, std::vector<CompletionEntry>& out) {
+  static void collect(const CLI::App& app, const std::string& path,
+                      std::vector<CompletionEntry>& out) {
     CompletionEntry entry{path, {}, {}};
     const auto subs = app.get_subcommands([](const CLI::App*) { return true; });
     for (const CLI::App* sub : subs) entry.commands.push_back(sub->get_name());
@@ -237,7 +307,8 @@ class CommandLine {
     }
     if (!path.empty()) entry.options.insert(entry.options.end(), {"--json", "--root", "--url"});
     out.push_back(std::move(entry));
-    for (const CLI::App* sub : subs) collect(*sub, path + (path.empty() ? "" : " ") + sub->get_name(), out);
+    for (const CLI::App* sub : subs)
+      collect(*sub, path + (path.empty() ? "" : " ") + sub->get_name(), out);
   }
 
   CLI::App app_;
@@ -254,13 +325,16 @@ class CommandLine {
 };
 
 /// The deepest command that the words name, for its help and for what may follow it.
-const CLI::App& command_meant(const CLI::App& app, const std::vector<std::string>& words, std::string& unknown) {
+const CLI::App& command_meant(const CLI::App& app, const std::vector<std::string>& words,
+                              std::string& unknown) {
   const CLI::App* at = &app;
   bool value = false;  // of a global option, before the command
   for (const std::string& word : words) {
-    if (std::exchange(value, word == "--root" || word == "--url") || word.starts_with("-")) continue;
+    if (std::exchange(value, word == "--root" || word == "--url") || word.starts_with("-"))
+      continue;
     const auto subs = at->get_subcommands([](const CLI::App*) { return true; });
-    const auto found = std::find_if(subs.begin(), subs.end(), [&](const CLI::App* sub) { return sub->get_name() == word; });
+    const auto found = std::find_if(subs.begin(), subs.end(),
+                                    [&](const CLI::App* sub) { return sub->get_name() == word; });
     if (found == subs.end()) {
       if (!subs.empty()) unknown = word;
       break;
@@ -271,16 +345,19 @@ const CLI::App& command_meant(const CLI::App& app, const std::vector<std::string
 }
 
 std::string full_name(const CLI::App& app) {
-  return app.get_parent() == nullptr ? app.get_name() : full_name(*app.get_parent()) + " " + app.get_name();
+  return app.get_parent() == nullptr ? app.get_name()
+                                     : full_name(*app.get_parent()) + " " + app.get_name();
 }
 
-int refuse(const CommandLine& line, const std::vector<std::string>& arguments, const CLI::ParseError& error, Context& context) {
+int refuse(const CommandLine& line, const std::vector<std::string>& arguments,
+           const CLI::ParseError& error, Context& context) {
   std::string unknown;
   const CLI::App& meant = command_meant(line.app(), arguments, unknown);
   std::string message = error.what(), hint = full_name(meant) + " --help";
   if (!unknown.empty()) {
     std::vector<std::string> names;
-    for (const CLI::App* sub : meant.get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
+    for (const CLI::App* sub : meant.get_subcommands([](const CLI::App*) { return true; }))
+      names.push_back(sub->get_name());
     const std::string near = actors::nearest(unknown, names);
     message = "there is no command \"" + full_name(meant) + " " + unknown + "\"";
     if (!near.empty()) hint = "did you mean \"" + full_name(meant) + " " + near + "\"?";

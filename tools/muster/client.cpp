@@ -52,14 +52,26 @@ int progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 
 Errc code_of_status(long status) {
   switch (status) {
-    case 400: case 413: case 415: return Errc::invalid;
-    case 401: case 403: return Errc::refused;
-    case 404: return Errc::not_found;
-    case 409: case 422: return Errc::conflict;
-    case 429: return Errc::overloaded;
-    case 503: return Errc::unknown;
-    case 504: return Errc::timed_out;
-    default: return Errc::internal;
+    case 400:
+    case 413:
+    case 415:
+      return Errc::invalid;
+    case 401:
+    case 403:
+      return Errc::refused;
+    case 404:
+      return Errc::not_found;
+    case 409:
+    case 422:
+      return Errc::conflict;
+    case 429:
+      return Errc::overloaded;
+    case 503:
+      return Errc::unknown;
+    case 504:
+      return Errc::timed_out;
+    default:
+      return Errc::internal;
   }
 }
 
@@ -77,8 +89,10 @@ std::string text_at(const json& from, const char* key) {
 Answer<json> parsed(const std::string& body, const Endpoint& endpoint) {
   json document = json::parse(body, nullptr, false);
   if (document.is_discarded())
-    return tl::unexpected(Failure{Errc::corrupt, "what answers at " + endpoint.described + " is not musterd: no JSON came back",
-                                  "check --root, MUSTER_URL and ~/.config/muster/config.yaml"});
+    return tl::unexpected(
+        Failure{Errc::corrupt,
+                "what answers at " + endpoint.described + " is not musterd: no JSON came back",
+                "check --root, MUSTER_URL and ~/.config/muster/config.yaml"});
   return document;
 }
 
@@ -89,7 +103,8 @@ struct Client::Handle {
   ~Handle() { curl_easy_cleanup(curl); }
 };
 
-Client::Client(Endpoint endpoint) : endpoint_(std::move(endpoint)), handle_(std::make_unique<Handle>()) {}
+Client::Client(Endpoint endpoint)
+    : endpoint_(std::move(endpoint)), handle_(std::make_unique<Handle>()) {}
 Client::~Client() = default;
 
 Failure failure_of(const Response& response, const Endpoint& endpoint) {
@@ -103,30 +118,39 @@ Failure failure_of(const Response& response, const Endpoint& endpoint) {
     failure.hint = text_at(document, "hint");
   }
   if (failure.message.empty())
-    failure.message = endpoint.described + " answered with status " + std::to_string(response.status);
+    failure.message =
+        endpoint.described + " answered with status " + std::to_string(response.status);
   return failure;
 }
 
-Response Client::exchange(const Request& request, const std::function<bool(std::string_view)>& sink) {
+Response Client::exchange(const Request& request,
+                          const std::function<bool(std::string_view)>& sink) {
   CURL* curl = handle_->curl;
   curl_easy_reset(curl);  // keeps the connection
   Receiver receiver{"", sink, curl, false};
-  const std::string url = (endpoint_.socket.empty() ? endpoint_.url : "http://localhost") + request.path;
+  const std::string url =
+      (endpoint_.socket.empty() ? endpoint_.url : "http://localhost") + request.path;
   curl_slist* headers = nullptr;
-  const auto header = [&](const std::string& line) { headers = curl_slist_append(headers, line.c_str()); };
+  const auto header = [&](const std::string& line) {
+    headers = curl_slist_append(headers, line.c_str());
+  };
   header("Expect:");
   header("Accept: application/json, application/problem+json, */*");
   if (!request.key.empty()) header("Idempotency-Key: " + request.key);
   if (!endpoint_.token.empty()) header("Authorization: Bearer " + endpoint_.token);
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
     header("Content-Type: " + request.content_type);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(request.body.size()));
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
   }
-  if (!endpoint_.socket.empty()) curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, endpoint_.socket.c_str());
+  if (!endpoint_.socket.empty())
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, endpoint_.socket.c_str());
   curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
-  if (request.method == "HEAD") curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-  else curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  if (request.method == "HEAD")
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  else
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -145,23 +169,29 @@ Response Client::exchange(const Request& request, const std::function<bool(std::
   if (result == CURLE_OK || (result == CURLE_WRITE_ERROR && receiver.stopped)) {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &response.status);
     const char* type = nullptr;
-    if (curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK && type != nullptr) response.content_type = type;
+    if (curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK && type != nullptr)
+      response.content_type = type;
     curl_off_t after = 0;
-    if (curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK) response.retry_after = Duration{after * 1000};
+    if (curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK)
+      response.retry_after = Duration{after * 1000};
     return response;
   }
   const bool never_sent = result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST ||
-                          result == CURLE_COULDNT_RESOLVE_PROXY || result == CURLE_SSL_CONNECT_ERROR;
+                          result == CURLE_COULDNT_RESOLVE_PROXY ||
+                          result == CURLE_SSL_CONNECT_ERROR;
   response.problem.code = never_sent ? Errc::unreachable : Errc::unknown;
   if (result == CURLE_ABORTED_BY_CALLBACK) {
     response.problem = {Errc::timed_out, "interrupted", ""};
   } else if (never_sent) {
-    response.problem.message = "musterd can't be reached at " + endpoint_.described + ": " + curl_easy_strerror(result);
+    response.problem.message =
+        "musterd can't be reached at " + endpoint_.described + ": " + curl_easy_strerror(result);
     response.problem.hint = endpoint_.socket.empty()
                                 ? "check MUSTER_URL and that musterd listens there"
-                                : "start it with \"musterd --embedded-host\", or say where it is with --root DIR or MUSTER_URL";
+                                : "start it with \"musterd --embedded-host\", or say where it is "
+                                  "with --root DIR or MUSTER_URL";
   } else {
-    response.problem.message = "the connection to musterd at " + endpoint_.described + " broke: " + curl_easy_strerror(result);
+    response.problem.message = "the connection to musterd at " + endpoint_.described +
+                               " broke: " + curl_easy_strerror(result);
     response.problem.hint = "repeat the command: the same work is never done twice";
   }
   return response;
@@ -179,7 +209,8 @@ Answer<Response> Client::write(Request request) {
       if (failure.code == Errc::unknown) failure.code = Errc::unreachable;
       return tl::unexpected(std::move(failure));
     }
-    std::this_thread::sleep_for(std::clamp(std::max(pause, response.retry_after), kFirstPause, kLongestPause));
+    std::this_thread::sleep_for(
+        std::clamp(std::max(pause, response.retry_after), kFirstPause, kLongestPause));
     pause = std::min(pause * 2, kLongestPause);
   }
 }
@@ -197,7 +228,9 @@ Answer<std::string> Client::get_text(const std::string& path) {
 }
 
 Answer<json> Client::post(const std::string& path, const json& body) {
-  auto response = write({.method = "POST", .path = path, .body = body.dump(-1, ' ', false, json::error_handler_t::replace)});
+  auto response = write({.method = "POST",
+                         .path = path,
+                         .body = body.dump(-1, ' ', false, json::error_handler_t::replace)});
   if (!response) return tl::unexpected(response.error());
   if (response->body.empty()) return json::object();
   return parsed(response->body, endpoint_);
@@ -206,7 +239,11 @@ Answer<json> Client::post(const std::string& path, const json& body) {
 Answer<void> Client::put_blob(const std::string& sha256, const std::string& bytes) {
   const std::string path = "/v1/blobs/" + sha256;
   if (exchange({.method = "HEAD", .path = path}).status == 200) return {};
-  auto response = write({.method = "PUT", .path = path, .body = bytes, .content_type = "application/octet-stream", .timeout = Duration{300'000}});
+  auto response = write({.method = "PUT",
+                         .path = path,
+                         .body = bytes,
+                         .content_type = "application/octet-stream",
+                         .timeout = Duration{300'000}});
   if (!response) return tl::unexpected(response.error());
   return {};
 }
@@ -229,17 +266,20 @@ Answer<void> Client::stream(const std::string& path, const std::function<bool(co
     return !bad;
   };
   const Response response = exchange({.path = path, .timeout = Duration{0}}, sink);
-  if (bad) return tl::unexpected(Failure{Errc::corrupt, "musterd sent a line that is not JSON", ""});
+  if (bad)
+    return tl::unexpected(Failure{Errc::corrupt, "musterd sent a line that is not JSON", ""});
   if (response.status / 100 != 2) return tl::unexpected(failure_of(response, endpoint_));
   return {};
 }
 
-Answer<std::vector<json>> Client::all(const std::string& path, const std::string& list, std::size_t limit) {
+Answer<std::vector<json>> Client::all(const std::string& path, const std::string& list,
+                                      std::size_t limit) {
   std::vector<json> out;
   std::string cursor;
   for (;;) {
     const std::size_t page = limit == 0 ? kPage : std::min(kPage, limit - out.size());
-    std::string paged = path + (path.find('?') == std::string::npos ? "?" : "&") + "limit=" + std::to_string(page);
+    std::string paged =
+        path + (path.find('?') == std::string::npos ? "?" : "&") + "limit=" + std::to_string(page);
     if (!cursor.empty()) paged += "&cursor=" + encoded(cursor);
     auto document = get(paged);
     if (!document) return tl::unexpected(document.error());
@@ -272,10 +312,12 @@ std::string encoded(std::string_view text) {
   return out;
 }
 
-std::string with_query(const std::string& path, const std::vector<std::pair<std::string, std::string>>& query) {
+std::string with_query(const std::string& path,
+                       const std::vector<std::pair<std::string, std::string>>& query) {
   std::string out = path;
   for (const auto& [key, value] : query)
-    if (!value.empty()) out += (out.find('?') == std::string::npos ? "?" : "&") + key + "=" + encoded(value);
+    if (!value.empty())
+      out += (out.find('?') == std::string::npos ? "?" : "&") + key + "=" + encoded(value);
   return out;
 }
 

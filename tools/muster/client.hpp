@@ -1,7 +1,8 @@
 // musterd's HTTP API over its unix socket, or over TLS. One thread; libcurl stays in the .cpp.
 //
-// Every write bears an Idempotency-Key (a UUIDv7) and is repeated under the same key when its outcome is unknown or
-// the server is overloaded, so it happens once. Reads are not repeated here: who waits repeats.
+// Every write bears an Idempotency-Key (a UUIDv7) and is repeated under the same key when its
+// outcome is unknown or the server is overloaded, so it happens once. Reads are not repeated here:
+// who waits repeats.
 #pragma once
 
 #include <functional>
@@ -28,13 +29,14 @@ using Answer = tl::expected<T, Failure>;
 
 /// Where musterd is.
 struct Endpoint {
-  std::string socket;    ///< Path of a unix socket; empty: `url`.
-  std::string url;       ///< http://… or https://…, without a path.
+  std::string socket;  ///< Path of a unix socket; empty: `url`.
+  std::string url;     ///< http://… or https://…, without a path.
   std::string token;
-  std::string described; ///< For errors.
+  std::string described;  ///< For errors.
 };
 
-/// --root, else --url, else MUSTER_URL, else ~/.config/muster/config.yaml, else /run/muster/musterd.sock.
+/// --root, else --url, else MUSTER_URL, else ~/.config/muster/config.yaml, else
+/// /run/muster/musterd.sock.
 Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url);
 
 /// One exchange. `path` begins with /v1/.
@@ -43,15 +45,15 @@ struct Request {
   std::string path;
   std::string body{};
   std::string content_type = "application/json";
-  std::string key{};              ///< Idempotency-Key; empty for reads.
-  Duration timeout{30'000};       ///< 0: none, for streams.
+  std::string key{};         ///< Idempotency-Key; empty for reads.
+  Duration timeout{30'000};  ///< 0: none, for streams.
 };
 struct Response {
-  long status = 0;                ///< 0: no answer.
+  long status = 0;  ///< 0: no answer.
   std::string body{};
   std::string content_type;
   Duration retry_after{0};
-  Failure problem;                ///< Why there is no answer.
+  Failure problem;  ///< Why there is no answer.
 };
 
 /// What the status and the problem document say; for any status but 2xx.
@@ -70,10 +72,13 @@ class Client {
   /// Uploads unless it is there.
   Answer<void> put_blob(const std::string& sha256, const std::string& bytes);
   /// One call per line of an application/x-ndjson body; false ends the stream.
-  Answer<void> stream(const std::string& path, const std::function<bool(const nlohmann::json&)>& line);
-  /// Every page of a list: `path` with a query or none, `list` the key that holds the elements; at most `limit` of
-  /// them (0: all). It keeps them all: a fleet's runs are at most 100,000 small documents.
-  Answer<std::vector<nlohmann::json>> all(const std::string& path, const std::string& list, std::size_t limit);
+  Answer<void> stream(const std::string& path,
+                      const std::function<bool(const nlohmann::json&)>& line);
+  /// Every page of a list: `path` with a query or none, `list` the key that holds the elements; at
+  /// most `limit` of them (0: all). It keeps them all: a fleet's runs are at most 50,000 small
+  /// documents.
+  Answer<std::vector<nlohmann::json>> all(const std::string& path, const std::string& list,
+                                          std::size_t limit);
 
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
   /// Asked about once a second during an exchange; true abandons it.
@@ -92,6 +97,7 @@ class Client {
 /// Percent-encodes everything but unreserved characters.
 std::string encoded(std::string_view text);
 /// "/v1/runs" and {{"fleet","x"},{"state",""}} -> "/v1/runs?fleet=x": empty values are left out.
-std::string with_query(const std::string& path, const std::vector<std::pair<std::string, std::string>>& query);
+std::string with_query(const std::string& path,
+                       const std::vector<std::pair<std::string, std::string>>& query);
 
 }  // namespace muster::cli

@@ -24,7 +24,8 @@ std::string known_paths(const std::vector<CompletionEntry>& entries) {
 
 std::string word_cases(const std::vector<CompletionEntry>& entries, const std::string& indent) {
   std::string out;
-  for (const auto& entry : entries) out += indent + "\"" + entry.path + "\") words=\"" + words_of(entry) + "\" ;;\n";
+  for (const auto& entry : entries)
+    out += indent + "\"" + entry.path + "\") words=\"" + words_of(entry) + "\" ;;\n";
   return out;
 }
 
@@ -39,11 +40,13 @@ _muster() {
       return
     fi
     case "${path:+$path }$word" in
-      )" + known_paths(entries) + R"() path="${path:+$path }$word" ;;
+      )" +
+         known_paths(entries) + R"() path="${path:+$path }$word" ;;
     esac
   done
   case "$path" in
-)" + word_cases(entries, "    ") + R"(  esac
+)" + word_cases(entries, "    ") +
+         R"(  esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
   [[ ${#COMPREPLY[@]} -gt 0 ]] || mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 }
@@ -61,14 +64,16 @@ _muster() {
     word=${words[i]}
     if [[ $word == -- ]]; then _files; return; fi
     case "${path:+$path }$word" in
-      ()" + known_paths(entries) + R"() path="${path:+$path }$word" ;;
+      ()" +
+         known_paths(entries) + R"() path="${path:+$path }$word" ;;
     esac
   done
   local words_text=""
   () {
     local words=""
     case "$path" in
-)" + word_cases(entries, "      ") + R"(    esac
+)" + word_cases(entries, "      ") +
+         R"(    esac
     words_text=$words
   }
   compadd -- ${=words_text} || _files
@@ -95,17 +100,21 @@ function __muster_path
 end
 )";
   for (const auto& entry : entries) {
-    const std::string when = "complete -c muster -n 'test (__muster_path) = \"" + entry.path + "\"'";
+    const std::string when =
+        "complete -c muster -n 'test (__muster_path) = \"" + entry.path + "\"'";
     if (!entry.commands.empty()) out += when + " -f -a '" + joined(entry.commands) + "'\n";
     for (const std::string& option : entry.options)
-      out += when + (option.starts_with("--") ? " -l " + option.substr(2) : " -s " + option.substr(1)) + "\n";
+      out += when +
+             (option.starts_with("--") ? " -l " + option.substr(2) : " -s " + option.substr(1)) +
+             "\n";
   }
   return out;
 }
 
 }  // namespace
 
-std::string completion_script(const std::string& shell, const std::vector<CompletionEntry>& entries) {
+std::string completion_script(const std::string& shell,
+                              const std::vector<CompletionEntry>& entries) {
   if (shell == "bash") return bash(entries);
   if (shell == "zsh") return zsh(entries);
   if (shell == "fish") return fish(entries);

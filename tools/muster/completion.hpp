@@ -14,6 +14,7 @@ struct CompletionEntry {
 };
 
 /// A script for bash, zsh or fish; empty for any other shell.
-std::string completion_script(const std::string& shell, const std::vector<CompletionEntry>& entries);
+std::string completion_script(const std::string& shell,
+                              const std::vector<CompletionEntry>& entries);
 
 }  // namespace muster::cli

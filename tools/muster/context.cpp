@@ -31,17 +31,25 @@ Stream stream_of(std::ostream& to, int fd) {
 
 int exit_code(Errc code) {
   switch (code) {
-    case Errc::invalid: return 2;
-    case Errc::not_found: return 3;
-    case Errc::refused: return 4;
-    case Errc::conflict: return 5;
+    case Errc::invalid:
+      return 2;
+    case Errc::not_found:
+      return 3;
+    case Errc::refused:
+      return 4;
+    case Errc::conflict:
+      return 5;
     case Errc::unreachable:
-    case Errc::unknown: return 6;
-    case Errc::overloaded: return 7;
-    case Errc::timed_out: return kExitTimedOut;
+    case Errc::unknown:
+      return 6;
+    case Errc::overloaded:
+      return 7;
+    case Errc::timed_out:
+      return kExitTimedOut;
     case Errc::io:
     case Errc::corrupt:
-    case Errc::internal: return 1;
+    case Errc::internal:
+      return 1;
   }
   return 1;
 }
@@ -73,7 +81,8 @@ std::string Context::program() const {
 int Context::fail(const Failure& failure) const {
   const Look& look = io_.err.look;
   err() << styled("error:", Style::red, look) << " " << safe_text(failure.message) << "\n";
-  if (!failure.hint.empty()) err() << styled("hint:", Style::bold, look) << " " << safe_text(failure.hint) << "\n";
+  if (!failure.hint.empty())
+    err() << styled("hint:", Style::bold, look) << " " << safe_text(failure.hint) << "\n";
   err().flush();
   return exit_code(failure.code);
 }

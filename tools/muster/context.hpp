@@ -27,8 +27,8 @@ struct Stream {
 };
 
 struct Io {
-  Stream out;                         ///< Results.
-  Stream err;                         ///< Progress and problems.
+  Stream out;  ///< Results.
+  Stream err;  ///< Progress and problems.
   std::function<Instant()> now = wall_clock_now;
 };
 
@@ -54,7 +54,8 @@ class Context {
   [[nodiscard]] Instant now() const { return io_.now(); }
   /// The user's name, recorded as the author or the one who asked.
   [[nodiscard]] static std::string user();
-  /// What to put before "muster" in a suggestion so that it reaches the same musterd: "muster --root DIR".
+  /// What to put before "muster" in a suggestion so that it reaches the same musterd: "muster
+  /// --root DIR".
   [[nodiscard]] std::string program() const;
 
   /// Prints `error: …` and `hint: …`; the exit code.

@@ -1,4 +1,5 @@
-// Where musterd is: options, then the environment, then the configuration file, then the usual socket.
+// Where musterd is: options, then the environment, then the configuration file, then the usual
+// socket.
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -21,7 +22,9 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-Failure invalid(std::string message, std::string hint = "") { return {Errc::invalid, std::move(message), std::move(hint)}; }
+Failure invalid(std::string message, std::string hint = "") {
+  return {Errc::invalid, std::move(message), std::move(hint)};
+}
 
 struct Config {
   std::string url, token;
@@ -38,22 +41,29 @@ Answer<Config> read_config(const fs::path& path) {
   const auto document = nlohmann::json::parse(source.json, nullptr, false);
   if (document.is_object()) {
     for (const auto& [key, value] : document.items()) {
-      if (key != "url" && key != "token") problems.push_back({"/" + key, "unknown key \"" + key + "\"; known here: url, token", true});
-      else if (!value.is_string()) problems.push_back({"/" + key, "must be text"});
-      else (key == "url" ? config.url : config.token) = value.get<std::string>();
+      if (key != "url" && key != "token")
+        problems.push_back(
+            {"/" + key, "unknown key \"" + key + "\"; known here: url, token", true});
+      else if (!value.is_string())
+        problems.push_back({"/" + key, "must be text"});
+      else
+        (key == "url" ? config.url : config.token) = value.get<std::string>();
     }
   }
   if (problems.empty()) return config;
   // Its lines may hold a token: they are not shown.
   std::string message;
   for (const auto& p : problems)
-    message += (message.empty() ? "" : "; ") + path.string() + ":" + std::to_string(source.place(p).line) + ": " + p.message;
+    message += (message.empty() ? "" : "; ") + path.string() + ":" +
+               std::to_string(source.place(p).line) + ": " + p.message;
   return tl::unexpected(invalid(message));
 }
 
 Answer<Endpoint> at_socket(const std::string& path, const std::string& token) {
   if (path.size() > kMaxSocketPath)
-    return tl::unexpected(invalid("the socket's path is longer than a socket's path may be: " + path, "use a shorter --root"));
+    return tl::unexpected(
+        invalid("the socket's path is longer than a socket's path may be: " + path,
+                "use a shorter --root"));
   return Endpoint{path, "", token, path};
 }
 
@@ -65,14 +75,16 @@ Answer<Endpoint> at_url(std::string url, const std::string& token) {
   }
   while (url.ends_with("/")) url.pop_back();
   if (!url.starts_with("http://") && !url.starts_with("https://"))
-    return tl::unexpected(invalid("not an address of musterd: " + url, "use https://HOST:7412, http://HOST:PORT or unix:/PATH"));
+    return tl::unexpected(invalid("not an address of musterd: " + url,
+                                  "use https://HOST:7412, http://HOST:PORT or unix:/PATH"));
   return Endpoint{"", url, token, url};
 }
 
 }  // namespace
 
 Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url) {
-  if (!root.empty()) return at_socket(Paths{fs::absolute(root)}.socket().string(), variable("MUSTER_TOKEN"));
+  if (!root.empty())
+    return at_socket(Paths{fs::absolute(root)}.socket().string(), variable("MUSTER_TOKEN"));
   std::string token = variable("MUSTER_TOKEN");
   if (!url.empty()) return at_url(url, token);
   if (const std::string named = variable("MUSTER_URL"); !named.empty()) return at_url(named, token);

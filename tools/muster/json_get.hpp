@@ -1,4 +1,5 @@
-// Reading the server's documents without trusting their shape: what is missing or of another type is empty.
+// Reading the server's documents without trusting their shape: what is missing or of another type
+// is empty.
 #pragma once
 
 #include <cstdint>

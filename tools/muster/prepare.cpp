@@ -35,7 +35,8 @@ class Overlay {
   void text(const std::string& pointer, const std::string& option, const std::string& value) {
     if (!value.empty()) set(pointer, option, value);
   }
-  void texts(const std::string& pointer, const std::string& option, const std::vector<std::string>& value) {
+  void texts(const std::string& pointer, const std::string& option,
+             const std::vector<std::string>& value) {
     if (!value.empty()) set(pointer, option, value);
   }
   /// The option that said this, or something around it; "" when the file did.
@@ -68,7 +69,8 @@ class Overlay {
     texts("/delivery/pull_request/labels", "--label", in.labels);
     texts("/delivery/pull_request/reviewers", "--reviewer", in.reviewers);
     texts("/delivery/pull_request/assignees", "--assignee", in.assignees);
-    if (in.file.empty() && in.name.empty() && !in.branch.empty()) set("/name", "--branch", name_from_branch(in.branch));
+    if (in.file.empty() && in.name.empty() && !in.branch.empty())
+      set("/name", "--branch", name_from_branch(in.branch));
   }
 
  private:
@@ -81,7 +83,8 @@ class Overlay {
       options_["/repositories/" + std::to_string(all.size())] = option + " " + value;
       all.push_back(std::move(source));
     };
-    for (const std::string& value : in.repositories) add(is_url(value) ? "url" : "path", value, "-R");
+    for (const std::string& value : in.repositories)
+      add(is_url(value) ? "url" : "path", value, "-R");
     for (const std::string& value : in.lists) add("file", value, "--repos");
     document_["repositories"] = std::move(all);
   }
@@ -101,13 +104,15 @@ class Overlay {
   std::map<std::string, std::string> options_;
 };
 
-Located locate(const actors::Problem& problem, const YamlSource& source, const Overlay& overlay, bool from_file) {
+Located locate(const actors::Problem& problem, const YamlSource& source, const Overlay& overlay,
+               bool from_file) {
   const std::string option = overlay.option(problem.pointer);
   const std::string subject = problem.at_key ? "" : actors::dotted(problem.pointer);
   if (!option.empty()) return {"", {}, option, problem.message};
   if (!from_file) return {"", {}, subject, problem.message};
   std::string clean = subject;
-  if (const std::size_t twice = clean.find("~duplicate"); twice != std::string::npos) clean.resize(twice);
+  if (const std::size_t twice = clean.find("~duplicate"); twice != std::string::npos)
+    clean.resize(twice);
   return {source.file, source.place(problem), clean, problem.message};
 }
 
@@ -115,7 +120,8 @@ Located locate(const actors::Problem& problem, const YamlSource& source, const O
 std::string missing_option(const std::string& message) {
   if (message == "\"name\" is missing") return "give a branch with -B, or a name with --name";
   if (message == "\"repositories\" is missing") return "give the repositories with -R or --repos";
-  if (message == "\"agent\" is missing" || message == "\"run\" is missing") return "give the command after --";
+  if (message == "\"agent\" is missing" || message == "\"run\" is missing")
+    return "give the command after --";
   return message;
 }
 
@@ -136,7 +142,8 @@ class Preparation {
     }
     PreparedFleet fleet;
     fleet.spec = std::move(*spec);
-    fleet.selection = resolve_selection(fleet.spec, {directory_, input_.limit, 16, input_.check_repositories});
+    fleet.selection =
+        resolve_selection(fleet.spec, {directory_, input_.limit, 16, input_.check_repositories});
     fleet.bundle = bundle_agent(fleet.spec, directory_, problems);
     report(problems, overlay);
     report(fleet.selection.problems, overlay);
@@ -161,7 +168,8 @@ class Preparation {
     source_ = read_yaml(input_.file, std::move(*text));
     if (!source_.json.empty()) document_ = json::parse(source_.json);
     if (document_.is_object() && !source_.json.empty()) return true;
-    if (source_.problems.empty()) source_.problems.push_back({"", "a fleet file is a mapping (key: value)"});
+    if (source_.problems.empty())
+      source_.problems.push_back({"", "a fleet file is a mapping (key: value)"});
     json nothing;
     report(source_.problems, Overlay(nothing));
     return false;
@@ -180,8 +188,11 @@ class Preparation {
 
   void report(const std::vector<SelectionProblem>& problems, const Overlay& overlay) {
     for (const SelectionProblem& p : problems) {
-      if (p.line != 0) found_.problems.push_back({p.file, {p.line, 0}, "", p.message});
-      else found_.problems.push_back(locate({p.pointer, p.message}, source_, overlay, !input_.file.empty()));
+      if (p.line != 0)
+        found_.problems.push_back({p.file, {p.line, 0}, "", p.message});
+      else
+        found_.problems.push_back(
+            locate({p.pointer, p.message}, source_, overlay, !input_.file.empty()));
     }
     sort();
   }
@@ -211,9 +222,9 @@ tl::expected<PreparedFleet, FleetProblems> prepare_fleet(const FleetInput& input
 std::string render_problems(const FleetProblems& found) {
   std::string out;
   const std::size_t shown = std::min(found.problems.size(), kMaxShown);
-  for (std::size_t i = 0; i < shown; ++i)
-    out += render_problem(found.problems[i], found.text);
-  if (found.problems.size() > shown) out += "and " + std::to_string(found.problems.size() - shown) + " more\n";
+  for (std::size_t i = 0; i < shown; ++i) out += render_problem(found.problems[i], found.text);
+  if (found.problems.size() > shown)
+    out += "and " + std::to_string(found.problems.size() - shown) + " more\n";
   return out;
 }
 
@@ -221,7 +232,8 @@ std::string name_from_branch(const std::string& branch) {
   std::string name;
   for (const char c : branch.substr(branch.rfind('/') + 1)) {
     const char lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    const bool kept = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') || lower == '.' || lower == '-';
+    const bool kept = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') ||
+                      lower == '.' || lower == '-';
     name += kept ? lower : '-';
   }
   name.erase(0, name.find_first_not_of(".-"));
@@ -230,7 +242,8 @@ std::string name_from_branch(const std::string& branch) {
 
 std::string dry_run_name(const std::string& name, Instant now) {
   const std::string t = to_rfc3339(now);  // 2026-11-22T15:45:01.000Z
-  const std::string suffix = ".dry-" + t.substr(5, 2) + t.substr(8, 2) + t.substr(11, 2) + t.substr(14, 2) + t.substr(17, 2);
+  const std::string suffix = ".dry-" + t.substr(5, 2) + t.substr(8, 2) + t.substr(11, 2) +
+                             t.substr(14, 2) + t.substr(17, 2);
   return name.substr(0, 63 - suffix.size()) + suffix;
 }
 

@@ -1,5 +1,6 @@
-// From what a person wrote (a fleet file, options, or both) to a fleet that can be started: validated, its
-// repositories resolved, its agent packed. Nothing is sent; every problem found is reported, each at its place.
+// From what a person wrote (a fleet file, options, or both) to a fleet that can be started:
+// validated, its repositories resolved, its agent packed. Nothing is sent; every problem found is
+// reported, each at its place.
 #pragma once
 
 #include <optional>
@@ -15,11 +16,11 @@ namespace muster::cli {
 
 /// What the command line says; empty: the file's word, or the default, stands.
 struct FleetInput {
-  std::string file;                        ///< Empty: everything is in the options (one-line mode).
-  std::vector<std::string> command;        ///< After "--".
+  std::string file;                  ///< Empty: everything is in the options (one-line mode).
+  std::vector<std::string> command;  ///< After "--".
   std::string name, prompt;
-  std::vector<std::string> repositories;   ///< -R: paths, globs, URLs.
-  std::vector<std::string> lists;          ///< --repos
+  std::vector<std::string> repositories;  ///< -R: paths, globs, URLs.
+  std::vector<std::string> lists;         ///< --repos
   std::vector<std::string> exclude;
   std::string branch, base_branch, message, title, body, conflict_strategy, image;
   std::vector<std::string> verify, reviewers, assignees, labels, files;
@@ -30,15 +31,15 @@ struct FleetInput {
 };
 
 struct PreparedFleet {
-  actors::FleetSpec spec;                  ///< With the agent's command resolved.
-  std::string spec_json;                   ///< Canonical.
+  actors::FleetSpec spec;  ///< With the agent's command resolved.
+  std::string spec_json;   ///< Canonical.
   Selection selection;
   AgentBundle bundle;
 };
 
 struct FleetProblems {
   std::vector<Located> problems;
-  std::string text;                        ///< Of the fleet file, for showing lines.
+  std::string text;  ///< Of the fleet file, for showing lines.
 };
 
 tl::expected<PreparedFleet, FleetProblems> prepare_fleet(const FleetInput& input);

@@ -31,12 +31,14 @@ fs::path git_directory(const fs::path& path) {
 }
 
 std::string trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+    text.pop_back();
   return text;
 }
 
 Result<std::string> missing(const std::string& branch, bool is_head) {
-  if (is_head) return fail(Errc::not_found, "its HEAD is " + branch + ", which has no commit (is it empty?)");
+  if (is_head)
+    return fail(Errc::not_found, "its HEAD is " + branch + ", which has no commit (is it empty?)");
   return fail(Errc::not_found, "it has no branch " + branch);
 }
 
@@ -67,7 +69,8 @@ std::string reason(const std::string& err) {
 /// As the engine's, and with what a person needs to reach their own remotes.
 std::map<std::string, std::string> person_environment() {
   auto environment = git_environment();
-  for (const char* name : {"HOME", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"})
+  for (const char* name : {"HOME", "SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy",
+                           "HTTPS_PROXY", "NO_PROXY"})
     if (const char* value = std::getenv(name)) environment[name] = value;
   return environment;
 }
@@ -76,16 +79,20 @@ Result<std::string> ask_git(const std::string& url, const std::string& wanted) {
   ProcessSpec spec;
   spec.argv = git_command();
   const std::string ref = wanted.empty() ? "HEAD" : "refs/heads/" + wanted;
-  for (const std::string& word : {std::string("ls-remote"), std::string("--symref"), std::string("--"), url, ref})
+  for (const std::string& word :
+       {std::string("ls-remote"), std::string("--symref"), std::string("--"), url, ref})
     spec.argv.push_back(word);
   spec.env = person_environment();
   spec.timeout = kAskTimeout;
   const auto answer = run_process(spec);
   if (!answer) return fail(answer.error(), "git ls-remote");
-  if (answer->timed_out) return fail(Errc::unreachable, "no answer within " + to_string(kAskTimeout));
+  if (answer->timed_out)
+    return fail(Errc::unreachable, "no answer within " + to_string(kAskTimeout));
   if (!answer->ok()) {
     const std::string why = reason(answer->err);
-    return fail(Errc::unreachable, "git can't read it: " + (why.empty() ? "exit " + std::to_string(answer->exit_code) : why));
+    return fail(
+        Errc::unreachable,
+        "git can't read it: " + (why.empty() ? "exit " + std::to_string(answer->exit_code) : why));
   }
   if (!wanted.empty()) {
     if (answer->out.find("\t" + ref + "\n") == std::string::npos) return missing(wanted, false);

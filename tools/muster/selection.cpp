@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using actors::RepositorySource;
 
-constexpr std::size_t kMaxRepositories = 100'000;
+constexpr std::size_t kMaxRepositories = 50'000;
 constexpr std::size_t kMaxListFile = 16u << 20;
 
 struct Candidate {
@@ -31,7 +31,8 @@ struct Candidate {
 
 class Resolver {
  public:
-  Resolver(const actors::FleetSpec& spec, const SelectionOptions& options) : spec_(spec), options_(options) {}
+  Resolver(const actors::FleetSpec& spec, const SelectionOptions& options)
+      : spec_(spec), options_(options) {}
 
   Selection run() {
     for (std::size_t i = 0; i < spec_.repositories.size(); ++i) {
@@ -42,11 +43,17 @@ class Resolver {
     if (options_.check) check_all();
     refuse_same_names();
     for (Candidate& c : candidates_) {
-      if (c.problem.empty()) result_.repositories.push_back(std::move(c.entry));
-      else result_.problems.push_back({c.pointer, c.file, c.line, std::move(c.problem)});
+      if (c.problem.empty())
+        result_.repositories.push_back(std::move(c.entry));
+      else
+        result_.problems.push_back({c.pointer, c.file, c.line, std::move(c.problem)});
     }
     if (result_.repositories.empty() && result_.problems.empty())
-      result_.problems.push_back({"/repositories", "", 0, result_.excluded == 0 ? "selects no repository" : "selects no repository: all " + std::to_string(result_.excluded) + " are excluded"});
+      result_.problems.push_back({"/repositories", "", 0,
+                                  result_.excluded == 0
+                                      ? "selects no repository"
+                                      : "selects no repository: all " +
+                                            std::to_string(result_.excluded) + " are excluded"});
     return std::move(result_);
   }
 
@@ -57,9 +64,12 @@ class Resolver {
 
   void add_source(const RepositorySource& source) {
     switch (source.kind) {
-      case RepositorySource::Kind::path: return add_path(source);
-      case RepositorySource::Kind::url: return add_one(source.value, source, options_.directory, "", 0);
-      case RepositorySource::Kind::file: return add_file(source);
+      case RepositorySource::Kind::path:
+        return add_path(source);
+      case RepositorySource::Kind::url:
+        return add_one(source.value, source, options_.directory, "", 0);
+      case RepositorySource::Kind::file:
+        return add_file(source);
     }
   }
 
@@ -76,8 +86,10 @@ class Resolver {
       ++repositories;
       add_one(found.gl_pathv[i], source, options_.directory, "", 0);
     }
-    if (found.gl_pathc == 0) problem("nothing matches " + pattern.string());
-    else if (repositories == 0) problem("nothing that matches " + pattern.string() + " is a git repository");
+    if (found.gl_pathc == 0)
+      problem("nothing matches " + pattern.string());
+    else if (repositories == 0)
+      problem("nothing that matches " + pattern.string() + " is a git repository");
     ::globfree(&found);
   }
 
@@ -120,9 +132,15 @@ class Resolver {
       ++result_.duplicates;
       return;
     }
-    if (candidates_.size() >= kMaxRepositories) return problem("selects more than " + std::to_string(kMaxRepositories) + " repositories", file, line);
-    candidates_.push_back({{name->owner_name, name->fetch_url, name->canonical_url, source.base_branch, source.labels},
-                           pointer_, file, line, ""});
+    if (candidates_.size() >= kMaxRepositories)
+      return problem("selects more than " + std::to_string(kMaxRepositories) + " repositories",
+                     file, line);
+    candidates_.push_back({{name->owner_name, name->fetch_url, name->canonical_url,
+                            source.base_branch, source.labels},
+                           pointer_,
+                           file,
+                           line,
+                           ""});
   }
 
   void exclude() {
@@ -134,7 +152,8 @@ class Resolver {
     result_.excluded = std::erase_if(candidates_, excluded);
     if (options_.limit == 0 || candidates_.size() <= options_.limit) return;
     result_.beyond_limit = candidates_.size() - options_.limit;
-    candidates_.erase(candidates_.begin() + static_cast<std::ptrdiff_t>(options_.limit), candidates_.end());
+    candidates_.erase(candidates_.begin() + static_cast<std::ptrdiff_t>(options_.limit),
+                      candidates_.end());
   }
 
   void check_all() {
@@ -150,8 +169,10 @@ class Resolver {
 
   static void check(Candidate& c) {
     auto branch = resolve_base_branch(c.entry.url, c.entry.base_branch);
-    if (branch) c.entry.base_branch = std::move(*branch);
-    else c.problem = c.entry.repository + ": " + branch.error().message;
+    if (branch)
+      c.entry.base_branch = std::move(*branch);
+    else
+      c.problem = c.entry.repository + ": " + branch.error().message;
   }
 
   /// OWNER/NAME names runs, pull requests and locks, so it must be unique in a fleet.
@@ -160,7 +181,8 @@ class Resolver {
     for (Candidate& c : candidates_) {
       const auto [at, added] = urls.try_emplace(c.entry.repository, c.entry.canonical_url);
       if (!added && c.problem.empty())
-        c.problem = c.entry.canonical_url + " and " + at->second + " are both named " + c.entry.repository + "; exclude one";
+        c.problem = c.entry.canonical_url + " and " + at->second + " are both named " +
+                    c.entry.repository + "; exclude one";
     }
   }
 

@@ -11,8 +11,11 @@ namespace {
 long take_code_point(std::string_view& text, std::string_view& bytes) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
-  const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : (lead & 0xF0) == 0xE0 ? 3
-                             : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+  const std::size_t length = lead < 0x80                   ? 1
+                             : lead >= 0xC2 && lead < 0xE0 ? 2
+                             : (lead & 0xF0) == 0xE0       ? 3
+                             : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                           : 0;
   bool valid = length != 0 && length <= text.size();
   long code = length <= 1 ? lead : lead & (0xFF >> (length + 1));
   for (std::size_t i = 1; valid && i < length; ++i) {
@@ -27,7 +30,8 @@ long take_code_point(std::string_view& text, std::string_view& bytes) {
 }
 
 bool reorders_text(long code) {
-  return (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) || code == 0x200E || code == 0x200F;
+  return (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) ||
+         code == 0x200E || code == 0x200F;
 }
 
 /// The length of a colour sequence ("[1;31m", after its ESC) at the front; 0 when it is none.
@@ -39,8 +43,11 @@ std::size_t colour_length(std::string_view text) {
 
 std::string escaped(long code, std::string_view bytes) {
   std::array<char, 16> out{};
-  if (code > 0xFF) std::snprintf(out.data(), out.size(), "\\u%04lx", code);
-  else std::snprintf(out.data(), out.size(), "\\x%02x", static_cast<unsigned>(code < 0 ? static_cast<unsigned char>(bytes[0]) : code));
+  if (code > 0xFF)
+    std::snprintf(out.data(), out.size(), "\\u%04lx", code);
+  else
+    std::snprintf(out.data(), out.size(), "\\x%02x",
+                  static_cast<unsigned>(code < 0 ? static_cast<unsigned char>(bytes[0]) : code));
   return out.data();
 }
 
@@ -61,16 +68,20 @@ std::string safe_text(std::string_view text, bool colours) {
       }
     }
     if (code == '\r' && text.starts_with("\n")) continue;
-    const bool control = code < 0 || (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7F && code < 0xA0);
-    if (control || reorders_text(code)) out += escaped(code, bytes);
-    else out += bytes;
+    const bool control =
+        code < 0 || (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7F && code < 0xA0);
+    if (control || reorders_text(code))
+      out += escaped(code, bytes);
+    else
+      out += bytes;
   }
   return out;
 }
 
 std::string safe_line(std::string_view text) {
   std::string out = safe_text(text);
-  std::replace_if(out.begin(), out.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
   return out;
 }
 
@@ -92,8 +103,10 @@ std::string cut(std::string_view text, std::size_t width) {
 std::string cut_coloured(std::string_view text, std::size_t width) {
   std::string plain, out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\x1b') i += colour_length(text.substr(i + 1));
-    else plain += text[i];
+    if (text[i] == '\x1b')
+      i += colour_length(text.substr(i + 1));
+    else
+      plain += text[i];
   }
   if (columns(plain) <= width) return std::string(text);
   std::size_t taken = 0;
@@ -131,7 +144,8 @@ std::string human_duration(Duration d) {
   if (ms < 1000) return print("%ldms", static_cast<long>(ms));
   if (s < 60) return print("%ld.%lds", static_cast<long>(s), static_cast<long>(ms % 1000 / 100));
   if (s < 3600) return print("%ldm%02lds", static_cast<long>(s / 60), static_cast<long>(s % 60));
-  if (s < 86400) return print("%ldh%02ldm", static_cast<long>(s / 3600), static_cast<long>(s % 3600 / 60));
+  if (s < 86400)
+    return print("%ldh%02ldm", static_cast<long>(s / 3600), static_cast<long>(s % 3600 / 60));
   return print("%ldd%02ldh", static_cast<long>(s / 86400), static_cast<long>(s % 86400 / 3600));
 }
 
@@ -162,13 +176,15 @@ std::string plural(std::uint64_t n, std::string_view one, std::string_view many)
 std::string_view last_lines(std::string_view text, std::size_t count) {
   while (text.ends_with("\n")) text.remove_suffix(1);
   std::size_t at = text.size();
-  for (; count > 0 && at != std::string_view::npos && at > 0; --count) at = text.rfind('\n', at - 1);
+  for (; count > 0 && at != std::string_view::npos && at > 0; --count)
+    at = text.rfind('\n', at - 1);
   return at == std::string_view::npos || at == 0 ? text : text.substr(at + 1);
 }
 
 std::string shell_quoted(const std::string& word) {
   const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("_./+-@%,:=").find(c) != std::string_view::npos;
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("_./+-@%,:=").find(c) != std::string_view::npos;
   });
   if (plain) return word;
   std::string out = "'";

@@ -9,8 +9,9 @@
 
 namespace muster::cli {
 
-/// Keeps line ends and tabs; every other control character, escape sequence, bidirectional override and invalid
-/// byte becomes visible (\x1b, \u202e). With `colours`, colour sequences (ESC [ … m) stay.
+/// Keeps line ends and tabs; every other control character, escape sequence, bidirectional override
+/// and invalid byte becomes visible (\x1b, \u202e). With `colours`, colour sequences (ESC [ … m)
+/// stay.
 std::string safe_text(std::string_view text, bool colours = false);
 /// As safe_text, for one table cell: line ends and tabs become blanks.
 std::string safe_line(std::string_view text);

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 
 #include "tools/muster/json_get.hpp"
 #include "tools/muster/render/fleet_view.hpp"
@@ -34,7 +34,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kFailuresAsked = 100;
 
-Duration since(Clock::time_point then) { return std::chrono::duration_cast<Duration>(Clock::now() - then); }
+Duration since(Clock::time_point then) {
+  return std::chrono::duration_cast<Duration>(Clock::now() - then);
+}
 
 /// Redraws a frame of changing height in place, in one write, so that nothing flickers.
 class LiveScreen {
@@ -69,13 +71,15 @@ class LiveScreen {
 
 class Progress {
  public:
-  Progress(Context& context, const WaitOptions& options) : stream_(context.io().err), options_(options), screen_(stream_) {}
+  Progress(Context& context, const WaitOptions& options)
+      : stream_(context.io().err), options_(options), screen_(stream_) {}
 
   void show(const Json& fleet, const std::vector<Json>& failures, Duration elapsed) {
     if (stream_.live) return screen_.draw(progress_frame(fleet, failures, stream_.look, elapsed));
     const std::string line = progress_line(fleet);
     const std::string step = str(fleet, "state") + std::to_string(num(fleet, "wave"));
-    const bool due = !printed_ || since(*printed_) >= options_.plain_every || step != step_ || is_settled(fleet);
+    const bool due =
+        !printed_ || since(*printed_) >= options_.plain_every || step != step_ || is_settled(fleet);
     if (!due || line == line_) return;
     stream_.to << line << "\n" << std::flush;
     printed_ = Clock::now();
@@ -86,7 +90,9 @@ class Progress {
   void away(const Failure& failure) {
     if (away_) return;
     away_ = true;
-    stream_.to << "musterd is away (" << safe_line(failure.message) << "); waiting for it to come back\n" << std::flush;
+    stream_.to << "musterd is away (" << safe_line(failure.message)
+               << "); waiting for it to come back\n"
+               << std::flush;
     screen_.forget();
   }
   void back() { away_ = false; }
@@ -107,10 +113,12 @@ class RecentFailures {
     const auto failed = progress_of(fleet).failed;
     if (failed == known_) return rows_;
     known_ = failed;
-    const std::string path = with_query("/v1/fleets/" + encoded(str(fleet, "name")) + "/runs", {{"state", "failed"}});
+    const std::string path =
+        with_query("/v1/fleets/" + encoded(str(fleet, "name")) + "/runs", {{"state", "failed"}});
     auto rows = client.all(path, "runs", kFailuresAsked);
     if (!rows) return rows_;
-    std::sort(rows->begin(), rows->end(), [](const Json& a, const Json& b) { return str(a, "ended_at") > str(b, "ended_at"); });
+    std::sort(rows->begin(), rows->end(),
+              [](const Json& a, const Json& b) { return str(a, "ended_at") > str(b, "ended_at"); });
     rows_ = std::move(*rows);
     return rows_;
   }
@@ -135,7 +143,9 @@ Interrupt::~Interrupt() {
   for (int& fd : g_pipe) ::close(std::exchange(fd, -1));
 }
 
-bool Interrupt::raised() const { return g_raised; }
+bool Interrupt::raised() const {
+  return g_raised;
+}
 
 bool Interrupt::pause(Duration duration) const {
   pollfd ready{g_pipe[0], POLLIN, 0};
@@ -143,7 +153,8 @@ bool Interrupt::pause(Duration duration) const {
   return g_raised;
 }
 
-WaitResult wait_for_fleet(Context& context, Client& client, const std::string& name, const WaitOptions& options) {
+WaitResult wait_for_fleet(Context& context, Client& client, const std::string& name,
+                          const WaitOptions& options) {
   const Interrupt interrupt;
   client.set_interrupt([&interrupt] { return interrupt.raised(); });
   struct Restore {
@@ -168,7 +179,9 @@ WaitResult wait_for_fleet(Context& context, Client& client, const std::string& n
       progress.show(*fleet, failures.update(client, *fleet), since(begin));
       if (is_settled(*fleet)) return result;
     } else {
-      const bool may_return = fleet.error().code == Errc::unreachable || fleet.error().code == Errc::unknown || fleet.error().code == Errc::overloaded;
+      const bool may_return = fleet.error().code == Errc::unreachable ||
+                              fleet.error().code == Errc::unknown ||
+                              fleet.error().code == Errc::overloaded;
       if (!may_return || since(last_seen) > options.reconnect) {
         result.end = WaitResult::End::failed;
         result.failure = fleet.error();
@@ -195,14 +208,20 @@ WaitResult wait_for_fleet(Context& context, Client& client, const std::string& n
 int finish_wait(Context& context, const std::string& name, const WaitResult& result) {
   const std::string status = context.program() + " fleet status " + shell_quoted(name);
   switch (result.end) {
-    case WaitResult::End::settled: return exit_code_of_fleet(result.fleet);
-    case WaitResult::End::failed: return context.fail(result.failure);
+    case WaitResult::End::settled:
+      return exit_code_of_fleet(result.fleet);
+    case WaitResult::End::failed:
+      return context.fail(result.failure);
     case WaitResult::End::timed_out:
-      context.err() << "The time is over; the fleet goes on. Watch it again: " << status << " --watch\n" << std::flush;
+      context.err() << "The time is over; the fleet goes on. Watch it again: " << status
+                    << " --watch\n"
+                    << std::flush;
       return kExitTimedOut;
     case WaitResult::End::detached:
       context.err() << "\nDetached; the fleet goes on. Watch it again: " << status << " --watch\n"
-                    << "Stop it: " << context.program() << " fleet cancel " << shell_quoted(name) << "\n" << std::flush;
+                    << "Stop it: " << context.program() << " fleet cancel " << shell_quoted(name)
+                    << "\n"
+                    << std::flush;
       return kExitDetached;
   }
   return 1;

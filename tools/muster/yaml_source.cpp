@@ -37,12 +37,14 @@ json scalar(const YAML::Node& node) {
   if (text.empty() || text.find_first_not_of("0123456789+-.eE") != std::string::npos) return text;
   const char* end = text.data() + text.size();
   std::int64_t whole = 0;
-  if (const auto r = std::from_chars(text.data(), end, whole); r.ec == std::errc{} && r.ptr == end) {
+  if (const auto r = std::from_chars(text.data(), end, whole);
+      r.ec == std::errc{} && r.ptr == end) {
     if (whole >= 0) return static_cast<std::uint64_t>(whole);
     return whole;
   }
   double real = 0;
-  if (const auto r = std::from_chars(text.data(), end, real); r.ec == std::errc{} && r.ptr == end) return real;
+  if (const auto r = std::from_chars(text.data(), end, real); r.ec == std::errc{} && r.ptr == end)
+    return real;
   return text;
 }
 
@@ -86,7 +88,8 @@ class Converter {
 
   json sequence(const YAML::Node& node, const std::string& pointer, std::size_t depth) {
     json out = json::array();
-    for (const auto& item : node) out.push_back(convert(item, pointer + "/" + std::to_string(out.size()), depth + 1));
+    for (const auto& item : node)
+      out.push_back(convert(item, pointer + "/" + std::to_string(out.size()), depth + 1));
     return out;
   }
 
@@ -110,7 +113,8 @@ YamlSource read_yaml(std::string file, std::string text) {
   try {
     const auto documents = YAML::LoadAll(source.text);
     if (documents.size() > 1) {
-      fail_syntax(source, place_of(documents[1].Mark()), "a second document begins here; one file is one fleet");
+      fail_syntax(source, place_of(documents[1].Mark()),
+                  "a second document begins here; one file is one fleet");
       return source;
     }
     if (documents.empty() || documents[0].IsNull()) {
@@ -119,8 +123,10 @@ YamlSource read_yaml(std::string file, std::string text) {
     }
     Converter converter(source);
     const json document = converter.convert(documents[0], "", 0);
-    if (converter.too_large()) fail_syntax(source, {1, 1}, "the file is too large or too deep");
-    else source.json = document.dump();
+    if (converter.too_large())
+      fail_syntax(source, {1, 1}, "the file is too large or too deep");
+    else
+      source.json = document.dump();
   } catch (const YAML::Exception& e) {
     fail_syntax(source, place_of(e.mark), "this is not YAML: " + e.msg);
   } catch (const json::exception&) {
@@ -135,7 +141,8 @@ Place YamlSource::place(const actors::Problem& problem) const {
     if (const auto key = keys.find(problem.pointer); key != keys.end()) return key->second;
   std::string pointer = problem.pointer;
   for (;;) {
-    if (const auto value = values.find(pointer); value != values.end() && value->second.line != 0) return value->second;
+    if (const auto value = values.find(pointer); value != values.end() && value->second.line != 0)
+      return value->second;
     if (const auto key = keys.find(pointer); key != keys.end()) return key->second;
     if (pointer.empty()) return {};
     pointer.resize(pointer.rfind('/'));
@@ -147,7 +154,8 @@ std::string render_problem(const Located& problem, std::string_view text) {
   if (problem.place.line != 0) where += ":" + std::to_string(problem.place.line);
   if (problem.place.column != 0) where += ":" + std::to_string(problem.place.column);
   if (!where.empty()) where += ": ";
-  std::string out = where + "error: " + (problem.subject.empty() ? "" : safe_line(problem.subject) + ": ") +
+  std::string out = where +
+                    "error: " + (problem.subject.empty() ? "" : safe_line(problem.subject) + ": ") +
                     safe_line(problem.message) + "\n";
   if (problem.place.column == 0 || text.empty()) return out;
   std::size_t begin = 0;
@@ -159,7 +167,8 @@ std::string render_problem(const Located& problem, std::string_view text) {
   const std::string shown = cut(safe_line(text.substr(begin, text.find('\n', begin) - begin)), 120);
   const std::string number = padded(std::to_string(problem.place.line), 5, true);
   out += number + " | " + shown + "\n";
-  if (problem.place.column <= 120) out += "      | " + std::string(problem.place.column - 1, ' ') + "^\n";
+  if (problem.place.column <= 120)
+    out += "      | " + std::string(problem.place.column - 1, ' ') + "^\n";
   return out;
 }
 

@@ -1,5 +1,5 @@
-// A YAML file as JSON, and where each value stands in it; problems rendered with line, column and the line's text.
-// Pure: the text is given. yaml-cpp stays in the .cpp.
+// A YAML file as JSON, and where each value stands in it; problems rendered with line, column and
+// the line's text. Pure: the text is given. yaml-cpp stays in the .cpp.
 #pragma once
 
 #include <map>
@@ -19,12 +19,13 @@ struct Place {
 };
 
 struct YamlSource {
-  std::string file;                     ///< As the user wrote it.
+  std::string file;  ///< As the user wrote it.
   std::string text;
   std::string json;                     ///< Empty when the text is not YAML.
   std::map<std::string, Place> values;  ///< By JSON pointer.
   std::map<std::string, Place> keys;
-  std::vector<actors::Problem> problems;  ///< Syntax, duplicate keys; pointer "" with a place in `syntax`.
+  std::vector<actors::Problem>
+      problems;  ///< Syntax, duplicate keys; pointer "" with a place in `syntax`.
   Place syntax;
 
   /// Where a problem stands: its key, its value, or the nearest thing around it.
@@ -38,7 +39,7 @@ YamlSource read_yaml(std::string file, std::string text);
 struct Located {
   std::string file;
   Place place;
-  std::string subject;   ///< rollout.waves[1], or the option: --branch.
+  std::string subject;  ///< rollout.waves[1], or the option: --branch.
   std::string message;
 };
 

@@ -44,7 +44,8 @@ TEST_CASE("script and files travel as a tar that depends on nothing but them") {
   const auto bundle = bundle_agent(spec, one.path(), problems);
   CHECK(text_of(problems).empty());
   CHECK(spec.agent.run.shell == "\"$MUSTER_AGENT_DIR\"/bump.sh --to 2 | cat");
-  CHECK(bundle.files == std::vector<std::string>{"bump.sh", "lib/deep/b.txt", "lib/link", "lib/tool"});
+  CHECK(bundle.files ==
+        std::vector<std::string>{"bump.sh", "lib/deep/b.txt", "lib/link", "lib/tool"});
   CHECK(listing(bundle.tar) ==
         "-rwxr-xr-x 0/0              10 1970-01-01 00:00 bump.sh\n"
         "-rw-r--r-- 0/0               2 1970-01-01 00:00 lib/deep/b.txt\n"
@@ -69,15 +70,18 @@ TEST_CASE("which first words travel") {
   };
   CHECK(resolved({"", {"scripts/a b.sh", "x y"}}) ==
         "[sh][-c][exec \"$MUSTER_AGENT_DIR\"/'scripts/a b.sh' \"$@\"][scripts/a b.sh][x y]");
-  CHECK(resolved({(s.path() / "fleet/go.sh").string() + " 1", {}}) == "\"$MUSTER_AGENT_DIR\"/go.sh 1");
+  CHECK(resolved({(s.path() / "fleet/go.sh").string() + " 1", {}}) ==
+        "\"$MUSTER_AGENT_DIR\"/go.sh 1");
   CHECK(resolved({"go.sh", {}}) == "go.sh");
   CHECK(resolved({"npm test", {}}) == "npm test");
   CHECK(resolved({"/bin/sh -c true", {}}) == "/bin/sh -c true");
   CHECK(resolved({"scripts/of-the-repository.sh", {}}) == "scripts/of-the-repository.sh");
   CHECK(resolved({"../outside.sh", {}}) ==
-        "../outside.sh ! \"../outside.sh\" must lie below the fleet file's directory to travel with it");
+        "../outside.sh ! \"../outside.sh\" must lie below the fleet file's directory to travel "
+        "with it");
   CHECK(resolved({"./gone.sh", {}}) ==
-        "./gone.sh ! there is no file ./gone.sh beside the fleet file; a script of the repository itself is run by \"bash ./gone.sh\"");
+        "./gone.sh ! there is no file ./gone.sh beside the fleet file; a script of the repository "
+        "itself is run by \"bash ./gone.sh\"");
 }
 
 TEST_CASE("what may not travel is named") {
@@ -86,7 +90,8 @@ TEST_CASE("what may not travel is named") {
   s.write("secret", "x");
   std::filesystem::create_symlink("../secret", s.path() / "fleet/escape");
   std::vector<actors::Problem> problems;
-  auto spec = fleet_with({"true", {}}, {"gone", "../secret", "escape", (s.path() / "fleet/ok").string()});
+  auto spec =
+      fleet_with({"true", {}}, {"gone", "../secret", "escape", (s.path() / "fleet/ok").string()});
   CHECK(bundle_agent(spec, s.path() / "fleet", problems).tar.empty());
   CHECK(s.anonymous(text_of(problems)) ==
         "/agent/files/0: there is no DIR/fleet/gone\n"

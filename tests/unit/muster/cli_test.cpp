@@ -22,25 +22,49 @@ struct Outcome {
   std::string out, err;
 };
 
-Outcome muster(const Scratch& s, std::vector<std::string> arguments, Look look = {}, bool live = false) {
+Outcome muster(const Scratch& s, std::vector<std::string> arguments, Look look = {},
+               bool live = false) {
   std::ostringstream out, err;
-  Io io{{out, look, live}, {err, look, live}, [] { return *parse_rfc3339("2026-11-22T12:10:00Z"); }};
-  if (arguments.empty() || arguments.front() != "--nowhere") arguments.insert(arguments.begin(), {"--url", "unix:" + (s.path() / "s").string()});
+  Io io{
+      {out, look, live}, {err, look, live}, [] { return *parse_rfc3339("2026-11-22T12:10:00Z"); }};
+  if (arguments.empty() || arguments.front() != "--nowhere")
+    arguments.insert(arguments.begin(), {"--url", "unix:" + (s.path() / "s").string()});
   const int code = run_cli(arguments, io);
   return {code, s.anonymous(out.str()), s.anonymous(err.str())};
 }
 
 std::string problem(const char* code, const char* detail, const char* hint = "") {
-  json document{{"type", std::string("https://muster.dev/problems/") + code}, {"title", code}, {"detail", detail}, {"code", code}};
+  json document{{"type", std::string("https://muster.dev/problems/") + code},
+                {"title", code},
+                {"detail", detail},
+                {"code", code}};
   if (*hint != '\0') document["hint"] = hint;
   return document.dump();
 }
 
-json fleet_in(const char* state, std::uint64_t delivered, std::uint64_t failed, std::uint64_t running) {
-  return {{"name", "x"}, {"state", state}, {"reason", ""}, {"author", "a"}, {"dry_run", false}, {"total", 2}, {"created", 2}, {"wave", 1}, {"waves", 1},
-          {"counts", {{"delivered", delivered}, {"failed", failed}, {"running", running}}}, {"failed_by_class", json::object()}, {"attempts", 2},
-          {"escalated", 0}, {"pulls", delivered}, {"created_at", "2026-11-22T12:00:00Z"}, {"started_at", "2026-11-22T12:00:00Z"},
-          {"ended_at", nullptr}, {"concurrency", 50}, {"branch", "muster/x"}, {"why_waiting", json::object()}, {"eta_s", nullptr}};
+json fleet_in(const char* state, std::uint64_t delivered, std::uint64_t failed,
+              std::uint64_t running) {
+  return {{"name", "x"},
+          {"state", state},
+          {"reason", ""},
+          {"author", "a"},
+          {"dry_run", false},
+          {"total", 2},
+          {"created", 2},
+          {"wave", 1},
+          {"waves", 1},
+          {"counts", {{"delivered", delivered}, {"failed", failed}, {"running", running}}},
+          {"failed_by_class", json::object()},
+          {"attempts", 2},
+          {"escalated", 0},
+          {"pulls", delivered},
+          {"created_at", "2026-11-22T12:00:00Z"},
+          {"started_at", "2026-11-22T12:00:00Z"},
+          {"ended_at", nullptr},
+          {"concurrency", 50},
+          {"branch", "muster/x"},
+          {"why_waiting", json::object()},
+          {"eta_s", nullptr}};
 }
 
 TEST_CASE("a problem of the server is an error, a hint and an exit code") {
@@ -50,10 +74,12 @@ TEST_CASE("a problem of the server is an error, a hint and an exit code") {
     const char* code;
     int exit;
   };
-  for (const Case c : {Case{400, "invalid", 2}, Case{404, "not_found", 3}, Case{403, "refused", 4}, Case{409, "conflict", 5}, Case{429, "overloaded", 7},
+  for (const Case c : {Case{400, "invalid", 2}, Case{404, "not_found", 3}, Case{403, "refused", 4},
+                       Case{409, "conflict", 5}, Case{429, "overloaded", 7},
                        Case{504, "timed_out", 124}, Case{500, "internal", 1}}) {
     FakeServer server((s.path() / "s").string(), [&](const Asked&) {
-      return Reply{c.status, problem(c.code, "no \x1b[2J such thing", "try another"), "application/problem+json"};
+      return Reply{c.status, problem(c.code, "no \x1b[2J such thing", "try another"),
+                   "application/problem+json"};
     });
     const auto done = muster(s, {"fleet", "status", "x"});
     CHECK(done.code == c.exit);
@@ -65,7 +91,9 @@ TEST_CASE("a problem of the server is an error, a hint and an exit code") {
 TEST_CASE("what is no musterd, and what is not there") {
   const Scratch s;
   {
-    FakeServer server((s.path() / "s").string(), [](const Asked&) { return Reply{200, "<html>", "text/html"}; });
+    FakeServer server((s.path() / "s").string(), [](const Asked&) {
+      return Reply{200, "<html>", "text/html"};
+    });
     const auto done = muster(s, {"host", "list"});
     CHECK(done.code == 1);
     CHECK(done.err.find("error: what answers at DIR/s is not musterd") == 0);
@@ -74,7 +102,8 @@ TEST_CASE("what is no musterd, and what is not there") {
   CHECK(done.code == 6);
   CHECK(done.err ==
         "error: musterd can't be reached at DIR/s: Couldn't connect to server\n"
-        "hint: start it with \"musterd --embedded-host\", or say where it is with --root DIR or MUSTER_URL\n");
+        "hint: start it with \"musterd --embedded-host\", or say where it is with --root DIR or "
+        "MUSTER_URL\n");
   CHECK(muster(s, {"--nowhere"}).code == 2);
 }
 
@@ -84,7 +113,8 @@ TEST_CASE("a write whose outcome is unknown is repeated under the same key") {
   FakeServer server((s.path() / "s").string(), [&](const Asked&) {
     ++calls;
     if (calls == 1) return Reply{0, "", "", true};
-    if (calls == 2) return Reply{503, problem("unknown", "the disk is slow"), "application/problem+json"};
+    if (calls == 2)
+      return Reply{503, problem("unknown", "the disk is slow"), "application/problem+json"};
     if (calls == 3) return Reply{429, problem("overloaded", "later"), "application/problem+json"};
     return Reply{200, fleet_in("paused", 0, 0, 1).dump()};
   });
@@ -103,13 +133,17 @@ TEST_CASE("a write whose outcome is unknown is repeated under the same key") {
 /// A server of one fleet that ends after `polls` readings in `end`.
 FakeServer::Handler fleet_server(int polls, json end) {
   return [polls, end, seen = 0](const Asked& asked) mutable {
-    if (asked.path == "/v1/hosts") return Reply{200, R"({"hosts": [{"name": "local", "state": "ready", "slots": 4}]})"};
+    if (asked.path == "/v1/hosts")
+      return Reply{200, R"({"hosts": [{"name": "local", "state": "ready", "slots": 4}]})"};
     if (asked.method == "HEAD") return Reply{404, ""};
     if (asked.method == "PUT") return Reply{201, "{}"};
     if (asked.path == "/v1/fleets") return Reply{201, fleet_in("pending", 0, 0, 0).dump()};
-    if (asked.path.ends_with("/report")) return Reply{200, json{{"fleet", end}, {"outcomes", end["counts"]}, {"attempts", 2}}.dump()};
+    if (asked.path.ends_with("/report"))
+      return Reply{200, json{{"fleet", end}, {"outcomes", end["counts"]}, {"attempts", 2}}.dump()};
     if (asked.path.find("/runs?") != std::string::npos)
-      return Reply{200, R"({"runs": [{"id": "7K2MABCDEFGHJ", "repository": "acme/api", "state": "failed", "class": "agent", "message": "exit 3"}], "next": null})"};
+      return Reply{
+          200,
+          R"({"runs": [{"id": "7K2MABCDEFGHJ", "repository": "acme/api", "state": "failed", "class": "agent", "message": "exit 3"}], "next": null})"};
     return Reply{200, (++seen < polls ? fleet_in("running", 0, 0, 2) : end).dump()};
   };
 }
@@ -119,7 +153,8 @@ TEST_CASE("fleet run: the plan, the upload, progress, the report, the exit code"
   s.repository("acme/api.git");
   s.repository("acme/web.git");
   s.write("f/bump.sh", "#!/bin/sh\n", true);
-  s.write("f/fleet.yaml", "name: x\nrepositories: [{path: ../acme/*.git}]\nagent: {run: ./bump.sh}\n");
+  s.write("f/fleet.yaml",
+          "name: x\nrepositories: [{path: ../acme/*.git}]\nagent: {run: ./bump.sh}\n");
   const std::string file = (s.path() / "f/fleet.yaml").string();
   FakeServer server((s.path() / "s").string(), fleet_server(2, fleet_in("completed", 2, 0, 0)));
   const auto done = muster(s, {"fleet", "run", file});
@@ -135,10 +170,14 @@ TEST_CASE("fleet run: the plan, the upload, progress, the report, the exit code"
 x: running, wave 1 of 1, 0/2 ended, running 2
 x: completed, wave 1 of 1, 2/2 ended, delivered 2
 )");
-  CHECK(done.out == "\nx  completed\n2 repositories, 2 attempts\n\nOutcomes\n  STATE      RUNS   SHARE\n  delivered     2  100.0%\n\nNext\n  muster run list --fleet x\n");
+  CHECK(done.out ==
+        "\nx  completed\n2 repositories, 2 attempts\n\nOutcomes\n  STATE      RUNS   SHARE\n  "
+        "delivered     2  100.0%\n\nNext\n  muster run list --fleet x\n");
   const auto asked = server.asked();
-  const auto put = std::find_if(asked.begin(), asked.end(), [](const Asked& a) { return a.method == "PUT"; });
-  const auto post = std::find_if(asked.begin(), asked.end(), [](const Asked& a) { return a.method == "POST"; });
+  const auto put =
+      std::find_if(asked.begin(), asked.end(), [](const Asked& a) { return a.method == "PUT"; });
+  const auto post =
+      std::find_if(asked.begin(), asked.end(), [](const Asked& a) { return a.method == "POST"; });
   REQUIRE(put != asked.end());
   REQUIRE(post != asked.end());
   CHECK(put->path == "/v1/blobs/" + sha256_hex(put->body));
@@ -146,14 +185,16 @@ x: completed, wave 1 of 1, 2/2 ended, delivered 2
   CHECK(body["agent_bundle"] == sha256_hex(put->body));
   CHECK(body["dry_run"] == false);
   CHECK(body["spec"]["delivery"]["branch"] == "muster/x");
-  CHECK(s.anonymous(body["repositories"].dump()) ==
-        R"([{"base_branch":"main","canonical_url":"DIR/acme/api.git","labels":{},"repository":"acme/api","url":"DIR/acme/api.git"},)"
-        R"({"base_branch":"main","canonical_url":"DIR/acme/web.git","labels":{},"repository":"acme/web","url":"DIR/acme/web.git"}])");
+  CHECK(
+      s.anonymous(body["repositories"].dump()) ==
+      R"([{"base_branch":"main","canonical_url":"DIR/acme/api.git","labels":{},"repository":"acme/api","url":"DIR/acme/api.git"},)"
+      R"({"base_branch":"main","canonical_url":"DIR/acme/web.git","labels":{},"repository":"acme/web","url":"DIR/acme/web.git"}])");
 }
 
 TEST_CASE("a fleet with failures exits 1; --json prints the report's document") {
   const Scratch s;
-  FakeServer server((s.path() / "s").string(), fleet_server(1, fleet_in("completed_with_failures", 1, 1, 0)));
+  FakeServer server((s.path() / "s").string(),
+                    fleet_server(1, fleet_in("completed_with_failures", 1, 1, 0)));
   const auto done = muster(s, {"--json", "fleet", "retry", "x", "--failed"});
   CHECK(done.code == 1);
   CHECK(json::parse(done.out)["fleet"]["state"] == "completed_with_failures");
@@ -161,11 +202,13 @@ TEST_CASE("a fleet with failures exits 1; --json prints the report's document") 
 
 TEST_CASE("on a terminal progress is redrawn in place") {
   const Scratch s;
-  FakeServer server((s.path() / "s").string(), fleet_server(2, fleet_in("completed_with_failures", 1, 1, 0)));
+  FakeServer server((s.path() / "s").string(),
+                    fleet_server(2, fleet_in("completed_with_failures", 1, 1, 0)));
   const auto done = muster(s, {"fleet", "status", "x", "--watch"}, {80, false}, true);
   CHECK(done.code == 1);
   CHECK(done.err.find("\x1b[4A\r") != std::string::npos);
-  CHECK(done.err.find("7K2MAB  acme/api  failed(agent)  exit 3\x1b[K\n\x1b[J") != std::string::npos);
+  CHECK(done.err.find("7K2MAB  acme/api  failed(agent)  exit 3\x1b[K\n\x1b[J") !=
+        std::string::npos);
 }
 
 TEST_CASE("--timeout and Ctrl-C leave the fleet alone and say how to come back") {
@@ -173,7 +216,8 @@ TEST_CASE("--timeout and Ctrl-C leave the fleet alone and say how to come back")
   FakeServer server((s.path() / "s").string(), fleet_server(1'000'000, {}));
   const auto late = muster(s, {"fleet", "status", "x", "--watch", "--timeout", "1ms"});
   CHECK(late.code == 124);
-  CHECK(late.err.find("The time is over; the fleet goes on. Watch it again: muster --url unix:DIR/s fleet status x --watch\n") != std::string::npos);
+  CHECK(late.err.find("The time is over; the fleet goes on. Watch it again: muster --url "
+                      "unix:DIR/s fleet status x --watch\n") != std::string::npos);
 }
 
 TEST_CASE("Ctrl-C detaches") {
@@ -184,14 +228,17 @@ TEST_CASE("Ctrl-C detaches") {
   });
   const auto gone = muster(s, {"fleet", "status", "x", "--watch"});
   CHECK(gone.code == 130);
-  CHECK(gone.err.find("Detached; the fleet goes on. Watch it again: muster --url unix:DIR/s fleet status x --watch\n") != std::string::npos);
+  CHECK(gone.err.find("Detached; the fleet goes on. Watch it again: muster --url unix:DIR/s fleet "
+                      "status x --watch\n") != std::string::npos);
 }
 
 TEST_CASE("waiting outlives a musterd that is away for a while") {
   const Scratch s;
   FakeServer server((s.path() / "s").string(), [calls = 0](const Asked&) mutable {
     if (++calls == 2) return Reply{0, "", "", true};
-    return Reply{200, fleet_in(calls < 3 ? "running" : "completed", calls < 3 ? 0 : 2, 0, calls < 3 ? 2 : 0).dump()};
+    return Reply{
+        200, fleet_in(calls < 3 ? "running" : "completed", calls < 3 ? 0 : 2, 0, calls < 3 ? 2 : 0)
+                 .dump()};
   });
   const auto done = muster(s, {"fleet", "status", "x", "--watch"});
   CHECK(done.code == 0);
@@ -213,10 +260,16 @@ TEST_CASE("merging every pull request of a fleet reports each") {
   const Scratch s;
   FakeServer server((s.path() / "s").string(), [](const Asked& asked) {
     if (asked.path.starts_with("/v1/pulls?"))
-      return Reply{200, R"({"pulls": [{"id": "acme/api#1", "state": "open"}, {"id": "acme/web#1", "state": "open"}], "next": null})"};
-    if (asked.path == "/v1/pulls/acme%2Fapi%231/merge") return Reply{200, R"({"id": "acme/api#1", "state": "open", "busy": "merge"})"};
-    if (asked.path == "/v1/pulls/acme%2Fapi%231") return Reply{200, R"({"id": "acme/api#1", "state": "merged", "busy": ""})"};
-    return Reply{200, R"({"id": "acme/web#1", "state": "open", "busy": "", "problem": "the base branch is checked out"})"};
+      return Reply{
+          200,
+          R"({"pulls": [{"id": "acme/api#1", "state": "open"}, {"id": "acme/web#1", "state": "open"}], "next": null})"};
+    if (asked.path == "/v1/pulls/acme%2Fapi%231/merge")
+      return Reply{200, R"({"id": "acme/api#1", "state": "open", "busy": "merge"})"};
+    if (asked.path == "/v1/pulls/acme%2Fapi%231")
+      return Reply{200, R"({"id": "acme/api#1", "state": "merged", "busy": ""})"};
+    return Reply{
+        200,
+        R"({"id": "acme/web#1", "state": "open", "busy": "", "problem": "the base branch is checked out"})"};
   });
   const auto done = muster(s, {"fleet", "merge", "x", "--repo", "acme/*"});
   CHECK(done.code == 1);
@@ -229,47 +282,70 @@ TEST_CASE("lists page through; logs go to one file per repository") {
   const Scratch s;
   FakeServer server((s.path() / "s").string(), [](const Asked& asked) {
     if (asked.path.find("/logs") != std::string::npos)
-      return Reply{200, R"({"offset": 0, "at": "2026-11-22T12:00:00.000Z", "step": "agent", "stream": "stdout", "text": "hello\n"})" "\n", "application/x-ndjson"};
+      return Reply{
+          200,
+          R"({"offset": 0, "at": "2026-11-22T12:00:00.000Z", "step": "agent", "stream": "stdout", "text": "hello"})"
+          "\n",
+          "application/x-ndjson"};
     if (asked.path.find("cursor=c%2F1") != std::string::npos)
-      return Reply{200, R"({"runs": [{"id": "B", "repository": "../evil", "attempt": 1}], "next": null})"};
-    return Reply{200, R"({"runs": [{"id": "A", "repository": "acme/api", "attempt": 2}], "next": "c/1"})"};
+      return Reply{
+          200, R"({"runs": [{"id": "B", "repository": "../evil", "attempt": 1}], "next": null})"};
+    return Reply{
+        200, R"({"runs": [{"id": "A", "repository": "acme/api", "attempt": 2}], "next": "c/1"})"};
   });
-  const auto done = muster(s, {"fleet", "logs", "x", "--failed", "--output", (s.path() / "out").string()});
+  const auto done =
+      muster(s, {"fleet", "logs", "x", "--failed", "--output", (s.path() / "out").string()});
   CHECK(done.out == "Wrote 2 logs to DIR/out\n");
   CHECK(done.code == 0);
   std::set<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(s.path() / "out")) files.insert(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(s.path() / "out"))
+    files.insert(entry.path().filename().string());
   CHECK(files == std::set<std::string>{"_..__evil.log", "acme__api.log"});
   std::ifstream log(s.path() / "out/acme__api.log");
-  CHECK(std::string(std::istreambuf_iterator<char>(log), {}) == "2026-11-22T12:00:00.000Z --- agent\n2026-11-22T12:00:00.000Z hello\n");
+  CHECK(std::string(std::istreambuf_iterator<char>(log), {}) ==
+        "2026-11-22T12:00:00.000Z --- agent\n2026-11-22T12:00:00.000Z hello\n");
 }
 
-TEST_CASE("run logs --failed asks for the step that failed; --tail and -f join without a gap or a repeat") {
+TEST_CASE(
+    "run logs --failed asks for the step that failed; --tail and -f join without a gap or a "
+    "repeat") {
   const Scratch s;
   FakeServer server((s.path() / "s").string(), [](const Asked& asked) {
-    const auto line = [](int offset, const char* text) {
-      return json{{"offset", offset}, {"at", "2026-11-22T12:00:00.000Z"}, {"step", "verify:tests"}, {"stream", "stdout"}, {"text", text}}.dump() + "\n";
+    const auto line = [](int next, const char* text) {
+      return json{
+                 {"offset", next - 10},    {"next", next},       {"at", "2026-11-22T12:00:00.000Z"},
+                 {"step", "verify:tests"}, {"stream", "stdout"}, {"text", text}}
+                 .dump() +
+             "\n";
     };
     if (asked.path.find("/logs") == std::string::npos)
-      return Reply{200, R"({"id": "A", "state": "running", "attempts": [{"attempt": 1, "steps": [{"name": "agent", "exit_code": 0},
+      return Reply{
+          200,
+          R"({"id": "A", "state": "running", "attempts": [{"attempt": 1, "steps": [{"name": "agent", "exit_code": 0},
                             {"name": "verify:tests", "exit_code": 1}]}]})"};
-    if (asked.path.find("offset=20") != std::string::npos) return Reply{200, line(20, "two\n") + line(30, "three\n"), "application/x-ndjson"};
-    return Reply{200, line(0, "zero\n") + line(10, "one\n") + line(20, "two\n"), "application/x-ndjson"};
+    if (asked.path.find("offset=30") != std::string::npos)
+      return Reply{200, line(40, "three"), "application/x-ndjson"};
+    return Reply{200, line(10, "zero") + line(20, "one") + line(30, "two"), "application/x-ndjson"};
   });
   const auto done = muster(s, {"run", "logs", "x/acme/api", "--failed", "--tail", "2", "-f"});
   CHECK(done.out == "one\ntwo\nthree\n");
   CHECK(server.asked()[1].path == "/v1/runs/x%2Facme%2Fapi/logs?step=verify%3Atests");
-  CHECK(server.asked()[2].path == "/v1/runs/x%2Facme%2Fapi/logs?step=verify%3Atests&offset=20&follow=true");
+  CHECK(server.asked()[2].path ==
+        "/v1/runs/x%2Facme%2Fapi/logs?step=verify%3Atests&offset=30&follow=true");
 }
 
 TEST_CASE("usage") {
   const Scratch s;
-  CHECK(muster(s, {"fleet", "stauts"}).err == "error: there is no command \"muster fleet stauts\"\nhint: did you mean \"muster fleet status\"?\n");
+  CHECK(muster(s, {"fleet", "stauts"}).err ==
+        "error: there is no command \"muster fleet stauts\"\nhint: did you mean \"muster fleet "
+        "status\"?\n");
   CHECK(muster(s, {"fleet", "status"}).code == 2);
   CHECK(muster(s, {"run", "list", "--state", "sleeping"}).code == 2);
   CHECK(muster(s, {"host", "list", "--", "x"}).code == 2);
   CHECK(muster(s, {"version"}).out == "muster 0.1.0\n");
-  CHECK(muster(s, {"fleet", "run", "--help"}).out.find("Usage: muster fleet run [OPTIONS] [FILE]") != std::string::npos);
+  CHECK(
+      muster(s, {"fleet", "run", "--help"}).out.find("Usage: muster fleet run [OPTIONS] [FILE]") !=
+      std::string::npos);
 }
 
 }  // namespace

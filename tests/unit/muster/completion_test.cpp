@@ -19,7 +19,9 @@ std::string script_of(const std::string& shell) {
 }
 
 std::string complete(const std::string& script, const std::string& words) {
-  const std::string test = script + "\nCOMP_WORDS=(" + words + ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_muster\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
+  const std::string test =
+      script + "\nCOMP_WORDS=(" + words +
+      ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_muster\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
   ProcessSpec spec;
   spec.argv = {"bash", "-c", test};
   spec.env = {{"PATH", "/usr/bin:/bin"}};
@@ -36,7 +38,8 @@ TEST_CASE("bash completes commands and options") {
   CHECK(complete(script, "muster fleet re") == "report\nresume\nretry\n");
   CHECK(complete(script, "muster fleet run --dry") == "--dry-run\n");
   CHECK(complete(script, "muster --json run lo") == "logs\n");
-  CHECK(complete(script, "muster host ''") == "list\ncordon\nuncordon\ndrain\n--help\n-h\n--json\n--root\n--url\n");
+  CHECK(complete(script, "muster host ''") ==
+        "list\ncordon\nuncordon\ndrain\n--help\n-h\n--json\n--root\n--url\n");
 }
 
 TEST_CASE("the scripts of the shells that are here parse") {

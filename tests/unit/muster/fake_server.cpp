@@ -15,7 +15,8 @@ namespace muster::cli {
 namespace {
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -36,20 +37,25 @@ Asked parse_head(const std::string& head) {
   std::istringstream(line) >> asked.method >> asked.path;
   while (std::getline(lines, line)) {
     const std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) asked.headers[lower(line.substr(0, colon))] = line.substr(colon + 2, line.find('\r') - colon - 2);
+    if (colon != std::string::npos)
+      asked.headers[lower(line.substr(0, colon))] =
+          line.substr(colon + 2, line.find('\r') - colon - 2);
   }
   return asked;
 }
 
 }  // namespace
 
-FakeServer::FakeServer(std::string socket, Handler handler) : socket_(std::move(socket)), handler_(std::move(handler)) {
+FakeServer::FakeServer(std::string socket, Handler handler)
+    : socket_(std::move(socket)), handler_(std::move(handler)) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (socket_.size() >= sizeof address.sun_path || ::pipe(stop_) != 0) throw std::runtime_error("socket path");
+  if (socket_.size() >= sizeof address.sun_path || ::pipe(stop_) != 0)
+    throw std::runtime_error("socket path");
   std::memcpy(address.sun_path, socket_.c_str(), socket_.size());
   listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener_, 8) != 0)
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener_, 8) != 0)
     throw std::runtime_error("can't listen at " + socket_);
   thread_ = std::thread([this] { serve(); });
 }
@@ -95,8 +101,9 @@ void FakeServer::answer(int connection) {
   }
   const Reply reply = handler_(asked);
   if (reply.drop) return;
-  std::string out = "HTTP/1.1 " + std::to_string(reply.status) + " X\r\nContent-Type: " + reply.type +
-                    "\r\nConnection: close\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\n\r\n";
+  std::string out =
+      "HTTP/1.1 " + std::to_string(reply.status) + " X\r\nContent-Type: " + reply.type +
+      "\r\nConnection: close\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\n\r\n";
   if (asked.method != "HEAD") out += reply.body;
   for (std::size_t sent = 0; sent < out.size();) {
     const ssize_t n = ::send(connection, out.data() + sent, out.size() - sent, MSG_NOSIGNAL);

@@ -1,5 +1,5 @@
-// An HTTP server of a few lines on a unix socket, for tests only: answers each request by a function, one
-// connection at a time, and remembers what was asked.
+// An HTTP server of a few lines on a unix socket, for tests only: answers each request by a
+// function, one connection at a time, and remembers what was asked.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@ struct Reply {
   int status = 200;
   std::string body;
   std::string type = "application/json";
-  bool drop = false;                           ///< Closes the connection instead of answering.
+  bool drop = false;  ///< Closes the connection instead of answering.
 };
 
 class FakeServer {

@@ -48,7 +48,9 @@ delivery:
 )");
   FleetInput input;
   input.file = "fleet.yaml";
-  CHECK(problems_of(s, input) == R"(fleet.yaml:2:7: error: name: "Greet" must be lower-case letters, digits, dots and dashes, at most 63
+  CHECK(
+      problems_of(s, input) ==
+      R"(fleet.yaml:2:7: error: name: "Greet" must be lower-case letters, digits, dots and dashes, at most 63
     2 | name: Greet
       |       ^
 fleet.yaml:5:20: error: repositories[0].labels.team: must be text, not the number 7: put it in quotes, "7"
@@ -93,11 +95,14 @@ TEST_CASE("text that is no YAML, no mapping, or nothing") {
     return problems_of(s, input);
   };
   CHECK(problems("name: [a\nagent: {}\n") ==
-        "f.yaml:2:6: error: this is not YAML: end of sequence flow not found\n    2 | agent: {}\n      |      ^\n");
+        "f.yaml:2:6: error: this is not YAML: end of sequence flow not found\n    2 | agent: {}\n  "
+        "    |      ^\n");
   CHECK(problems("") == "f.yaml:1:1: error: the file is empty\n");
-  CHECK(problems("- a\n") == "f.yaml:1:1: error: a fleet file is a mapping (key: value)\n    1 | - a\n      | ^\n");
+  CHECK(problems("- a\n") ==
+        "f.yaml:1:1: error: a fleet file is a mapping (key: value)\n    1 | - a\n      | ^\n");
   CHECK(problems("a: 1\n---\nb: 2\n").find("a second document begins here") != std::string::npos);
-  CHECK(problems("name: \"a\xff\"\n") == "f.yaml:1:1: error: the file is not valid UTF-8\n    1 | name: \"a\\xff\"\n      | ^\n");
+  CHECK(problems("name: \"a\xff\"\n") ==
+        "f.yaml:1:1: error: the file is not valid UTF-8\n    1 | name: \"a\\xff\"\n      | ^\n");
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 9; ++i) {
     bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
@@ -114,17 +119,22 @@ TEST_CASE("problems of the selection and the agent stand at their lines too") {
   const Here s;
   s.repository("acme/api.git");
   s.write("repos.txt", "acme/api.git\ngone.git\n");
-  s.write("fleet.yaml", "name: x\nrepositories:\n  - file: repos.txt\n  - path: nowhere\nagent:\n  run: ./gone.sh\n  files: [lib]\n");
+  s.write("fleet.yaml",
+          "name: x\nrepositories:\n  - file: repos.txt\n  - path: nowhere\nagent:\n  run: "
+          "./gone.sh\n  files: [lib]\n");
   FleetInput input;
   input.file = "fleet.yaml";
   CHECK(problems_of(s, input) ==
-        "fleet.yaml:4:5: error: repositories[1]: " + fs::path(s.path()).filename().string() + "/nowhere: there is no DIR/nowhere\n"
-        "    4 |   - path: nowhere\n      |     ^\n"
-        "fleet.yaml:6:8: error: agent.run: there is no file ./gone.sh beside the fleet file; a script of the repository itself is run by \"bash ./gone.sh\"\n"
-        "    6 |   run: ./gone.sh\n      |        ^\n"
-        "fleet.yaml:7:11: error: agent.files[0]: there is no DIR/lib\n"
-        "    7 |   files: [lib]\n      |           ^\n"
-        "repos.txt:2: error: " + fs::path(s.path()).filename().string() + "/gone: there is no DIR/gone.git\n");
+        "fleet.yaml:4:5: error: repositories[1]: " + fs::path(s.path()).filename().string() +
+            "/nowhere: there is no DIR/nowhere\n"
+            "    4 |   - path: nowhere\n      |     ^\n"
+            "fleet.yaml:6:8: error: agent.run: there is no file ./gone.sh beside the fleet file; a "
+            "script of the repository itself is run by \"bash ./gone.sh\"\n"
+            "    6 |   run: ./gone.sh\n      |        ^\n"
+            "fleet.yaml:7:11: error: agent.files[0]: there is no DIR/lib\n"
+            "    7 |   files: [lib]\n      |           ^\n"
+            "repos.txt:2: error: " +
+            fs::path(s.path()).filename().string() + "/gone: there is no DIR/gone.git\n");
 }
 
 TEST_CASE("one line does what a file does") {
@@ -149,8 +159,11 @@ TEST_CASE("one line does what a file does") {
   CHECK(spec["delivery"]["commit"]["message"] == "Use libgreet 2");
   CHECK(spec["delivery"]["conflict_strategy"] == "replace");
   CHECK(spec["rollout"]["concurrency"] == 7);
-  CHECK(spec["verify"].dump() == R"([{"name":"verify","run":"make check","timeout":"10m"},{"name":"verify-2","run":"make lint","timeout":"10m"}])");
-  CHECK(spec["agent"]["run"].dump() == R"(["sh","-c","exec \"$MUSTER_AGENT_DIR\"/bump.sh \"$@\"","bump.sh","--to","2 0"])");
+  CHECK(
+      spec["verify"].dump() ==
+      R"([{"name":"verify","run":"make check","timeout":"10m"},{"name":"verify-2","run":"make lint","timeout":"10m"}])");
+  CHECK(spec["agent"]["run"].dump() ==
+        R"(["sh","-c","exec \"$MUSTER_AGENT_DIR\"/bump.sh \"$@\"","bump.sh","--to","2 0"])");
   CHECK(fleet->selection.repositories.size() == 1);
   CHECK(fleet->bundle.files == std::vector<std::string>{"bump.sh"});
 }
@@ -159,21 +172,27 @@ TEST_CASE("in one line, what is wrong is said of the option") {
   const Here s;
   FleetInput input;
   input.command = {"true"};
-  CHECK(problems_of(s, input) == "error: give a branch with -B, or a name with --name\nerror: give the repositories with -R or --repos\n");
+  CHECK(problems_of(s, input) ==
+        "error: give a branch with -B, or a name with --name\nerror: give the repositories with -R "
+        "or --repos\n");
   input.repositories = {"gone.git"};
   input.branch = "a..b";
   input.concurrency = 0;
   CHECK(problems_of(s, input) ==
-        "error: --concurrent: must be between 1 and 100000, not 0\nerror: --branch: \"a..b\" is not a branch name that git accepts\n");
+        "error: --concurrent: must be between 1 and 100000, not 0\nerror: --branch: \"a..b\" is "
+        "not a branch name that git accepts\n");
   input.branch = "b";
   input.concurrency = 1;
-  CHECK(problems_of(s, input) == "error: -R gone.git: " + fs::path(s.path()).filename().string() + "/gone: there is no DIR/gone.git\n");
+  CHECK(problems_of(s, input) == "error: -R gone.git: " + fs::path(s.path()).filename().string() +
+                                     "/gone: there is no DIR/gone.git\n");
 }
 
 TEST_CASE("options stand above the file") {
   const Here s;
   s.repository("acme/api.git");
-  s.write("fleet.yaml", "name: x\nrepositories: [{path: acme/*.git}]\nagent: {run: 'true'}\nrollout: {concurrency: 3, priority: 2}\n");
+  s.write("fleet.yaml",
+          "name: x\nrepositories: [{path: acme/*.git}]\nagent: {run: 'true'}\nrollout: "
+          "{concurrency: 3, priority: 2}\n");
   FleetInput input;
   input.file = "fleet.yaml";
   input.name = "y";
@@ -190,7 +209,8 @@ TEST_CASE("what fleet init writes is valid once its repositories are there") {
   s.write("fleet.yaml", std::string(kFleetTemplate));
   FleetInput input;
   input.file = "fleet.yaml";
-  CHECK(problems_of(s, input).starts_with("fleet.yaml:10:5: error: repositories[0]: nothing matches /srv/git/*.git\n"));
+  CHECK(problems_of(s, input).starts_with(
+      "fleet.yaml:10:5: error: repositories[0]: nothing matches /srv/git/*.git\n"));
   s.repository("acme/api.git");
   input.repositories = {"acme/api.git"};
   CHECK(problems_of(s, input) == "none\n");
@@ -200,7 +220,9 @@ TEST_CASE("every fleet file in the documents is valid") {
   std::size_t checked = 0;
   for (const auto& entry : fs::recursive_directory_iterator(MUSTER_SOURCE_DIR)) {
     const std::string path = entry.path().string();
-    if (entry.path().extension() != ".md" || path.find("/build/") != std::string::npos || path.find("node_modules") != std::string::npos) continue;
+    if (entry.path().extension() != ".md" || path.find("/build/") != std::string::npos ||
+        path.find("node_modules") != std::string::npos)
+      continue;
     std::istringstream lines(*read_file(entry.path()));
     std::string line, block;
     bool inside = false;

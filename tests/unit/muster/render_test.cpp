@@ -34,10 +34,13 @@ TEST_CASE("a fleet's status") {
 }
 
 TEST_CASE("the live picture stays small and never wraps") {
-  const std::vector<json> failures(40, json::parse(
-      R"({"id": "7K2MABCDEFGHJ", "repository": "acme/a-repository-with-a-long-name", "state": "failed", "class": "verification",
+  const std::vector<json> failures(
+      40,
+      json::parse(
+          R"({"id": "7K2MABCDEFGHJ", "repository": "acme/a-repository-with-a-long-name", "state": "failed", "class": "verification",
           "reason": "tests", "message": "exit 1: \u001b[2Jexpected 2.0 but the lock file says something else entirely"})"));
-  const std::string frame = progress_frame(fleet_document(), failures, {80, false}, Duration{83'000});
+  const std::string frame =
+      progress_frame(fleet_document(), failures, {80, false}, Duration{83'000});
   CHECK(frame == R"(libgreet-2  running  1m23s
 [########>................] 167/500 (33%)   wave 2 of 3   about 4m00s left
 delivered 120  unchanged 30  skipped 2  failed 15
@@ -54,7 +57,8 @@ last failures:
 
 TEST_CASE("progress in a pipe is one plain line") {
   CHECK(progress_line(fleet_document()) ==
-        "libgreet-2: running, wave 2 of 3, 167/500 ended, delivered 120  unchanged 30  skipped 2  failed 15, running 12  verifying 5, "
+        "libgreet-2: running, wave 2 of 3, 167/500 ended, delivered 120  unchanged 30  skipped 2  "
+        "failed 15, running 12  verifying 5, "
         "queued 25  waiting 291");
 }
 
@@ -66,7 +70,9 @@ TEST_CASE("when a fleet is settled, and what it exits with") {
   fleet["counts"] = {{"failed", 2}, {"waiting", 498}};
   CHECK(is_settled(fleet));
   CHECK(exit_code_of_fleet(fleet) == 1);
-  for (const auto& [state, code] : {std::pair{"completed", 0}, std::pair{"completed_with_failures", 1}, std::pair{"cancelled", 1}}) {
+  for (const auto& [state, code] :
+       {std::pair{"completed", 0}, std::pair{"completed_with_failures", 1},
+        std::pair{"cancelled", 1}}) {
     fleet["counts"] = {{"delivered", 500}};
     fleet["state"] = state;
     CHECK(is_settled(fleet));
@@ -77,7 +83,8 @@ TEST_CASE("when a fleet is settled, and what it exits with") {
 }
 
 TEST_CASE("documents of any shape are shown, not trusted") {
-  for (const char* text : {"{}", "[]", "7", R"({"counts": [], "total": "x", "name": 3, "why_waiting": "no"})"}) {
+  for (const char* text :
+       {"{}", "[]", "7", R"({"counts": [], "total": "x", "name": 3, "why_waiting": "no"})"}) {
     CHECK_FALSE(fleet_status_text(json::parse(text), {}, kNow).empty());
     CHECK_FALSE(report_text(json::parse(text), {}).empty());
   }
@@ -165,10 +172,14 @@ TEST_CASE("a report as Markdown") {
 }
 
 TEST_CASE("runs as CSV, safe for spreadsheets") {
-  CHECK(runs_csv({json::parse(R"({"repository": "acme/api", "id": "7K2MABCDEFGHJ", "state": "failed", "class": "agent", "reason": "exit",
+  CHECK(
+      runs_csv({json::parse(
+          R"({"repository": "acme/api", "id": "7K2MABCDEFGHJ", "state": "failed", "class": "agent", "reason": "exit",
       "message": "=cmd|' /C calc'!A0, \"x\"", "attempt": 2, "host": "h", "pull": null, "escalated": true})")}) ==
-        "repository,id,state,class,reason,message,attempt,host,pull,head_sha,escalated,created_at,started_at,ended_at\r\n"
-        "acme/api,7K2MABCDEFGHJ,failed,agent,exit,\"'=cmd|' /C calc'!A0, \"\"x\"\"\",2,h,,,true,,,\r\n");
+      "repository,id,state,class,reason,message,attempt,host,pull,head_sha,escalated,created_at,"
+      "started_at,ended_at\r\n"
+      "acme/api,7K2MABCDEFGHJ,failed,agent,exit,\"'=cmd|' /C calc'!A0, "
+      "\"\"x\"\"\",2,h,,,true,,,\r\n");
 }
 
 TEST_CASE("a list of fleets") {

@@ -32,10 +32,12 @@ TEST_CASE("a run's story") {
       {"attempt": 2, "host": "local", "outcome": "step_failed", "queued_at": "2026-11-22T12:00:20.000Z",
        "steps": [{"name": "agent", "exit_code": 0, "signal": 0, "reason": "", "started_at": "2026-11-22T12:00:23Z", "ended_at": "2026-11-22T12:00:25Z", "tail": "fine"},
                  {"name": "verify:lint", "exit_code": -1, "signal": 0, "reason": "skipped", "tail": ""},
-                 {"name": "verify:tests", "exit_code": 1, "signal": 0, "reason": "", "started_at": "2026-11-22T12:00:25Z", "ended_at": "2026-11-22T12:00:26Z", "tail": ")" + tail + R"("}]}]})");
+                 {"name": "verify:tests", "exit_code": 1, "signal": 0, "reason": "", "started_at": "2026-11-22T12:00:25Z", "ended_at": "2026-11-22T12:00:26Z", "tail": ")" +
+                               tail + R"("}]}]})");
   std::string lines;
   for (int i = 11; i <= 30; ++i) lines += "      | line " + std::to_string(i) + "\n";
-  CHECK(run_text(run, {}, kNow) == R"(7K2MABCDEFGHJ  acme/api  failed(verification) tests (escalated)
+  CHECK(run_text(run, {}, kNow) ==
+        R"(7K2MABCDEFGHJ  acme/api  failed(verification) tests (escalated)
   tests: exit 1
   fleet     libgreet-2, wave 1
   from      /srv/git/acme/api.git
@@ -68,7 +70,8 @@ Next
 }
 
 TEST_CASE("a run that waits says why") {
-  const json run = json::parse(R"({"id": "7K2MABCDEFGHJ", "fleet": "f", "repository": "acme/api", "url": "u", "state": "queued", "wave": 1,
+  const json run = json::parse(
+      R"({"id": "7K2MABCDEFGHJ", "fleet": "f", "repository": "acme/api", "url": "u", "state": "queued", "wave": 1,
     "why": "the fleet's limit of 20 is reached", "attempts": []})");
   CHECK(run_text(run, {}, kNow) == R"(7K2MABCDEFGHJ  acme/api  queued
   fleet     f, wave 2
@@ -81,11 +84,16 @@ Next
 }
 
 TEST_CASE("lists of runs, pull requests and hosts") {
-  CHECK(run_table({json::parse(R"({"id": "7K2MABCDEFGHJ", "repository": "acme/api", "fleet": "f", "state": "delivered", "attempt": 1, "host": "local",
-      "pull": 3, "started_at": "2026-11-22T12:00:00Z", "ended_at": "2026-11-22T12:00:04Z", "message": ""})")}, {}, kNow) ==
-        "RUN     REPOSITORY  FLEET  STATE      ATTEMPT  HOST   PULL  TIME  MESSAGE\n"
-        "7K2MAB  acme/api    f      delivered        1  local    #3  4.0s\n");
-  const json pull = json::parse(R"({"id": "acme/api#3", "number": 3, "repository": "acme/api", "url": "/srv/git/acme/api.git", "state": "open", "fleet": "f",
+  CHECK(
+      run_table(
+          {json::parse(
+              R"({"id": "7K2MABCDEFGHJ", "repository": "acme/api", "fleet": "f", "state": "delivered", "attempt": 1, "host": "local",
+      "pull": 3, "started_at": "2026-11-22T12:00:00Z", "ended_at": "2026-11-22T12:00:04Z", "message": ""})")},
+          {}, kNow) ==
+      "RUN     REPOSITORY  FLEET  STATE      ATTEMPT  HOST   PULL  TIME  MESSAGE\n"
+      "7K2MAB  acme/api    f      delivered        1  local    #3  4.0s\n");
+  const json pull = json::parse(
+      R"({"id": "acme/api#3", "number": 3, "repository": "acme/api", "url": "/srv/git/acme/api.git", "state": "open", "fleet": "f",
       "run": "7K2MABCDEFGHJ", "title": "Use libgreet 2.0", "body": "> Move\u0007\n", "branch": "muster/f", "base_branch": "main", "head_sha": "abc",
       "draft": true, "labels": ["auto"], "author": "alice", "diff": {"files": 1, "insertions": 2, "deletions": 1}, "problem": "the base branch is checked out",
       "created_at": "2026-11-22T12:00:00Z"})");
@@ -106,10 +114,14 @@ Use libgreet 2.0
 
 > Move\x07
 )");
-  CHECK(host_table({json::parse(R"({"name": "local", "state": "ready", "slots": 4, "used": 1, "cpus_milli": 2500, "memory_bytes": 8589934592,
-      "labels": {"zone": "a"}, "warm": 12, "version": "0.1.0", "connected_at": "2026-11-22T12:00:00Z"})")}, {}, kNow) ==
-        "HOST   STATE  SLOTS  CPUS   MEMORY  WARM  VERSION   CONNECTED  LABELS\n"
-        "local  ready    1/4   2.5  8.0 GiB    12  0.1.0    10m00s ago  zone=a\n");
+  CHECK(
+      host_table(
+          {json::parse(
+              R"({"name": "local", "state": "ready", "slots": 4, "used": 1, "cpus_milli": 2500, "memory_bytes": 8589934592,
+      "labels": {"zone": "a"}, "warm": 12, "version": "0.1.0", "connected_at": "2026-11-22T12:00:00Z"})")},
+          {}, kNow) ==
+      "HOST   STATE  SLOTS  CPUS   MEMORY  WARM  VERSION   CONNECTED  LABELS\n"
+      "local  ready    1/4   2.5  8.0 GiB    12  0.1.0    10m00s ago  zone=a\n");
 }
 
 TEST_CASE("a patch is byte for byte in a pipe, safe and coloured on a terminal") {
@@ -127,28 +139,40 @@ std::string printed(const LogOptions& options, const std::vector<json>& records)
   return out.str();
 }
 
-TEST_CASE("a log: lines are put together, steps marked, tails kept") {
+TEST_CASE("a log: steps are marked, tails kept, control characters shown on a terminal") {
   const auto record = [](const char* at, const char* step, const char* stream, const char* text) {
-    return json{{"at", at}, {"step", step}, {"stream", stream}, {"text", text}};
+    return json{{"at", at}, {"attempt", 1}, {"step", step}, {"stream", stream}, {"text", text}};
   };
-  const std::vector<json> records{record("2026-11-22T12:00:00.000Z", "agent", "event", "begins"),
-                                  record("2026-11-22T12:00:01.000Z", "agent", "stdout", "one\ntw"),
-                                  record("2026-11-22T12:00:02.000Z", "agent", "stdout", "o\x1b[31m!\x1b[0m\x1b[2J\nthree"),
-                                  record("2026-11-22T12:00:03.000Z", "verify:t", "stderr", "four\n")};
+  std::vector<json> records{
+      record("2026-11-22T12:00:00.000Z", "agent", "event", "begin"),
+      record("2026-11-22T12:00:01.000Z", "agent", "stdout", "one"),
+      record("2026-11-22T12:00:02.000Z", "agent", "stdout", "two\x1b[31m!\x1b[0m\x1b[2J"),
+      record("2026-11-22T12:00:02.000Z", "agent", "event",
+             R"({"exit_code": 0, "reason": "", "started_ms": 1000, "ended_ms": 2500})"),
+      record("2026-11-22T12:00:03.000Z", "verify:t", "stderr", "three"),
+      record("2026-11-22T12:00:03.000Z", "verify:t", "event",
+             R"({"exit_code": 143, "signal": 15, "reason": "timed_out"})"),
+      record("2026-11-22T12:00:04.000Z", "", "note", "frozen")};
   LogOptions options;
-  CHECK(printed(options, records) == "--- agent: begins\none\ntwo\x1b[31m!\x1b[0m\x1b[2J\nthree\n--- verify:t\nfour\n");
+  CHECK(printed(options, records) ==
+        "--- agent begins\none\ntwo\x1b[31m!\x1b[0m\x1b[2J\n--- agent ended with exit 0 after "
+        "1.5s\n--- verify:t\nthree\n"
+        "--- verify:t ended by signal 15, timed_out\n--- note: frozen\n");
   options.timestamps = true;
-  options.since = *parse_rfc3339("2026-11-22T12:00:03Z");
-  CHECK(printed(options, records) == "2026-11-22T12:00:03.000Z --- verify:t\n2026-11-22T12:00:03.000Z four\n");
+  options.since = *parse_rfc3339("2026-11-22T12:00:04Z");
+  CHECK(printed(options, records) == "2026-11-22T12:00:04.000Z --- note: frozen\n");
   LogOptions tail;
   tail.tail = 2;
-  CHECK(printed(tail, records) == "--- verify:t\nfour\n");
+  CHECK(printed(tail, records) == "--- verify:t ended by signal 15, timed_out\n--- note: frozen\n");
   LogOptions terminal;
   terminal.terminal = true;
   terminal.look = {80, false};
-  CHECK(printed(terminal, records) == "--- agent: begins\none\ntwo\\x1b[31m!\\x1b[0m\\x1b[2J\nthree\n--- verify:t\nfour\n");
+  CHECK(printed(terminal, {records[2]}) == "--- agent\ntwo\\x1b[31m!\\x1b[0m\\x1b[2J\n");
   terminal.look.colour = true;
-  CHECK(printed(terminal, {records[2]}).find("\x1b[31m!\x1b[0m\\x1b[2J\x1b[0m\n") != std::string::npos);
+  CHECK(printed(terminal, {records[2]}) ==
+        "\x1b[1m--- agent\x1b[0m\x1b[0m\ntwo\x1b[31m!\x1b[0m\\x1b[2J\x1b[0m\n");
+  records[1]["attempt"] = 2;
+  CHECK(printed({}, {records[1]}) == "--- agent (attempt 2)\none\n");
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  std::string write(const std::string& name, const std::string& text, bool executable = false) const {
+  std::string write(const std::string& name, const std::string& text,
+                    bool executable = false) const {
     const auto file = path_ / name;
     std::filesystem::create_directories(file.parent_path());
     std::ofstream(file) << text;
@@ -33,7 +34,9 @@ class Scratch {
   void git(std::vector<std::string> words) const {
     ProcessSpec spec;
     spec.argv = git_command();
-    for (const char* word : {"-c", "user.name=T", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"}) spec.argv.push_back(word);
+    for (const char* word :
+         {"-c", "user.name=T", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"})
+      spec.argv.push_back(word);
     spec.argv.insert(spec.argv.end(), words.begin(), words.end());
     spec.env = git_environment();
     spec.directory = path_.string();
@@ -51,7 +54,8 @@ class Scratch {
   }
   /// This directory's path replaced by "DIR", for transcripts.
   [[nodiscard]] std::string anonymous(std::string text) const {
-    for (std::size_t at; (at = text.find(path_.string())) != std::string::npos;) text.replace(at, path_.string().size(), "DIR");
+    for (std::size_t at; (at = text.find(path_.string())) != std::string::npos;)
+      text.replace(at, path_.string().size(), "DIR");
     return text;
   }
 

@@ -13,7 +13,8 @@ TEST_CASE("hostile text becomes visible") {
   CHECK(safe_text("\x1b[31mred\x1b[0m") == "\\x1b[31mred\\x1b[0m");
   CHECK(safe_text("\x1b[31mred\x1b[0m\x1b[2J", true) == "\x1b[31mred\x1b[0m\\x1b[2J");
   CHECK(safe_text("back\b\b\rover") == "back\\x08\\x08\\x0dover");
-  CHECK(safe_text("\xc2\x9b""31m") == "\\x9b31m");
+  CHECK(safe_text("\xc2\x9b"
+                  "31m") == "\\x9b31m");
   CHECK(safe_text("\xff\xc3") == "\\xff\\xc3");
   CHECK(safe_text("caf\u00e9 \U0001F600") == "caf\u00e9 \U0001F600");
   CHECK(safe_text("x\u202Egnp.exe") == "x\\u202egnp.exe");
@@ -48,7 +49,9 @@ TEST_CASE("amounts for people") {
 }
 
 TEST_CASE("a table fits the terminal and keeps its columns") {
-  Table table({{"NAME", Table::Align::left, true}, {"N", Table::Align::right}, {"WHAT", Table::Align::left, true}});
+  Table table({{"NAME", Table::Align::left, true},
+               {"N", Table::Align::right},
+               {"WHAT", Table::Align::left, true}});
   table.add({"acme/a-rather-long-name", "7", {"failed\x1b[2J", Style::red}});
   table.add({"b", "1,000", "ok"});
   CHECK(table.text({}) ==
@@ -61,7 +64,8 @@ TEST_CASE("a table fits the terminal and keeps its columns") {
         "b            1,000  ok\n");
   Table coloured({{"A"}, {"B"}});
   coloured.add({{"x", Style::green}, "y"});
-  CHECK(coloured.text({80, true}, 2) == "  \x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n  \x1b[32mx\x1b[0m  y\n");
+  CHECK(coloured.text({80, true}, 2) ==
+        "  \x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n  \x1b[32mx\x1b[0m  y\n");
 }
 
 }  // namespace

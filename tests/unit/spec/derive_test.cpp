@@ -50,7 +50,8 @@ TEST_CASE("the message that makes a fleet") {
 TEST_CASE("a fleet's digest changes with each part, and with a dry run") {
   const std::string base = fleet_digest({"a", "b", "c"}, false);
   CHECK(base == fleet_digest({"a", "b", "c"}, false));
-  for (const auto& other : {FleetDigests{"x", "b", "c"}, FleetDigests{"a", "x", "c"}, FleetDigests{"a", "b", ""}})
+  for (const auto& other :
+       {FleetDigests{"x", "b", "c"}, FleetDigests{"a", "x", "c"}, FleetDigests{"a", "b", ""}})
     CHECK(fleet_digest(other, false) != base);
   CHECK(fleet_digest({"a", "b", "c"}, true) != base);
 }
@@ -105,9 +106,10 @@ TEST_CASE("the sandbox of an attempt") {
   for (const auto& s : made->steps)
     steps += s->name + " [" + join(s->argv) + "] " + std::to_string(s->timeout_ms) + " " +
              std::to_string(s->idle_timeout_ms) + " " + s->if_exists + "\n";
-  CHECK(steps == "setup:1 [bash|-eo|pipefail|-c|npm ci] 60000 30000 \n"
-                 "agent [sh|-c|exec \"$0\"|a b] 60000 30000 \n"
-                 "verify:tests [bash|-eo|pipefail|-c|npm test] 120000 0 package.json\n");
+  CHECK(steps ==
+        "setup:1 [bash|-eo|pipefail|-c|npm ci] 60000 30000 \n"
+        "agent [sh|-c|exec \"$0\"|a b] 60000 30000 \n"
+        "verify:tests [bash|-eo|pipefail|-c|npm test] 120000 0 package.json\n");
   CHECK(made->commit->message ==
         "Use libgreet 2.0\n\nMuster-Fleet: libgreet-2\nMuster-Run: 7K2MABCDEFGHJ\n");
   CHECK(made->commit->author_name + " " + made->commit->author_email == "Muster muster@localhost");
@@ -141,17 +143,21 @@ TEST_CASE("the sandbox of an attempt") {
 TEST_CASE("trailers join a block of trailers that is already there") {
   std::string fleet = kFleet;
   const std::string old = "\"Use libgreet 2.0\"";
-  fleet.replace(fleet.find(old), old.size(), R"("fix: greet\n\nBecause.\n\nSigned-off-by: A <a@b>")");
+  fleet.replace(fleet.find(old), old.size(),
+                R"("fix: greet\n\nBecause.\n\nSigned-off-by: A <a@b>")");
   const auto made = make_sandbox_spec(fleet, start_of(1));
   REQUIRE(made);
   CHECK(made->commit->message ==
-        "fix: greet\n\nBecause.\n\nSigned-off-by: A <a@b>\nMuster-Fleet: libgreet-2\nMuster-Run: 7K2MABCDEFGHJ\n");
+        "fix: greet\n\nBecause.\n\nSigned-off-by: A <a@b>\nMuster-Fleet: libgreet-2\nMuster-Run: "
+        "7K2MABCDEFGHJ\n");
 }
 
 TEST_CASE("a stored file that is not valid is corrupt, and says where") {
-  const auto made = make_sandbox_spec(R"({"name":"x","repositories":[{"path":"a"}],"agent":{}})", start_of(1));
+  const auto made =
+      make_sandbox_spec(R"({"name":"x","repositories":[{"path":"a"}],"agent":{}})", start_of(1));
   REQUIRE_FALSE(made);
-  CHECK(made.error() == Error{Errc::corrupt, "the stored fleet file is not valid: agent \"run\" is missing"});
+  CHECK(made.error() ==
+        Error{Errc::corrupt, "the stored fleet file is not valid: agent \"run\" is missing"});
 }
 
 }  // namespace

@@ -37,7 +37,8 @@ std::string problems_of(const std::string& text) {
   const auto spec = parse_fleet(text);
   if (spec) return "none\n";
   std::string out;
-  for (const Problem& p : spec.error()) out += dotted(p.pointer) + (p.at_key ? " (key)" : "") + ": " + p.message + "\n";
+  for (const Problem& p : spec.error())
+    out += dotted(p.pointer) + (p.at_key ? " (key)" : "") + ": " + p.message + "\n";
   return out;
 }
 
@@ -69,7 +70,8 @@ TEST_CASE("a minimal file gets every default, and they are the struct's") {
     "delivery": {"mode": "pull_request", "branch": "muster/x", "conflict_strategy": "skip",
       "commit": {"message": "", "author": "Muster <muster@localhost>", "manual": false},
       "pull_request": {"title": "", "body": "", "draft": false, "labels": [], "reviewers": [], "assignees": []}}
-  })").dump(1));
+  })")
+                                                             .dump(1));
 }
 
 TEST_CASE("the canonical form reads back as the same fleet") {
@@ -99,7 +101,8 @@ void collect_json_keys(const json& value, const std::string& at, std::set<std::s
   if (!value.is_object()) return;
   for (const auto& [name, child] : value.items()) {
     keys.insert(at + name);
-    if (name != "labels" && name != "env") collect_json_keys(child, at + name + (child.is_array() ? "[]." : "."), keys);
+    if (name != "labels" && name != "env")
+      collect_json_keys(child, at + name + (child.is_array() ? "[]." : "."), keys);
   }
 }
 
@@ -112,7 +115,8 @@ TEST_CASE("schema and FleetSpec have the same keys") {
 
 TEST_CASE("the schema's defaults are those of FleetSpec") {
   const json canonical = json::parse(to_canonical_json(*parse_fleet(kMinimal)));
-  std::function<std::size_t(const json&, const json&)> check = [&](const json& schema, const json& value) {
+  std::function<std::size_t(const json&, const json&)> check = [&](const json& schema,
+                                                                   const json& value) {
     std::size_t checked = 0;
     const json properties = schema.value("properties", json::object());
     for (const auto& [name, property] : properties.items()) {
@@ -130,17 +134,38 @@ TEST_CASE("the schema's defaults are those of FleetSpec") {
 
 TEST_CASE("what the reader refuses the schema refuses too, where a schema can say it") {
   const std::vector<std::pair<std::string, json>> wrong{
-      {"/version", 2}, {"/name", "Big"}, {"/name", 7}, {"/prompt", 1}, {"/repositories", json::array()},
-      {"/repositories/0", {{"path", "a"}, {"url", "b"}}}, {"/repositories/0", "acme/api"}, {"/repositories/0/labels", {{"a", 1}}},
-      {"/exclude", "a"}, {"/environment", {{"image", "docker"}}}, {"/environment", {{"env", {{"1A", "x"}}}}},
-      {"/environment", {{"env", {{"A", true}}}}}, {"/environment", {{"secrets", {"a b"}}}},
-      {"/environment", {{"network", "some"}}}, {"/environment", {{"resources", {{"memory", "2GB"}}}}},
-      {"/environment", {{"resources", {{"cpus", "two"}}}}}, {"/agent/run", 1}, {"/agent/run", " "},
-      {"/agent/run", json::array()}, {"/agent/timeout", 20}, {"/agent/timeout", "soon"}, {"/agent/rum", "x"},
-      {"/verify", {{{"name", "a/b"}, {"run", "x"}}}}, {"/verify", {{{"run", "x"}}}}, {"/rollout", {{"waves", {"120%"}}}},
-      {"/rollout", {{"waves", {0}}}}, {"/rollout", {{"concurrency", 0}}}, {"/rollout", {{"halt", {{"failure_rate", 20}}}}},
-      {"/rollout", {{"retry", {{"on", {"bad luck"}}}}}}, {"/delivery", {{"mode", "mail"}}},
-      {"/delivery", {{"commit", {{"author", "nobody"}}}}}, {"/delivery", {{"pull_request", {{"draft", "yes"}}}}}};
+      {"/version", 2},
+      {"/name", "Big"},
+      {"/name", 7},
+      {"/prompt", 1},
+      {"/repositories", json::array()},
+      {"/repositories/0", {{"path", "a"}, {"url", "b"}}},
+      {"/repositories/0", "acme/api"},
+      {"/repositories/0/labels", {{"a", 1}}},
+      {"/exclude", "a"},
+      {"/environment", {{"image", "docker"}}},
+      {"/environment", {{"env", {{"1A", "x"}}}}},
+      {"/environment", {{"env", {{"A", true}}}}},
+      {"/environment", {{"secrets", {"a b"}}}},
+      {"/environment", {{"network", "some"}}},
+      {"/environment", {{"resources", {{"memory", "2GB"}}}}},
+      {"/environment", {{"resources", {{"cpus", "two"}}}}},
+      {"/agent/run", 1},
+      {"/agent/run", " "},
+      {"/agent/run", json::array()},
+      {"/agent/timeout", 20},
+      {"/agent/timeout", "soon"},
+      {"/agent/rum", "x"},
+      {"/verify", {{{"name", "a/b"}, {"run", "x"}}}},
+      {"/verify", {{{"run", "x"}}}},
+      {"/rollout", {{"waves", {"120%"}}}},
+      {"/rollout", {{"waves", {0}}}},
+      {"/rollout", {{"concurrency", 0}}},
+      {"/rollout", {{"halt", {{"failure_rate", 20}}}}},
+      {"/rollout", {{"retry", {{"on", {"bad luck"}}}}}},
+      {"/delivery", {{"mode", "mail"}}},
+      {"/delivery", {{"commit", {{"author", "nobody"}}}}},
+      {"/delivery", {{"pull_request", {{"draft", "yes"}}}}}};
   for (const auto& [pointer, value] : wrong) {
     const std::string text = with(pointer, value);
     INFO(text);
@@ -202,9 +227,10 @@ TEST_CASE("hostile input is refused, not believed") {
 }
 
 TEST_CASE("differences name what changed") {
-  CHECK(differences(R"({"name":"x","rollout":{"concurrency":50},"verify":[]})",
-                    R"({"name":"x","rollout":{"concurrency":20},"verify":[{"name":"t"}]})") ==
-        std::vector<std::string>{"rollout.concurrency: 50 -> 20", R"(verify: [] -> [{"name":"t"}])"});
+  CHECK(
+      differences(R"({"name":"x","rollout":{"concurrency":50},"verify":[]})",
+                  R"({"name":"x","rollout":{"concurrency":20},"verify":[{"name":"t"}]})") ==
+      std::vector<std::string>{"rollout.concurrency: 50 -> 20", R"(verify: [] -> [{"name":"t"}])"});
 }
 
 }  // namespace

@@ -32,10 +32,10 @@ struct RetryFlags {
 };
 struct LogFlags {
   bool follow = false, timestamps = false, failed = false;
-  unsigned attempt = 0;     ///< 0: the last
+  unsigned attempt = 0;  ///< 0: the last
   std::string step;
   std::optional<std::size_t> tail;
-  std::string since;        ///< A duration back from now, or a time.
+  std::string since;  ///< A duration back from now, or a time.
 };
 
 int fleet_init(Context& context, const std::string& file, bool force);
@@ -70,7 +70,8 @@ int host_list(Context& context);
 int host_change(Context& context, const std::string& name, const std::string& verb,
                 const std::string& reason);
 
-/// Waits with progress, then prints the report (its document with --json); the exit code of the fleet.
+/// Waits with progress, then prints the report (its document with --json); the exit code of the
+/// fleet.
 int wait_and_report(Context& context, Client& client, const std::string& name,
                     const WaitFlags& flags);
 

@@ -24,15 +24,18 @@ std::string fleet_path(const std::string& name, const std::string& rest = "") {
 std::string file_name(const std::string& repository) {
   std::string out;
   for (const char c : repository) {
-    const bool kept = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+    const bool kept =
+        std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
     out += c == '/' ? std::string("__") : std::string(1, kept ? c : '_');
   }
   return (out.starts_with(".") ? "_" + out : out) + ".log";
 }
 
 void print_fleet(Context& context, const Json& fleet) {
-  if (context.json()) context.out() << dumped(fleet, 2) << "\n";
-  else context.out() << fleet_status_text(fleet, context.io().out.look, context.now());
+  if (context.json())
+    context.out() << dumped(fleet, 2) << "\n";
+  else
+    context.out() << fleet_status_text(fleet, context.io().out.look, context.now());
 }
 
 }  // namespace
@@ -40,11 +43,15 @@ void print_fleet(Context& context, const Json& fleet) {
 int fleet_list(Context& context, const ListFlags& flags) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const auto fleets = (*client)->all(with_query("/v1/fleets", {{"state", flags.state}}), "fleets", flags.limit);
+  const auto fleets =
+      (*client)->all(with_query("/v1/fleets", {{"state", flags.state}}), "fleets", flags.limit);
   if (!fleets) return context.fail(fleets.error());
-  if (context.json()) context.out() << dumped({{"fleets", *fleets}}, 2) << "\n";
-  else if (fleets->empty()) context.err() << "no fleets\n";
-  else context.out() << fleet_table(*fleets, context.io().out.look, context.now());
+  if (context.json())
+    context.out() << dumped({{"fleets", *fleets}}, 2) << "\n";
+  else if (fleets->empty())
+    context.err() << "no fleets\n";
+  else
+    context.out() << fleet_table(*fleets, context.io().out.look, context.now());
   return 0;
 }
 
@@ -76,16 +83,21 @@ int fleet_report(Context& context, const std::string& name, const std::string& f
   }
   const auto report = (*client)->get(fleet_path(name, "/report"));
   if (!report) return context.fail(report.error());
-  if (context.json() || format == "json") context.out() << dumped(*report, 2) << "\n";
-  else if (format == "markdown") context.out() << report_markdown(*report);
-  else context.out() << report_text(*report, context.io().out.look);
+  if (context.json() || format == "json")
+    context.out() << dumped(*report, 2) << "\n";
+  else if (format == "markdown")
+    context.out() << report_markdown(*report);
+  else
+    context.out() << report_text(*report, context.io().out.look);
   return 0;
 }
 
-int fleet_change(Context& context, const std::string& name, const std::string& verb, const std::string& reason) {
+int fleet_change(Context& context, const std::string& name, const std::string& verb,
+                 const std::string& reason) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const auto fleet = (*client)->post(fleet_path(name, "/" + verb), {{"reason", reason}, {"by", Context::user()}});
+  const auto fleet =
+      (*client)->post(fleet_path(name, "/" + verb), {{"reason", reason}, {"by", Context::user()}});
   if (!fleet) return context.fail(fleet.error());
   print_fleet(context, *fleet);
   return 0;
@@ -101,17 +113,20 @@ int fleet_retry(Context& context, const std::string& name, const RetryFlags& fla
     context.err() << "nothing failed in " << safe_line(name) << "; nothing to retry\n";
     return 0;
   }
-  const auto fleet = (*client)->post(fleet_path(name, "/retry"),
-                                     {{"classes", flags.classes}, {"repository", flags.repository}, {"by", Context::user()}});
+  const auto fleet = (*client)->post(
+      fleet_path(name, "/retry"),
+      {{"classes", flags.classes}, {"repository", flags.repository}, {"by", Context::user()}});
   if (!fleet) return context.fail(fleet.error());
   return wait_and_report(context, **client, name, flags.wait);
 }
 
-int fleet_pulls(Context& context, const std::string& name, const std::string& verb, const std::string& repository,
-                const std::string& reason) {
+int fleet_pulls(Context& context, const std::string& name, const std::string& verb,
+                const std::string& repository, const std::string& reason) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const auto pulls = (*client)->all(with_query("/v1/pulls", {{"fleet", name}, {"repo", repository}, {"state", "open"}}), "pulls", 0);
+  const auto pulls = (*client)->all(
+      with_query("/v1/pulls", {{"fleet", name}, {"repo", repository}, {"state", "open"}}), "pulls",
+      0);
   if (!pulls) return context.fail(pulls.error());
   Json results = Json::array();
   std::size_t done = 0;
@@ -122,20 +137,26 @@ int fleet_pulls(Context& context, const std::string& name, const std::string& ve
     if (problem.empty()) ++done;
     results.push_back({{"id", id}, {"done", problem.empty()}, {"problem", problem}});
     if (context.json()) continue;
-    context.out() << safe_line(id) << ": " << (problem.empty() ? settled_state(verb) : "not " + settled_state(verb) + ": " + safe_line(problem))
-                  << "\n" << std::flush;
+    context.out() << safe_line(id) << ": "
+                  << (problem.empty() ? settled_state(verb)
+                                      : "not " + settled_state(verb) + ": " + safe_line(problem))
+                  << "\n"
+                  << std::flush;
   }
   if (context.json()) context.out() << dumped({{"pulls", results}}, 2) << "\n";
-  context.err() << human_count(done) << " of " << plural(pulls->size(), "open pull request") << " " << settled_state(verb) << "\n";
+  context.err() << human_count(done) << " of " << plural(pulls->size(), "open pull request") << " "
+                << settled_state(verb) << "\n";
   return done == pulls->size() ? 0 : kExitSomeFailed;
 }
 
 int fleet_logs(Context& context, const std::string& name, bool failed, const std::string& output) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const auto runs = (*client)->all(with_query(fleet_path(name, "/runs"), {{"state", failed ? "failed" : ""}}), "runs", 0);
+  const auto runs = (*client)->all(
+      with_query(fleet_path(name, "/runs"), {{"state", failed ? "failed" : ""}}), "runs", 0);
   if (!runs) return context.fail(runs.error());
-  if (const auto made = make_directory(output); !made) return context.fail({made.error().code, made.error().message, ""});
+  if (const auto made = make_directory(output); !made)
+    return context.fail({made.error().code, made.error().message, ""});
   Json written = Json::array();
   for (const Json& run : *runs) {
     if (num(run, "attempt") == 0) continue;  // nothing of it ever ran
@@ -144,14 +165,19 @@ int fleet_logs(Context& context, const std::string& name, bool failed, const std
     LogOptions options;
     options.timestamps = true;
     LogPrinter printer(file, options);
-    const auto streamed = (*client)->stream(run_path(str(run, "id")) + "/logs", [&](const Json& line) { return printer.line(line); });
+    const auto streamed = (*client)->stream(run_path(str(run, "id")) + "/logs",
+                                            [&](const Json& line) { return printer.line(line); });
     if (!streamed) return context.fail(streamed.error());
     printer.finish();
     if (!file.flush()) return context.fail({Errc::io, "can't write " + path.string(), ""});
-    written.push_back({{"repository", str(run, "repository")}, {"run", str(run, "id")}, {"file", path.string()}});
+    written.push_back(
+        {{"repository", str(run, "repository")}, {"run", str(run, "id")}, {"file", path.string()}});
   }
-  if (context.json()) context.out() << dumped({{"logs", written}}, 2) << "\n";
-  else context.out() << "Wrote " << plural(written.size(), "log") << " to " << safe_line(output) << "\n";
+  if (context.json())
+    context.out() << dumped({{"logs", written}}, 2) << "\n";
+  else
+    context.out() << "Wrote " << plural(written.size(), "log") << " to " << safe_line(output)
+                  << "\n";
   return 0;
 }
 

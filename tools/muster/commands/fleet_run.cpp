@@ -23,12 +23,16 @@ int report_problems(Context& context, const FleetProblems& found) {
   if (context.json()) {
     Json all = Json::array();
     for (const Located& p : found.problems)
-      all.push_back({{"file", p.file}, {"line", p.place.line}, {"column", p.place.column},
-                     {"subject", p.subject}, {"message", p.message}});
+      all.push_back({{"file", p.file},
+                     {"line", p.place.line},
+                     {"column", p.place.column},
+                     {"subject", p.subject},
+                     {"message", p.message}});
     context.out() << dumped({{"valid", false}, {"problems", all}}, 2) << "\n";
   }
   context.err() << render_problems(found) << plural(found.problems.size(), "problem")
-                << "; nothing was started\n" << std::flush;
+                << "; nothing was started\n"
+                << std::flush;
   return kExitUsage;
 }
 
@@ -37,8 +41,11 @@ Json snapshot_json(const Selection& selection) {
   for (const Selected& s : selection.repositories) {
     Json labels = Json::object();
     for (const auto& [key, value] : s.labels) labels[key] = value;
-    out.push_back({{"repository", s.repository}, {"url", s.url}, {"canonical_url", s.canonical_url},
-                   {"base_branch", s.base_branch}, {"labels", labels}});
+    out.push_back({{"repository", s.repository},
+                   {"url", s.url},
+                   {"canonical_url", s.canonical_url},
+                   {"base_branch", s.base_branch},
+                   {"labels", labels}});
   }
   return out;
 }
@@ -58,8 +65,9 @@ int show_diffs(Context& context, Client& client, const std::string& name) {
     if (!patch) return context.fail(patch.error());
     const std::string title = "# " + safe_line(str(changed[i], "repository")) + ", run " +
                               safe_line(short_id(str(changed[i], "id")));
-    context.out() << "\n" << styled(title, Style::bold, look) << "\n" << diff_text(*patch, look)
-                  << (patch->ends_with("\n") ? "" : "\n");
+    context.out() << "\n"
+                  << styled(title, Style::bold, look) << "\n"
+                  << diff_text(*patch, look) << (patch->ends_with("\n") ? "" : "\n");
   }
   if (shown < changed.size())
     context.out() << "and " << plural(changed.size() - shown, "more diff") << ": "
@@ -108,11 +116,15 @@ int start(Context& context, PreparedFleet fleet, const FleetRunFlags& flags) {
 int fleet_init(Context& context, const std::string& file, bool force) {
   std::error_code error;
   if (!force && std::filesystem::exists(file, error))
-    return context.fail({Errc::conflict, file + " is there already", "name another file, or replace it with --force"});
+    return context.fail({Errc::conflict, file + " is there already",
+                         "name another file, or replace it with --force"});
   const auto written = write_file_durably(file, kFleetTemplate);
   if (!written) return context.fail({written.error().code, written.error().message, ""});
-  if (context.json()) context.out() << dumped({{"file", file}}) << "\n";
-  else context.out() << "Wrote " << safe_line(file) << ". Next: muster fleet validate " << shell_quoted(file) << "\n";
+  if (context.json())
+    context.out() << dumped({{"file", file}}) << "\n";
+  else
+    context.out() << "Wrote " << safe_line(file) << ". Next: muster fleet validate "
+                  << shell_quoted(file) << "\n";
   return 0;
 }
 
@@ -123,7 +135,9 @@ int fleet_validate(Context& context, const FleetInput& input) {
     context.out() << dumped({{"valid", true},
                              {"repositories", snapshot_json(fleet->selection)},
                              {"files", fleet->bundle.files},
-                             {"spec", Json::parse(fleet->spec_json)}}, 2) << "\n";
+                             {"spec", Json::parse(fleet->spec_json)}},
+                            2)
+                  << "\n";
     return 0;
   }
   context.out() << safe_line(input.file) << " is valid: " << selection_text(*fleet) << "\n";
@@ -133,20 +147,26 @@ int fleet_validate(Context& context, const FleetInput& input) {
 int fleet_run(Context& context, const FleetRunFlags& flags) {
   if (flags.input.file.empty() && flags.input.command.empty())
     return context.usage("nothing to run",
-                         "give a fleet file, or all in one line: muster fleet run --repos repos.txt -B BRANCH -m MESSAGE -- ./script.sh");
+                         "give a fleet file, or all in one line: muster fleet run --repos "
+                         "repos.txt -B BRANCH -m MESSAGE -- ./script.sh");
   auto fleet = prepare_fleet(flags.input);
   if (!fleet) return report_problems(context, fleet.error());
   return start(context, std::move(*fleet), flags);
 }
 
-int wait_and_report(Context& context, Client& client, const std::string& name, const WaitFlags& flags) {
+int wait_and_report(Context& context, Client& client, const std::string& name,
+                    const WaitFlags& flags) {
   const std::string path = "/v1/fleets/" + encoded(name);
   if (flags.detach) {
     const auto fleet = client.get(path);
     if (!fleet) return context.fail(fleet.error());
-    if (context.json()) context.out() << dumped(*fleet, 2) << "\n";
-    else context.out() << safe_line(name) << "\n";
-    context.err() << "Watch it: " << context.program() << " fleet status " << shell_quoted(name) << " --watch\n" << std::flush;
+    if (context.json())
+      context.out() << dumped(*fleet, 2) << "\n";
+    else
+      context.out() << safe_line(name) << "\n";
+    context.err() << "Watch it: " << context.program() << " fleet status " << shell_quoted(name)
+                  << " --watch\n"
+                  << std::flush;
     return 0;
   }
   WaitOptions options;
@@ -156,8 +176,10 @@ int wait_and_report(Context& context, Client& client, const std::string& name, c
   if (result.end != WaitResult::End::settled) return code;
   const auto report = client.get(path + "/report");
   if (!report) return context.fail(report.error());
-  if (context.json()) context.out() << dumped(*report, 2) << "\n";
-  else context.out() << "\n" << report_text(*report, context.io().out.look);
+  if (context.json())
+    context.out() << dumped(*report, 2) << "\n";
+  else
+    context.out() << "\n" << report_text(*report, context.io().out.look);
   context.out().flush();
   return code;
 }

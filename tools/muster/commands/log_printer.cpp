@@ -1,72 +1,71 @@
 #include "tools/muster/commands/log_printer.hpp"
 
+#include <utility>
+
 #include "tools/muster/json_get.hpp"
 #include "tools/muster/text.hpp"
 
 namespace muster::cli {
 namespace {
 
-constexpr std::size_t kMaxLine = 64u << 10;  // a line without an end is printed in parts
+/// What an event says: "begin", or how a step ended, as JSON.
+std::string event_text(const std::string& text) {
+  const Json end = Json::parse(text, nullptr, false);
+  if (!end.is_object()) return text == "begin" ? "begins" : text;
+  std::string out = "ended";
+  if (num(end, "signal") != 0)
+    out += " by signal " + std::to_string(num(end, "signal"));
+  else if (at(end, "exit_code").is_number())
+    out += " with exit " + std::to_string(num(end, "exit_code"));
+  if (!str(end, "reason").empty()) out += ", " + str(end, "reason");
+  const Duration took{num(end, "ended_ms") - num(end, "started_ms")};
+  return num(end, "ended_ms") == 0 ? out : out + " after " + human_duration(took);
+}
 
 }  // namespace
 
 bool LogPrinter::line(const Json& record) {
-  const std::string at = str(record, "at"), step = str(record, "step"), stream = str(record, "stream");
+  const std::string at = str(record, "at"), stream = str(record, "stream"),
+                    text = str(record, "text");
   if (options_.since)
     if (const auto then = parse_rfc3339(at); then && *then < *options_.since) return true;
-  const std::string text = str(record, "text");
+  const auto attempt = num(record, "attempt");
+  const std::string step =
+      str(record, "step") + (attempt > 1 ? " (attempt " + std::to_string(attempt) + ")" : "");
   if (stream == "event" || stream == "note") {
-    end_line();
     step_ = step;
-    mark(at, (step.empty() ? "" : step + ": ") + text);
+    mark(at, stream == "note" ? "note: " + text : step + " " + event_text(text));
     return true;
   }
-  if (step != step_) {
-    end_line();
-    step_ = step;
-    mark(at, step);
-  }
-  if (pending_.empty()) pending_at_ = at;
-  pending_ += text;
-  std::size_t begin = 0;
-  for (std::size_t end; (end = pending_.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    put((options_.timestamps ? pending_at_ + " " : "") + pending_.substr(begin, end - begin));
-    pending_at_ = at;
-  }
-  pending_.erase(0, begin);
-  if (pending_.size() > kMaxLine) end_line();
+  if (std::exchange(step_, step) != step) mark(at, step);
+  put(at, text);
   return true;
-}
-
-void LogPrinter::end_line() {
-  if (!pending_.empty()) put((options_.timestamps ? pending_at_ + " " : "") + pending_);
-  pending_.clear();
 }
 
 /// A line of Muster's own between the steps.
 void LogPrinter::mark(const std::string& at, const std::string& text) {
-  put(styled((options_.timestamps ? at + " " : "") + "--- " + safe_line(text), Style::bold, options_.look));
+  put(at, styled("--- " + safe_line(text), Style::bold, options_.look));
 }
 
-void LogPrinter::put(std::string line) {
-  if (options_.tail) {
-    kept_.push_back(std::move(line));
-    if (kept_.size() > *options_.tail) kept_.pop_front();
+void LogPrinter::put(const std::string& at, std::string text) {
+  if (options_.terminal)
+    text = safe_text(text, options_.look.colour) + (options_.look.colour ? "\x1b[0m" : "");
+  if (options_.timestamps) text.insert(0, safe_line(at) + " ");
+  if (!options_.tail) {
+    to_ << text << "\n";
     return;
   }
-  if (!options_.terminal) to_ << line << "\n";
-  else to_ << safe_text(line, options_.look.colour) << (options_.look.colour ? "\x1b[0m\n" : "\n");
+  kept_.push_back(std::move(text));
+  if (kept_.size() > *options_.tail) kept_.pop_front();
 }
 
 void LogPrinter::release_tail() {
-  if (!options_.tail) return;
   options_.tail.reset();
-  for (std::string& line : kept_) put(std::move(line));
+  for (const std::string& line : kept_) to_ << line << "\n";
   kept_.clear();
 }
 
 void LogPrinter::finish() {
-  end_line();
   release_tail();
   to_.flush();
 }

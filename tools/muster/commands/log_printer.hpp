@@ -14,33 +14,31 @@ namespace muster::cli {
 
 struct LogOptions {
   bool timestamps = false;
-  bool terminal = false;               ///< Control characters become visible; colours stay if `look` has them.
+  bool terminal = false;  ///< Control characters become visible; colours stay if `look` has them.
   Look look;
-  std::optional<std::size_t> tail;     ///< Only the last so many lines, printed by finish().
+  std::optional<std::size_t> tail;  ///< Only the last so many lines, printed by finish().
   std::optional<Instant> since;
 };
 
-/// Text comes in pieces that need not end at a line's end; lines are put together again.
 class LogPrinter {
  public:
   LogPrinter(std::ostream& to, LogOptions options) : to_(to), options_(options) {}
 
-  /// Takes one record {"at","step","stream","text"}. Always true, so that it can stand in a stream's callback.
+  /// Takes one record {"at","attempt","step","stream","text"}: a line of a stream, an event, a
+  /// note. Always true, so that it can stand in a stream's callback.
   bool line(const nlohmann::json& record);
-  /// The rest of an unfinished line, and the kept tail.
-  void finish();
   /// Prints the kept tail; from now on lines are printed as they come.
   void release_tail();
+  /// At the end of the log.
+  void finish();
 
  private:
-  void end_line();
   void mark(const std::string& at, const std::string& text);
-  void put(std::string line);
+  void put(const std::string& at, std::string text);
 
   std::ostream& to_;
   LogOptions options_;
   std::string step_;
-  std::string pending_, pending_at_;
   std::deque<std::string> kept_;
 };
 

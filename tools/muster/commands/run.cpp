@@ -33,22 +33,31 @@ Answer<std::optional<Instant>> since_of(const std::string& text, Instant now) {
   if (const auto back = parse_duration(text)) return std::optional(now - *back);
   if (const auto then = parse_rfc3339(text)) return std::optional(*then);
   return tl::unexpected(Failure{
-      Errc::invalid, "--since takes a duration like 10m or a time like 2026-11-22T15:04:05Z, not \"" + text + "\"", ""});
+      Errc::invalid,
+      "--since takes a duration like 10m or a time like 2026-11-22T15:04:05Z, not \"" + text + "\"",
+      ""});
 }
 
 /// One reading of a run's log under the options given.
 class LogReading {
  public:
-  LogReading(Context& context, Client& client, std::string id, const LogFlags& flags, std::string step, std::optional<Instant> since)
-      : context_(context), client_(client), id_(std::move(id)), flags_(flags), step_(std::move(step)),
-        printer_(context.out(), {flags.timestamps, context.io().out.look.width != 0, context.io().out.look, flags.tail, since}) {}
+  LogReading(Context& context, Client& client, std::string id, const LogFlags& flags,
+             std::string step, std::optional<Instant> since)
+      : context_(context),
+        client_(client),
+        id_(std::move(id)),
+        flags_(flags),
+        step_(std::move(step)),
+        printer_(context.out(), {flags.timestamps, context.io().out.look.width != 0,
+                                 context.io().out.look, flags.tail, since}) {}
 
-  /// `follow`: stays until the attempt ends. With a tail, what is there gives the tail and the rest follows it.
+  /// `follow`: stays until the attempt ends. With a tail, what is there gives the tail and the rest
+  /// follows it.
   Answer<void> read(bool follow) {
     Answer<void> done = stream(follow && !flags_.tail, "");
     if (done && follow && flags_.tail) {
       printer_.release_tail();
-      done = stream(true, last_offset_);
+      done = stream(true, next_);
     }
     printer_.finish();
     return done;
@@ -57,14 +66,17 @@ class LogReading {
  private:
   Answer<void> stream(bool follow, const std::string& from) {
     const std::string attempt = flags_.attempt == 0 ? "" : std::to_string(flags_.attempt);
-    const std::string path = with_query(run_path(id_) + "/logs", {{"attempt", attempt}, {"step", step_}, {"offset", from},
-                                                                  {"follow", follow ? "true" : ""}});
+    const std::string path =
+        with_query(run_path(id_) + "/logs", {{"attempt", attempt},
+                                             {"step", step_},
+                                             {"offset", from},
+                                             {"follow", follow ? "true" : ""}});
     return client_.stream(path, [&](const Json& record) {
-      const std::string offset = std::to_string(num(record, "offset"));
-      if (offset == from && !from.empty()) return true;  // was printed as part of the tail
-      last_offset_ = offset;
-      if (context_.json()) context_.out() << dumped(record) << "\n";
-      else printer_.line(record);
+      next_ = std::to_string(num(record, "next"));
+      if (context_.json())
+        context_.out() << dumped(record) << "\n";
+      else
+        printer_.line(record);
       if (follow) context_.out().flush();
       return true;
     });
@@ -76,24 +88,32 @@ class LogReading {
   const LogFlags& flags_;
   std::string step_;
   LogPrinter printer_;
-  std::string last_offset_;
+  std::string next_;  ///< Where the log goes on after what was read.
 };
 
 }  // namespace
 
-std::string run_path(const std::string& id) { return "/v1/runs/" + encoded(id); }
+std::string run_path(const std::string& id) {
+  return "/v1/runs/" + encoded(id);
+}
 
 int run_list(Context& context, const ListFlags& flags) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const std::string path = with_query("/v1/runs", {{"fleet", flags.fleet}, {"state", flags.state}, {"class", flags.failure_class}, {"repo", flags.repository}});
+  const std::string path = with_query("/v1/runs", {{"fleet", flags.fleet},
+                                                   {"state", flags.state},
+                                                   {"class", flags.failure_class},
+                                                   {"repo", flags.repository}});
   auto runs = (*client)->all(path, "runs", flags.limit == 0 ? 0 : flags.limit + 1);
   if (!runs) return context.fail(runs.error());
   const bool more = flags.limit != 0 && runs->size() > flags.limit;
   if (more) runs->pop_back();
-  if (context.json()) context.out() << dumped({{"runs", *runs}, {"more", more}}, 2) << "\n";
-  else if (runs->empty()) context.err() << "no runs\n";
-  else context.out() << run_table(*runs, context.io().out.look, context.now());
+  if (context.json())
+    context.out() << dumped({{"runs", *runs}, {"more", more}}, 2) << "\n";
+  else if (runs->empty())
+    context.err() << "no runs\n";
+  else
+    context.out() << run_table(*runs, context.io().out.look, context.now());
   if (more) context.err() << "there are more: --limit 0 lists all\n";
   return 0;
 }
@@ -103,8 +123,10 @@ int run_show(Context& context, const std::string& id) {
   if (!client) return context.fail(client.error());
   const auto run = (*client)->get(run_path(id));
   if (!run) return context.fail(run.error());
-  if (context.json()) context.out() << dumped(*run, 2) << "\n";
-  else context.out() << run_text(*run, context.io().out.look, context.now());
+  if (context.json())
+    context.out() << dumped(*run, 2) << "\n";
+  else
+    context.out() << run_text(*run, context.io().out.look, context.now());
   return 0;
 }
 
@@ -121,7 +143,9 @@ int run_logs(Context& context, const std::string& id, const LogFlags& flags) {
     follow = follow && !is_over(str(*run, "state"));
     if (flags.failed && step.empty()) step = failed_step(*run, flags.attempt);
     if (flags.failed && step.empty()) {
-      context.err() << "no step of this run failed" << (str(*run, "message").empty() ? "" : ": " + safe_line(str(*run, "message"))) << "\n";
+      context.err() << "no step of this run failed"
+                    << (str(*run, "message").empty() ? "" : ": " + safe_line(str(*run, "message")))
+                    << "\n";
       return 0;
     }
   }
@@ -132,11 +156,17 @@ int run_logs(Context& context, const std::string& id, const LogFlags& flags) {
 int run_cancel(Context& context, const std::string& id, const std::string& reason) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const auto run = (*client)->post(run_path(id) + "/cancel", {{"reason", reason}, {"by", Context::user()}});
+  const auto run =
+      (*client)->post(run_path(id) + "/cancel", {{"reason", reason}, {"by", Context::user()}});
   if (!run) return context.fail(run.error());
   const std::string name = str(*run, "id").empty() ? id : str(*run, "id");
-  if (context.json()) context.out() << dumped(*run, 2) << "\n";
-  else context.out() << safe_line(name) << ": " << (is_over(str(*run, "state")) ? safe_line(str(*run, "state")) : "is being cancelled") << "\n";
+  if (context.json())
+    context.out() << dumped(*run, 2) << "\n";
+  else
+    context.out() << safe_line(name) << ": "
+                  << (is_over(str(*run, "state")) ? safe_line(str(*run, "state"))
+                                                  : "is being cancelled")
+                  << "\n";
   return 0;
 }
 
@@ -145,8 +175,10 @@ int run_diff(Context& context, const std::string& id) {
   if (!client) return context.fail(client.error());
   const auto patch = (*client)->get_text(run_path(id) + "/diff");
   if (!patch) return context.fail(patch.error());
-  if (context.json()) context.out() << dumped({{"diff", *patch}}) << "\n";
-  else context.out() << diff_text(*patch, context.io().out.look);
+  if (context.json())
+    context.out() << dumped({{"diff", *patch}}) << "\n";
+  else
+    context.out() << diff_text(*patch, context.io().out.look);
   return 0;
 }
 

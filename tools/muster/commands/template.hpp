@@ -5,7 +5,8 @@
 
 namespace muster::cli {
 
-inline constexpr std::string_view kFleetTemplate = R"(# yaml-language-server: $schema=https://muster.dev/schema/fleet.schema.json
+inline constexpr std::string_view kFleetTemplate =
+    R"(# yaml-language-server: $schema=https://muster.dev/schema/fleet.schema.json
 # A fleet: one intent over many repositories. Check it with: muster fleet validate fleet.yaml
 version: 1
 name: my-fleet                     # its identity: the same name with the same content continues
@@ -29,7 +30,7 @@ environment:
   resources: {cpus: 1, memory: 2GiB, pids: 512, disk: 4GiB}
 
 agent:
-  run: "true"                      # text for bash, or a list of words; ./script.sh beside this file travels along
+  run: "true"                      # text for bash, or a list of words; ./script.sh here travels
   files: []                        # what else travels: $MUSTER_AGENT_DIR/PATH
   timeout: 20m
   idle_timeout: 10m

@@ -14,7 +14,7 @@ namespace muster::cli {
 struct FleetProgress {
   std::uint64_t total = 0;
   std::uint64_t ended = 0;
-  std::uint64_t active = 0;   ///< provisioning to delivering
+  std::uint64_t active = 0;  ///< provisioning to delivering
   std::uint64_t failed = 0;
 };
 FleetProgress progress_of(const nlohmann::json& fleet);
@@ -26,7 +26,8 @@ int exit_code_of_fleet(const nlohmann::json& fleet);
 std::string fleet_status_text(const nlohmann::json& fleet, const Look& look, Instant now);
 std::string fleet_table(const std::vector<nlohmann::json>& fleets, const Look& look, Instant now);
 
-/// The live picture: a fixed number of short lines whatever the fleet's size. `failures` are run rows, newest first.
+/// The live picture: a fixed number of short lines whatever the fleet's size. `failures` are run
+/// rows, newest first.
 std::string progress_frame(const nlohmann::json& fleet, const std::vector<nlohmann::json>& failures,
                            const Look& look, Duration elapsed);
 /// The same in one line, for pipes.

@@ -46,11 +46,15 @@ std::string command_text(const actors::Command& command) {
 std::string delivery_text(const actors::Delivery& delivery, bool dry_run) {
   if (dry_run) return "nothing (dry run); the diffs are shown at the end";
   switch (delivery.mode) {
-    case actors::fbs::DeliveryMode::none: return "nothing";
-    case actors::fbs::DeliveryMode::branch: return "branch " + delivery.branch;
-    case actors::fbs::DeliveryMode::pull_request: break;
+    case actors::fbs::DeliveryMode::none:
+      return "nothing";
+    case actors::fbs::DeliveryMode::branch:
+      return "branch " + delivery.branch;
+    case actors::fbs::DeliveryMode::pull_request:
+      break;
   }
-  return "branch " + delivery.branch + " and a " + (delivery.pull_request.draft ? "draft " : "") + "pull request";
+  return "branch " + delivery.branch + " and a " + (delivery.pull_request.draft ? "draft " : "") +
+         "pull request";
 }
 
 std::string hosts_text(const Json& hosts) {
@@ -67,24 +71,32 @@ std::string hosts_text(const Json& hosts) {
 
 }  // namespace
 
-std::string plan_text(const PreparedFleet& fleet, bool dry_run, const Json& hosts, const Look& look) {
+std::string plan_text(const PreparedFleet& fleet, bool dry_run, const Json& hosts,
+                      const Look& look) {
   Table table({{""}, {"", Table::Align::left, true}});
-  const auto line = [&](const char* key, const std::string& value) { table.add({{key, Style::dim}, value}); };
-  line("repositories", human_count(fleet.selection.repositories.size()) + left_out(fleet.selection));
-  line("waves", wave_sizes(fleet) + "; at most " + std::to_string(fleet.spec.rollout.concurrency) + " at a time");
+  const auto line = [&](const char* key, const std::string& value) {
+    table.add({{key, Style::dim}, value});
+  };
+  line("repositories",
+       human_count(fleet.selection.repositories.size()) + left_out(fleet.selection));
+  line("waves", wave_sizes(fleet) + "; at most " + std::to_string(fleet.spec.rollout.concurrency) +
+                    " at a time");
   line("agent", command_text(fleet.spec.agent.run));
   if (!fleet.bundle.files.empty())
-    line("travels", plural(fleet.bundle.files.size(), "file") + ", " + human_bytes(fleet.bundle.tar.size()));
+    line("travels",
+         plural(fleet.bundle.files.size(), "file") + ", " + human_bytes(fleet.bundle.tar.size()));
   std::string verify;
   for (const auto& v : fleet.spec.verify) verify += (verify.empty() ? "" : ", ") + v.name;
   line("verified by", verify.empty() ? "nothing" : verify);
   line("delivers", delivery_text(fleet.spec.delivery, dry_run));
   line("hosts", hosts_text(hosts));
-  return styled("Fleet " + safe_line(fleet.spec.name), Style::bold, look) + "\n" + table.text(look, 2);
+  return styled("Fleet " + safe_line(fleet.spec.name), Style::bold, look) + "\n" +
+         table.text(look, 2);
 }
 
 std::string selection_text(const PreparedFleet& fleet) {
-  return "fleet " + fleet.spec.name + ", " + plural(fleet.selection.repositories.size(), "repository", "repositories") +
+  return "fleet " + fleet.spec.name + ", " +
+         plural(fleet.selection.repositories.size(), "repository", "repositories") +
          left_out(fleet.selection) + ", waves of " + wave_sizes(fleet);
 }
 

@@ -10,7 +10,8 @@
 namespace muster::cli {
 
 /// `hosts` is the answer of /v1/hosts.
-std::string plan_text(const PreparedFleet& fleet, bool dry_run, const nlohmann::json& hosts, const Look& look);
+std::string plan_text(const PreparedFleet& fleet, bool dry_run, const nlohmann::json& hosts,
+                      const Look& look);
 /// "fleet x, 500 repositories (2 excluded), waves of 5, 50, 500".
 std::string selection_text(const PreparedFleet& fleet);
 

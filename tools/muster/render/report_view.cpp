@@ -12,8 +12,9 @@ namespace {
 
 using Align = Table::Align;
 
-constexpr std::array kStates{"delivered", "unchanged", "skipped", "failed", "cancelled", "superseded", "delivering",
-                             "verifying", "running", "provisioning", "queued", "waiting"};
+constexpr std::array kStates{"delivered", "unchanged",    "skipped",    "failed",
+                             "cancelled", "superseded",   "delivering", "verifying",
+                             "running",   "provisioning", "queued",     "waiting"};
 constexpr std::array kPhases{"queue", "fetch", "create", "agent", "verify", "deliver", "total"};
 constexpr std::size_t kPullsShown = 10;
 
@@ -41,31 +42,47 @@ Section outcomes(const Json& report) {
 }
 
 Section failures(const Json& report) {
-  Section out{"Failures", {{"CLASS"}, {"RUNS", Align::right}, {"WHAT", Align::left, true}, {"EXAMPLE"}, {"REPOSITORY", Align::left, true}}, {}, ""};
+  Section out{"Failures",
+              {{"CLASS"},
+               {"RUNS", Align::right},
+               {"WHAT", Align::left, true},
+               {"EXAMPLE"},
+               {"REPOSITORY", Align::left, true}},
+              {},
+              ""};
   for (const Json& f : list(report, "failures"))
-    out.rows.push_back({{str(f, "class"), Style::red}, human_count(count(f, "count")), str(f, "message"),
-                        short_id(str(f, "example")), str(f, "repository")});
+    out.rows.push_back({{str(f, "class"), Style::red},
+                        human_count(count(f, "count")),
+                        str(f, "message"),
+                        short_id(str(f, "example")),
+                        str(f, "repository")});
   return out;
 }
 
 Section pulls(const Json& report) {
   const Json& all = at(report, "pulls");
-  Section out{"Pull requests", {{"PULL REQUEST", Align::left, true}, {"STATE"}, {"TITLE", Align::left, true}}, {}, ""};
+  Section out{"Pull requests",
+              {{"PULL REQUEST", Align::left, true}, {"STATE"}, {"TITLE", Align::left, true}},
+              {},
+              ""};
   for (const Json& pull : list(all, "list")) {
     if (out.rows.size() == kPullsShown) break;
-    out.rows.push_back({str(pull, "id"), {str(pull, "state"), style_of(str(pull, "state"))}, str(pull, "title")});
+    out.rows.push_back(
+        {str(pull, "id"), {str(pull, "state"), style_of(str(pull, "state"))}, str(pull, "title")});
   }
   const auto total = count(all, "open") + count(all, "merged") + count(all, "closed");
   if (total == 0) return out;
-  out.note = human_count(count(all, "open")) + " open, " + human_count(count(all, "merged")) + " merged, " +
-             human_count(count(all, "closed")) + " closed";
+  out.note = human_count(count(all, "open")) + " open, " + human_count(count(all, "merged")) +
+             " merged, " + human_count(count(all, "closed")) + " closed";
   if (total > out.rows.size())
-    out.note += "; all of them: muster pr list --fleet " + shell_quoted(str(at(report, "fleet"), "name"));
+    out.note +=
+        "; all of them: muster pr list --fleet " + shell_quoted(str(at(report, "fleet"), "name"));
   return out;
 }
 
 Section escalated(const Json& report) {
-  Section out{"Escalated", {{"RUN"}, {"REPOSITORY", Align::left, true}, {"TO", Align::left, true}}, {}, ""};
+  Section out{
+      "Escalated", {{"RUN"}, {"REPOSITORY", Align::left, true}, {"TO", Align::left, true}}, {}, ""};
   for (const Json& e : list(report, "escalated"))
     out.rows.push_back({short_id(str(e, "run")), str(e, "repository"), joined(e, "assignees")});
   return out;
@@ -76,27 +93,32 @@ Section phases(const Json& report) {
   for (const char* phase : kPhases) {
     const Json& p = at(at(report, "phases"), phase);
     if (p.is_object())
-      out.rows.push_back({phase, human_duration(Duration{num(p, "p50_ms")}), human_duration(Duration{num(p, "p95_ms")})});
+      out.rows.push_back({phase, human_duration(Duration{num(p, "p50_ms")}),
+                          human_duration(Duration{num(p, "p95_ms")})});
   }
   return out;
 }
 
 Section slowest(const Json& report) {
-  Section out{"Slowest", {{"RUN"}, {"REPOSITORY", Align::left, true}, {"TIME", Align::right}}, {}, ""};
+  Section out{
+      "Slowest", {{"RUN"}, {"REPOSITORY", Align::left, true}, {"TIME", Align::right}}, {}, ""};
   for (const Json& s : list(report, "slowest"))
-    out.rows.push_back({short_id(str(s, "run")), str(s, "repository"), human_duration(Duration{num(s, "ms")})});
+    out.rows.push_back(
+        {short_id(str(s, "run")), str(s, "repository"), human_duration(Duration{num(s, "ms")})});
   return out;
 }
 
 std::vector<Section> sections(const Json& report) {
-  std::vector<Section> all{outcomes(report), failures(report), pulls(report), escalated(report), phases(report), slowest(report)};
+  std::vector<Section> all{outcomes(report),  failures(report), pulls(report),
+                           escalated(report), phases(report),   slowest(report)};
   std::erase_if(all, [](const Section& s) { return s.rows.empty() && s.note.empty(); });
   return all;
 }
 
 std::string summary(const Json& report) {
   const Json& fleet = at(report, "fleet");
-  std::string out = plural(count(fleet, "total"), "repository", "repositories") + ", " + plural(count(report, "attempts"), "attempt");
+  std::string out = plural(count(fleet, "total"), "repository", "repositories") + ", " +
+                    plural(count(report, "attempts"), "attempt");
   if (const auto n = count(report, "retried"); n != 0) out += ", " + human_count(n) + " retried";
   const auto from = when(fleet, "started_at"), to = when(fleet, "ended_at");
   if (from && to) out += ", " + human_duration(*to - *from);
@@ -104,7 +126,8 @@ std::string summary(const Json& report) {
 }
 
 std::string csv_cell(std::string text) {
-  if (!text.empty() && std::string_view("=+-@\t\r").find(text.front()) != std::string_view::npos) text.insert(0, "'");
+  if (!text.empty() && std::string_view("=+-@\t\r").find(text.front()) != std::string_view::npos)
+    text.insert(0, "'");
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string out = "\"";
   for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
@@ -113,7 +136,9 @@ std::string csv_cell(std::string text) {
 
 std::string markdown_cell(const std::string& text) {
   std::string out;
-  for (const char c : safe_line(text)) out += std::string_view("|\\`*_<>[]").find(c) == std::string_view::npos ? std::string(1, c) : std::string("\\") + c;
+  for (const char c : safe_line(text))
+    out += std::string_view("|\\`*_<>[]").find(c) == std::string_view::npos ? std::string(1, c)
+                                                                            : std::string("\\") + c;
   return out;
 }
 
@@ -139,12 +164,14 @@ std::vector<std::string> next_commands(const Json& report) {
 std::string report_text(const Json& report, const Look& look) {
   const Json& fleet = at(report, "fleet");
   const std::string state = str(fleet, "state");
-  std::string out = styled(safe_line(str(fleet, "name")), Style::bold, look) + "  " + styled(safe_line(state), style_of(state), look);
+  std::string out = styled(safe_line(str(fleet, "name")), Style::bold, look) + "  " +
+                    styled(safe_line(state), style_of(state), look);
   if (flag(fleet, "dry_run")) out += " (dry run)";
   if (!str(fleet, "reason").empty()) out += ": " + safe_line(str(fleet, "reason"));
   out += "\n" + summary(report) + "\n";
   for (const Section& section : sections(report)) {
-    out += "\n" + styled(section.title, Style::bold, look) + (section.note.empty() ? "" : ": " + section.note) + "\n";
+    out += "\n" + styled(section.title, Style::bold, look) +
+           (section.note.empty() ? "" : ": " + section.note) + "\n";
     Table table(section.columns);
     for (const auto& row : section.rows) table.add(row);
     if (!table.empty()) out += table.text(look, 2);
@@ -156,7 +183,8 @@ std::string report_text(const Json& report, const Look& look) {
 
 std::string report_markdown(const Json& report) {
   const Json& fleet = at(report, "fleet");
-  std::string out = "# " + markdown_cell(str(fleet, "name")) + ": " + markdown_cell(str(fleet, "state")) + "\n\n" + summary(report) + "\n";
+  std::string out = "# " + markdown_cell(str(fleet, "name")) + ": " +
+                    markdown_cell(str(fleet, "state")) + "\n\n" + summary(report) + "\n";
   for (const Section& section : sections(report)) {
     out += "\n## " + section.title + "\n\n" + (section.note.empty() ? "" : section.note + "\n\n");
     if (section.rows.empty()) continue;
@@ -176,8 +204,9 @@ std::string report_markdown(const Json& report) {
 }
 
 std::string runs_csv(const std::vector<Json>& runs) {
-  constexpr std::array kColumns{"repository", "id", "state", "class", "reason", "message", "attempt", "host", "pull",
-                                "head_sha", "escalated", "created_at", "started_at", "ended_at"};
+  constexpr std::array kColumns{"repository", "id",         "state",      "class",   "reason",
+                                "message",    "attempt",    "host",       "pull",    "head_sha",
+                                "escalated",  "created_at", "started_at", "ended_at"};
   std::string out;
   for (const char* column : kColumns) out += (out.empty() ? "" : ",") + std::string(column);
   out += "\r\n";
@@ -185,7 +214,9 @@ std::string runs_csv(const std::vector<Json>& runs) {
     std::string line;
     for (const char* column : kColumns) {
       const Json& value = at(run, column);
-      const std::string text = value.is_null() ? "" : value.is_string() ? value.get<std::string>() : dumped(value);
+      const std::string text = value.is_null()     ? ""
+                               : value.is_string() ? value.get<std::string>()
+                                                   : dumped(value);
       line += (column == kColumns.front() ? "" : ",") + csv_cell(text);
     }
     out += line + "\r\n";
