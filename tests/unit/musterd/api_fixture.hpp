@@ -1,0 +1,80 @@
+// The API over a fake engine and real stores in a directory of their own.
+#pragma once
+
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "storage/base/ids.hpp"
+#include "tests/unit/musterd/fake_engine.hpp"
+#include "tools/musterd/api.hpp"
+#include "tools/musterd/render.hpp"
+
+namespace muster::musterd {
+
+struct TemporaryDirectory {
+  TemporaryDirectory() {
+    char name[] = "/tmp/muster-api-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path); }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  std::filesystem::path path;
+};
+
+class FakeForge final : public actors::Forge {
+ public:
+  actors::PushResult push(const actors::PushRequest&) override { return {}; }
+  Result<actors::PullRef> open_pull(const actors::PullRequestText&) override { return actors::PullRef{}; }
+  actors::MergeResult merge(const actors::MergeRequest&) override { return {}; }
+  Result<void> delete_branch(const std::string&, const std::string&, const std::string&) override {
+    return {};
+  }
+  Result<std::string> diff(const std::string& url, const std::string& base, const std::string& head,
+                           std::size_t) override {
+    return "diff of " + url + " " + base + ".." + head + "\n";
+  }
+};
+
+struct ApiFixture {
+  ApiFixture() : logs(*storage::RunLog::open(directory.path / "logs")) { events.follow(engine); }
+
+  Response send(const std::string& method, const std::string& target, std::string body = "",
+                const std::string& key = "") {
+    Request request;
+    request.method = method;
+    REQUIRE(parse_target(target, request));
+    request.body = std::move(body);
+    if (method == "POST" && key != "none")
+      request.headers["idempotency-key"] = key.empty() ? new_uuid_v7(engine.now()) : key;
+    return api.handle(request);
+  }
+  Json get(const std::string& target) {
+    const Response response = send("GET", target);
+    INFO(response.body);
+    REQUIRE(response.status == 200);
+    return Json::parse(response.body);
+  }
+
+  TemporaryDirectory directory;
+  FakeEngine engine;
+  Blobs blobs{directory.path / "blobs"};
+  Blobs packs{directory.path / "packs"};
+  WatchedRunLog logs;
+  FakeForge forge;
+  EventHub events;
+  Metrics metrics;
+  std::map<std::string, std::string> queue_reasons;
+  std::vector<std::string> not_ready;
+  Api api{ApiParts{engine, blobs, packs, logs, forge,
+                   [](const actors::PushRequest& push, std::size_t) -> Result<std::string> {
+                     return "pack " + push.base_sha + ".." + push.head_sha + "\n";
+                   },
+                   events, metrics,
+                   [this](const std::string& run) { return queue_reasons[run]; },
+                   [this] { return not_ready; }, [] { return std::size_t{3}; }, "default"}};
+};
+
+}  // namespace muster::musterd

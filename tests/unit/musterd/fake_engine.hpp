@@ -1,0 +1,86 @@
+// An engine that holds what a test puts there, and records what it is told.
+#pragma once
+
+#include <map>
+
+#include "actors/indexes.hpp"
+#include "engine/core/engine.hpp"
+#include "engine/core/kind.hpp"
+
+namespace muster::musterd {
+
+class FakeEngine final : public engine::Engine {
+ public:
+  template <class T>
+  void put_head(const std::string& kind, const std::string& key, const T& head) {
+    heads[{"default", kind, key}] = engine::encode_table(head);
+  }
+  template <class T>
+  void put_row(const std::string& kind, const std::string& key, const std::string& row, const T& table) {
+    put_text(kind, key, row, engine::encode_table(table));
+  }
+  void put_text(const std::string& kind, const std::string& key, const std::string& row,
+                std::string bytes) {
+    all_rows[{"default", kind, key}][row] = std::move(bytes);
+  }
+  void put_index(std::string_view index, const std::string& key, const std::string& value) {
+    indexes[std::string(index)][key] = value;
+  }
+
+  void call(engine::Call made, engine::CallDone done) override {
+    calls.push_back(std::move(made));
+    done(reply);
+  }
+  void deliver(engine::ChannelMessage, engine::ChannelDone) override {}
+  Result<std::uint64_t> channel_mark(std::string_view) const override { return 0; }
+  Result<void> tell(engine::ActorId, engine::Payload, engine::Lane) override { return {}; }
+  Result<std::optional<std::string>> head(const engine::ActorId& actor) const override {
+    const auto found = heads.find(actor);
+    if (found == heads.end()) return std::nullopt;
+    return found->second;
+  }
+  Result<std::optional<std::string>> row(const engine::ActorId& actor,
+                                         std::string_view key) const override {
+    const auto of_actor = all_rows.find(actor);
+    if (of_actor == all_rows.end()) return std::nullopt;
+    const auto found = of_actor->second.find(std::string(key));
+    if (found == of_actor->second.end()) return std::nullopt;
+    return found->second;
+  }
+  Result<void> rows(const engine::ActorId& actor, std::string_view lower, std::string_view upper,
+                    const std::function<bool(std::string_view, std::string_view)>& each) const override {
+    const auto of_actor = all_rows.find(actor);
+    if (of_actor == all_rows.end()) return {};
+    for (const auto& [key, value] : of_actor->second)
+      if (key >= lower && key < upper && !each(key, value)) break;
+    return {};
+  }
+  Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
+                    const std::function<bool(std::string_view, const engine::ActorId&, std::string_view)>&
+                        each) const override {
+    const auto found = indexes.find(std::string(index));
+    if (found == indexes.end()) return {};
+    for (const auto& [key, value] : found->second)
+      if (key >= lower && key < upper && !each(key, {}, value)) break;
+    return {};
+  }
+  std::shared_ptr<void> subscribe(
+      std::function<void(const std::vector<engine::Change>&)> each) override {
+    subscriber = std::move(each);
+    return std::make_shared<int>(0);
+  }
+  Instant now() const override { return clock; }
+  std::uint32_t generation() const override { return 1; }
+  std::string trouble() const override { return in_trouble; }
+
+  std::map<engine::ActorId, std::string> heads;
+  std::map<engine::ActorId, std::map<std::string, std::string>> all_rows;
+  std::map<std::string, std::map<std::string, std::string>> indexes;
+  std::vector<engine::Call> calls;
+  Result<std::string> reply{""};
+  std::function<void(const std::vector<engine::Change>&)> subscriber;
+  Instant clock{1'800'000'000'000};
+  std::string in_trouble;
+};
+
+}  // namespace muster::musterd

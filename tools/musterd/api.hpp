@@ -1,0 +1,62 @@
+// The HTTP API of musterd: its routes, over an Engine and the stores. Knows nothing of sockets; openapi.yaml
+// describes what is served here, and a test holds the two to each other.
+//
+//   Api api(parts);
+//   HttpServer::start(options, {.handle = [&](Request& r) { return api.handle(r); }, …});
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "actors/ports/forge.hpp"
+#include "engine/core/engine.hpp"
+#include "storage/base/blobs.hpp"
+#include "tools/musterd/events.hpp"
+#include "tools/musterd/metrics.hpp"
+#include "tools/musterd/router.hpp"
+#include "tools/musterd/view.hpp"
+#include "tools/musterd/watched_runlog.hpp"
+
+namespace muster::musterd {
+
+/// What the API stands on. All of it outlives the Api and is thread-safe.
+struct ApiParts {
+  engine::Engine& engine;
+  Blobs& blobs;
+  Blobs& packs;
+  WatchedRunLog& logs;
+  actors::Forge& forge;
+  /// What a pack changes, though nothing was pushed: actors::diff_pack.
+  std::function<Result<std::string>(const actors::PushRequest&, std::size_t limit)> diff_pack;
+  EventHub& events;
+  Metrics& metrics;
+  /// The scheduler's word (admission's WaitReason) on why a queued run waits; "" when it has none.
+  std::function<std::string(const std::string& run)> why_queued;
+  /// Why not ready; empty when it is.
+  std::function<std::vector<std::string>()> not_ready;
+  std::function<std::size_t()> connections;
+  std::string org = "default";
+};
+
+class Api {
+ public:
+  explicit Api(ApiParts parts);
+  Api(const Api&) = delete;
+  Api& operator=(const Api&) = delete;
+
+  Response handle(Request& request) const;
+  /// The largest body that the request's route takes.
+  std::size_t body_limit(Request& request) const;
+  [[nodiscard]] const Router& router() const { return router_; }
+
+ private:
+  ApiParts parts_;
+  View view_;
+  Router router_;
+};
+
+/// openapi.yaml, as it was built in.
+std::string_view openapi_text();
+
+}  // namespace muster::musterd

@@ -1,0 +1,107 @@
+// What the handlers of the API share: reading bodies and parameters, pages, and calls of the engine. Private to
+// the api_*.cpp files.
+#pragma once
+
+#include <initializer_list>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "engine/core/kind.hpp"
+#include "tools/musterd/api.hpp"
+#include "tools/musterd/render.hpp"
+
+namespace muster::musterd {
+
+// Named limits of the API.
+inline constexpr std::size_t kMaxBody = 1u << 20;
+inline constexpr std::size_t kMaxBlob = 64u << 20;
+inline constexpr std::size_t kMaxFleetBody = 32u << 20;    ///< 50,000 repositories beside a spec.
+inline constexpr std::size_t kMaxDiff = 8u << 20;
+inline constexpr std::size_t kDefaultPage = 100;
+inline constexpr std::size_t kMaxPage = 1000;
+inline constexpr std::size_t kMaxScanned = 20'000;         ///< Entries looked at for one page.
+inline constexpr Duration kCallLimit{30'000};              ///< For the engine to answer a write.
+
+struct ApiContext {
+  const ApiParts& parts;
+  const View& view;
+};
+
+void add_fleet_routes(Router& router, ApiContext api);
+void add_run_routes(Router& router, ApiContext api);
+void add_pull_routes(Router& router, ApiContext api);
+void add_host_routes(Router& router, ApiContext api);
+void add_system_routes(Router& router, ApiContext api);
+
+Response json_response(const Json& json, int status = 200);
+
+/// The body as an object with no other keys than these; an empty body is {}.
+Result<Json> read_object(const Request& request, std::initializer_list<std::string_view> keys);
+/// A text member; absent: "". Errc::invalid when it is not text, or longer than 4 KiB.
+Result<std::string> read_text(const Json& object, std::string_view key);
+
+struct Page {
+  std::string after;   ///< The last key shown; "": from the start.
+  std::size_t limit = kDefaultPage;
+};
+Result<Page> read_page(const Request& request);
+
+/// Counts what a page shows and what it looked at, and remembers where to go on.
+class PageFill {
+ public:
+  explicit PageFill(const Page& page) : limit_(page.limit) {}
+  /// Before an entry: false when the page is full, or enough was looked at.
+  bool room() {
+    more_ = items.size() >= limit_ || scanned_ >= kMaxScanned;
+    ++scanned_;
+    return !more_;
+  }
+  void seen(std::string key) { last_ = std::move(key); }
+  [[nodiscard]] Json next() const;
+
+  Json items = Json::array();
+
+ private:
+  std::size_t limit_;
+  std::size_t scanned_ = 0;
+  bool more_ = false;
+  std::string last_;
+};
+
+/// Errc::invalid unless `value` is empty or one of the enum's names.
+template <class Enum, std::size_t N>
+Result<void> check_name(std::string_view parameter, const std::string& value, const Enum (&values)[N]) {
+  if (value.empty()) return {};
+  std::string known;
+  for (const Enum each : values) {
+    if (name_of(each) == value) return {};
+    known += (known.empty() ? "" : ", ") + std::string(name_of(each));
+  }
+  return fail(Errc::invalid,
+              std::string(parameter) + "=" + value + " is none of " + known);
+}
+
+/// A number parameter; absent: `absent`. Errc::invalid for anything but digits up to `max`.
+Result<std::uint64_t> read_number(const Request& request, std::string_view name, std::uint64_t absent,
+                                  std::uint64_t max);
+
+/// A message of a kind, numbered by its place in the union `Traits` belongs to.
+template <template <class> class Traits, class Message>
+engine::Payload payload_of(const Message& message) {
+  return {static_cast<std::uint16_t>(Traits<Message>::enum_value), engine::encode_table(message)};
+}
+
+/// Sends a write under the request's Idempotency-Key and waits for its durable reply, kCallLimit at most.
+Result<std::string> call_actor(const ApiContext& api, const Request& request, engine::ActorId to,
+                               engine::Payload payload, engine::Lane lane = engine::Lane::operator_);
+
+/// Whether the engine refused because the key had come with another request.
+bool is_key_reused(const Error& error);
+
+/// Runs of a fleet that wait, by what they wait for.
+Result<std::map<std::string, std::uint32_t>> why_waiting(const ApiContext& api,
+                                                         const fbs::FleetHeadT& head);
+Result<Response> fleet_response(const ApiContext& api, const std::string& name, int status = 200);
+
+}  // namespace muster::musterd

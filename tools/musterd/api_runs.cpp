@@ -1,0 +1,198 @@
+// /v1/runs, and the runs of a fleet
+#include "actors/spec/fleet_spec.hpp"
+#include "actors/spec/units.hpp"
+#include "tools/musterd/api_base.hpp"
+#include "tools/musterd/log_stream.hpp"
+
+namespace muster::musterd {
+namespace {
+
+struct RunFilter {
+  std::string state;
+  std::string failure;
+  std::string repository;  ///< Glob over OWNER/NAME.
+
+  [[nodiscard]] bool takes(const fbs::RunRowT& row) const {
+    return (state.empty() || state == name_of(row.state)) &&
+           (failure.empty() || failure == name_of(row.class_)) &&
+           (repository.empty() || actors::glob_match(repository, row.repository));
+  }
+};
+
+Result<RunFilter> read_filter(const Request& request) {
+  RunFilter filter{request.parameter("state"), request.parameter("class"), request.parameter("repo")};
+  if (auto known = check_name("state", filter.state, fbs::EnumValuesRunState()); !known)
+    return tl::unexpected<Error>(known.error());
+  if (auto known = check_name("class", filter.failure, fbs::EnumValuesFailureClass()); !known)
+    return tl::unexpected<Error>(known.error());
+  return filter;
+}
+
+Result<Response> runs_of_fleet(const ApiContext& api, const Request& request, const std::string& fleet) {
+  const auto filter = read_filter(request);
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
+  PageFill fill(*page);
+  const auto scanned = api.view.each_row(fleet, page->after, [&](const fbs::RunRowT& row) {
+    if (!fill.room()) return false;
+    fill.seen(row.run);
+    if (filter->takes(row)) fill.items.push_back(row_json(fleet, row));
+    return true;
+  });
+  if (!scanned) return tl::unexpected<Error>(scanned.error());
+  return json_response({{"runs", fill.items}, {"next", fill.next()}});
+}
+
+Result<Response> all_runs(const ApiContext& api, const Request& request) {
+  const auto filter = read_filter(request);
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  PageFill fill(*page);
+  const auto listed = api.view.each_run(page->after, [&](const RunName& name) {
+    if (!fill.room()) return false;
+    fill.seen(name.id);
+    const auto row = api.view.row(name.fleet, name.id);
+    if (row && filter->takes(*row)) fill.items.push_back(row_json(name.fleet, *row));
+    return true;
+  });
+  if (!listed) return tl::unexpected<Error>(listed.error());
+  return json_response({{"runs", fill.items}, {"next", fill.next()}});
+}
+
+Result<Response> list_runs(const ApiContext& api, const Request& request) {
+  const std::string fleet = request.parameter("fleet");
+  return fleet.empty() ? all_runs(api, request) : runs_of_fleet(api, request, fleet);
+}
+
+Result<Response> run_response(const ApiContext& api, const std::string& id) {
+  const auto run = api.view.run(id);
+  if (!run) return tl::unexpected<Error>(run.error());
+  const auto fleet = api.view.fleet(run->head.fleet);
+  if (!fleet) return tl::unexpected<Error>(fleet.error());
+  return json_response(run_json(*run, *fleet, api.parts.why_queued(id)));
+}
+
+Result<Response> show_run(const ApiContext& api, const Request& request) {
+  const auto id = api.view.find_run(request.params.at("id"));
+  if (!id) return tl::unexpected<Error>(id.error());
+  return run_response(api, *id);
+}
+
+Result<Response> cancel_run(const ApiContext& api, const Request& request) {
+  const auto id = api.view.find_run(request.params.at("id"));
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto body = read_object(request, {"reason", "by"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  auto reason = read_text(*body, "reason");
+  if (!reason) return tl::unexpected<Error>(reason.error());
+  auto by = read_text(*body, "by");
+  if (!by) return tl::unexpected<Error>(by.error());
+  fbs::CancelRunT message;
+  message.reason = std::move(*reason);
+  message.by = std::move(*by);
+  auto reply = call_actor(api, request, api.view.actor("run", *id),
+                          payload_of<fbs::RunBodyUnionTraits>(message));
+  if (!reply) return tl::unexpected<Error>(reply.error());
+  return run_response(api, *id);
+}
+
+/// Names of a sandbox's steps by their index, from the fleet's file.
+std::vector<std::string> step_names(const ApiContext& api, const std::string& run) {
+  const auto head = api.view.run_head(run);
+  const auto create = head ? api.view.fleet_create(head->fleet)
+                           : Result<fbs::CreateFleetT>(tl::unexpected<Error>(head.error()));
+  const auto text = create ? api.parts.blobs.get(create->spec_digest)
+                           : Result<std::string>(tl::unexpected<Error>(create.error()));
+  const auto spec = actors::parse_fleet(text ? *text : "");
+  if (!spec) return {};
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i <= spec->environment.setup.size(); ++i)
+    names.push_back("setup:" + std::to_string(i));
+  names.push_back("agent");
+  for (const auto& verification : spec->verify) names.push_back("verify:" + verification.name);
+  return names;
+}
+
+Result<Response> run_logs(const ApiContext& api, const Request& request) {
+  constexpr std::uint64_t kMaxAttempt = 9999;
+  const auto id = api.view.find_run(request.params.at("id"));
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto attempt = read_number(request, "attempt", 0, kMaxAttempt);
+  if (!attempt) return tl::unexpected<Error>(attempt.error());
+  const auto offset = read_number(request, "offset", 0, std::uint64_t{1} << 40);
+  if (!offset) return tl::unexpected<Error>(offset.error());
+  const std::string follow = request.parameter("follow");
+  if (!follow.empty() && follow != "true" && follow != "false")
+    return fail(Errc::invalid, "follow must be true or false");
+  const auto number = static_cast<std::uint32_t>(*attempt);
+  if (number > 0 && follow != "true")
+    if (auto exists = api.view.attempt(*id, number); !exists)
+      return fail(Errc::not_found, "run " + *id + " has no attempt " + std::to_string(number));
+  Response response;
+  response.content_type = "application/x-ndjson";
+  response.stream = make_log_stream(api.view, api.parts.logs, api.parts.events,
+                                    {*id, number, request.parameter("step"), *offset, follow == "true",
+                                     step_names(api, *id)});
+  return response;
+}
+
+/// The newest attempt that made a commit.
+const fbs::AttemptRowT* last_commit(const RunWhole& run) {
+  for (auto attempt = run.attempts.rbegin(); attempt != run.attempts.rend(); ++attempt)
+    if (attempt->report && !attempt->report->head_sha.empty() &&
+        attempt->report->outcome == wire::Outcome::changed)
+      return &*attempt;
+  return nullptr;
+}
+
+Result<Response> run_diff(const ApiContext& api, const Request& request) {
+  const auto id = api.view.find_run(request.params.at("id"));
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto run = api.view.run(*id);
+  if (!run) return tl::unexpected<Error>(run.error());
+  Response response;
+  response.content_type = "text/x-diff";
+  const fbs::AttemptRowT* attempt = last_commit(*run);
+  if (attempt == nullptr && !is_end(run->head.state))
+    return fail(Errc::not_found, "run " + *id + " is " + std::string(name_of(run->head.state)) +
+                                     " and has no commit yet");
+  if (attempt == nullptr) return response;  // It ended without a change.
+  const wire::AttemptReportT& report = *attempt->report;
+  actors::PushRequest push;
+  push.url = run->create.url;
+  push.base_branch = run->create.base_branch;
+  push.base_sha = report.base_sha;
+  push.head_sha = report.head_sha;
+  push.branch = run->head.policy ? run->head.policy->branch : "";
+  push.pack = api.parts.packs.path(report.pack_digest);
+  // The pack says it even where nothing was pushed, or the branch is gone.
+  auto diff = !report.pack_digest.empty() && api.parts.packs.has(report.pack_digest)
+                  ? api.parts.diff_pack(push, kMaxDiff)
+                  : api.parts.forge.diff(push.url, push.base_sha, push.head_sha, kMaxDiff);
+  if (!diff) return tl::unexpected<Error>(diff.error());
+  response.body = std::move(*diff);
+  return response;
+}
+
+}  // namespace
+
+void add_run_routes(Router& router, ApiContext api) {
+  const auto with = [api](auto handler) {
+    return [api, handler](const Request& request) { return handler(api, request); };
+  };
+  router.add({"GET", "/v1/fleets/{name}/runs",
+              [api](const Request& request) {
+                return runs_of_fleet(api, request, request.params.at("name"));
+              },
+              0});
+  router.add({"GET", "/v1/runs", with(list_runs), 0});
+  router.add({"GET", "/v1/runs/{id}", with(show_run), 0});
+  router.add({"POST", "/v1/runs/{id}/cancel", with(cancel_run), kMaxBody});
+  router.add({"GET", "/v1/runs/{id}/logs", with(run_logs), 0});
+  router.add({"GET", "/v1/runs/{id}/diff", with(run_diff), 0});
+}
+
+}  // namespace muster::musterd

@@ -1,0 +1,511 @@
+#include "tools/musterd/http_server.hpp"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <boost/asio.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "storage/base/files.hpp"
+
+namespace muster::musterd {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using boost::system::error_code;
+
+// One socket type for both listeners: Beast's templates are compiled once.
+using Protocol = asio::generic::stream_protocol;
+using Stream = beast::basic_stream<Protocol>;
+using Parser = http::request_parser<http::string_body>;
+
+/// Woken from any thread, waited for by one coroutine on the I/O thread. A wake before the wait counts.
+class Event : public std::enable_shared_from_this<Event> {
+ public:
+  explicit Event(asio::io_context& io) : io_(io), timer_(io) {}
+
+  void set() {
+    asio::post(io_, [self = shared_from_this()] {
+      self->set_ = true;
+      self->timer_.cancel();
+    });
+  }
+  /// False when `limit` passed first. Takes the wake away.
+  asio::awaitable<bool> wait(Duration limit) {
+    if (!set_) {
+      timer_.expires_after(limit);
+      error_code ignored;
+      co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+    co_return std::exchange(set_, false);
+  }
+
+ private:
+  asio::io_context& io_;
+  asio::steady_timer timer_;
+  bool set_ = false;
+};
+
+struct Connection {
+  explicit Connection(Protocol::socket socket) : stream(std::move(socket)) {}
+  Stream stream;
+  beast::flat_buffer buffer;
+  bool busy = false;             ///< A request is being answered.
+  std::shared_ptr<Event> wake;   ///< While a stream is being sent.
+};
+
+/// Bytes of request bodies that may be in memory at once.
+class Budget {
+ public:
+  explicit Budget(std::size_t limit) : left_(limit) {}
+  bool take(std::size_t bytes) {
+    if (bytes > left_) return false;
+    left_ -= bytes;
+    return true;
+  }
+  void give(std::size_t bytes) { left_ += bytes; }
+
+ private:
+  std::size_t left_;
+};
+
+class BudgetShare {
+ public:
+  explicit BudgetShare(Budget& budget) : budget_(budget) {}
+  BudgetShare(const BudgetShare&) = delete;
+  BudgetShare& operator=(const BudgetShare&) = delete;
+  ~BudgetShare() { budget_.give(taken_); }
+  bool take(std::size_t bytes) {
+    if (!budget_.take(bytes)) return false;
+    taken_ += bytes;
+    return true;
+  }
+
+ private:
+  Budget& budget_;
+  std::size_t taken_ = 0;
+};
+
+/// 0 when a malformed head needs no answer because the client is gone.
+int status_of(const error_code& error) {
+  if (error == http::error::end_of_stream || error == beast::error::timeout) return 0;
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) return 431;
+  if (error == http::error::body_limit) return 413;
+  if (error.category() == http::make_error_code(http::error::bad_target).category()) return 400;
+  return 0;
+}
+
+Result<Request> take_request(Parser& parser) {
+  Request request;
+  const auto& message = parser.get();
+  request.method = std::string(message.method_string());
+  for (const auto& field : message)
+    request.headers.insert_or_assign(std::string(field.name_string()), std::string(field.value()));
+  if (auto parsed = parse_target(std::string_view(message.target().data(), message.target().size()),
+                                 request);
+      !parsed)
+    return tl::unexpected<Error>(parsed.error());
+  return request;
+}
+
+class Server final : public HttpServer {
+ public:
+  Server(const HttpOptions& options, HttpApplication application)
+      : limits_(options.limits),
+        application_(std::move(application)),
+        socket_path_(options.unix_socket),
+        bodies_(options.limits.bodies_in_memory),
+        workers_(options.limits.workers) {}
+  ~Server() override {
+    stop(Duration{0});
+    workers_.join();
+  }
+
+  Result<void> listen(const HttpOptions& options);
+  void run();
+
+  [[nodiscard]] int tcp_port() const override { return tcp_port_; }
+  [[nodiscard]] std::size_t connections() const override { return open_; }
+  void stop(Duration grace) override;
+
+ private:
+  Result<void> listen_unix();
+  Result<void> listen_tcp(const std::string& address);
+
+  template <class Acceptor>
+  asio::awaitable<void> accept(Acceptor& acceptor);
+  void admit(Protocol::socket socket);
+  void turn_away(Protocol::socket socket);
+  void end_quiet_connections();
+  asio::awaitable<void> serve(std::shared_ptr<Connection> connection);
+  /// One request and its response; false when the connection is to be closed.
+  asio::awaitable<bool> serve_one(Connection& connection);
+  asio::awaitable<bool> refuse(Connection& connection, int status, std::string_view why);
+  asio::awaitable<int> read_body(Connection& connection, Parser& parser, Request& request,
+                                 BudgetShare& share);
+  asio::awaitable<bool> run_on_worker(std::function<void()> work);
+  asio::awaitable<bool> send(Connection& connection, Response response, bool head, bool keep);
+  asio::awaitable<bool> send_stream(Connection& connection, Response response);
+  asio::awaitable<bool> send_bytes(Connection& connection, std::string bytes);
+  void watch_for_end(Connection& connection);
+
+  HttpLimits limits_;
+  HttpApplication application_;
+  std::string socket_path_;
+  bool bound_ = false;  ///< The socket's file is ours to remove.
+  int tcp_port_ = 0;
+  Budget bodies_;       ///< I/O thread only; outlives the coroutines, which io_ destroys.
+  asio::io_context io_{1};
+  asio::local::stream_protocol::acceptor unix_acceptor_{io_};
+  asio::ip::tcp::acceptor tcp_acceptor_{io_};
+  asio::thread_pool workers_;
+  std::atomic<std::size_t> waiting_{0};
+  std::atomic<std::size_t> open_{0};
+  std::set<std::shared_ptr<Connection>> connections_;  ///< I/O thread only.
+  bool stopping_ = false;                              ///< I/O thread only.
+  std::mutex mutex_;
+  std::condition_variable emptied_;
+  bool stopped_ = false;                               ///< Under mutex_.
+  std::thread thread_;
+};
+
+// ---- listening ----
+
+/// Whether somebody answers on that unix socket.
+bool answers(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+Result<void> Server::listen_unix() {
+  if (socket_path_.size() >= sizeof(sockaddr_un{}.sun_path))
+    return fail(Errc::invalid, "the socket's path is longer than 107 bytes: " + socket_path_);
+  if (answers(socket_path_))
+    return fail(Errc::conflict, "another process listens on " + socket_path_);
+  ::unlink(socket_path_.c_str());
+  error_code error;
+  unix_acceptor_.open({}, error);
+  if (!error) unix_acceptor_.bind({socket_path_}, error);
+  // Nobody connects before listen(), so nobody comes in under the wider mode.
+  if (!error && ::chmod(socket_path_.c_str(), 0660) != 0)
+    return fail_errno("setting the mode of " + socket_path_, errno);
+  if (!error) unix_acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  bound_ = !error;
+  if (error) return fail(Errc::io, "listening on " + socket_path_ + ": " + error.message());
+  return {};
+}
+
+Result<void> Server::listen_tcp(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  error_code error;
+  const auto ip = asio::ip::make_address(address.substr(0, colon), error);
+  if (colon == std::string::npos || error || !ip.is_loopback())
+    return fail(Errc::invalid, "the HTTP listener takes a loopback address and a port "
+                               "(127.0.0.1:0), not " + address);
+  int port = -1;
+  try {
+    port = std::stoi(address.substr(colon + 1));
+  } catch (const std::exception&) {
+  }
+  if (port < 0 || port > 65535) return fail(Errc::invalid, "not a port: " + address);
+  tcp_acceptor_.open(ip.is_v4() ? asio::ip::tcp::v4() : asio::ip::tcp::v6(), error);
+  if (!error) tcp_acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) tcp_acceptor_.bind({ip, static_cast<std::uint16_t>(port)}, error);
+  if (!error) tcp_acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return fail(Errc::io, "listening on " + address + ": " + error.message());
+  tcp_port_ = tcp_acceptor_.local_endpoint().port();
+  return {};
+}
+
+Result<void> Server::listen(const HttpOptions& options) {
+  if (!socket_path_.empty())
+    if (auto done = listen_unix(); !done) return done;
+  if (!options.tcp.empty())
+    if (auto done = listen_tcp(options.tcp); !done) return done;
+  return {};
+}
+
+void Server::run() {
+  if (unix_acceptor_.is_open()) asio::co_spawn(io_, accept(unix_acceptor_), asio::detached);
+  if (tcp_acceptor_.is_open()) asio::co_spawn(io_, accept(tcp_acceptor_), asio::detached);
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+template <class Acceptor>
+asio::awaitable<void> Server::accept(Acceptor& acceptor) {
+  constexpr Duration kPause{100};  // When descriptors ran out: accepting again at once would spin.
+  while (acceptor.is_open()) {
+    error_code error;
+    auto socket = co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+    if (!error) {
+      admit(Protocol::socket(std::move(socket)));
+      continue;
+    }
+    if (error == asio::error::operation_aborted) co_return;
+    co_await std::make_shared<Event>(io_)->wait(kPause);
+  }
+}
+
+void Server::admit(Protocol::socket socket) {
+  if (connections_.size() >= limits_.connections) return turn_away(std::move(socket));
+  auto connection = std::make_shared<Connection>(std::move(socket));
+  connections_.insert(connection);
+  open_ = connections_.size();
+  asio::co_spawn(io_, serve(connection), [this, connection](const std::exception_ptr&) {
+    connections_.erase(connection);
+    open_ = connections_.size();
+    const std::lock_guard lock(mutex_);
+    emptied_.notify_all();
+  });
+}
+
+/// One try to say why; a client that does not read at once gets nothing.
+void Server::turn_away(Protocol::socket socket) {
+  const Response response = application_.refuse(429, "too many connections");
+  const std::string text = "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: " +
+                           std::to_string(limits_.retry_after_s) +
+                           "\r\nContent-Type: " + response.content_type +
+                           "\r\nContent-Length: " + std::to_string(response.body.size()) +
+                           "\r\n\r\n" + response.body;
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.send(asio::buffer(text), 0, ignored);
+}
+
+// ---- one connection ----
+
+asio::awaitable<void> Server::serve(std::shared_ptr<Connection> connection) {
+  while (!stopping_) {
+    connection->busy = false;
+    if (!co_await serve_one(*connection)) break;
+  }
+  error_code ignored;
+  connection->stream.socket().shutdown(asio::socket_base::shutdown_both, ignored);
+  connection->stream.close();
+}
+
+asio::awaitable<bool> Server::serve_one(Connection& connection) {
+  Parser parser;
+  parser.header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
+  parser.body_limit(boost::none);  // Decided by the route, below.
+  error_code error;
+  connection.stream.expires_after(limits_.idle);
+  co_await http::async_read_header(connection.stream, connection.buffer, parser,
+                                   asio::redirect_error(asio::use_awaitable, error));
+  if (error) {
+    const int status = status_of(error);
+    co_return status == 0 ? false : co_await refuse(connection, status, error.message());
+  }
+  connection.busy = true;
+  auto request = take_request(parser);
+  if (!request) co_return co_await refuse(connection, 400, request.error().message);
+
+  BudgetShare share(bodies_);
+  if (const int status = co_await read_body(connection, parser, *request, share); status != 0)
+    co_return co_await refuse(connection, status,
+                              status == 413   ? "the body is larger than this address takes"
+                              : status == 429 ? "too many bytes are being received"
+                                              : "the body did not arrive");
+  const bool keep = parser.get().keep_alive();
+  const bool head = request->method == "HEAD";
+  auto response = std::make_shared<Response>();
+  auto shared = std::make_shared<Request>(std::move(*request));
+  const bool taken = co_await run_on_worker(
+      [this, response, shared] { *response = application_.handle(*shared); });
+  if (!taken) co_return co_await refuse(connection, 429, "too many requests are waiting");
+  if (response->stream && !head) co_return co_await send_stream(connection, std::move(*response));
+  co_return co_await send(connection, std::move(*response), head, keep);
+}
+
+/// 0, or the status to refuse with.
+asio::awaitable<int> Server::read_body(Connection& connection, Parser& parser, Request& request,
+                                       BudgetShare& share) {
+  const std::size_t limit = application_.body_limit(request);
+  const auto length = parser.content_length();
+  if (length && *length > limit) co_return 413;
+  if (!share.take(length ? static_cast<std::size_t>(*length) : parser.chunked() ? limit : 0))
+    co_return 429;
+  parser.body_limit(limit);
+  error_code error;
+  connection.stream.expires_after(limits_.receive);
+  if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    co_await asio::async_write(connection.stream, asio::buffer(kContinue),
+                               asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return 400;
+  }
+  co_await http::async_read(connection.stream, connection.buffer, parser,
+                            asio::redirect_error(asio::use_awaitable, error));
+  if (error == beast::error::timeout) {
+    // The stream's timeout closed the socket: there is nobody to tell.
+    co_return 408;
+  }
+  if (error) co_return error == http::error::body_limit ? 413 : 400;
+  request.body = std::move(parser.get().body());
+  co_return 0;
+}
+
+/// False when too many wait already.
+asio::awaitable<bool> Server::run_on_worker(std::function<void()> work) {
+  if (waiting_ >= limits_.waiting) co_return false;
+  ++waiting_;
+  auto done = std::make_shared<Event>(io_);
+  asio::post(workers_, [this, done, work = std::move(work)] {
+    --waiting_;
+    work();
+    done->set();
+  });
+  constexpr Duration kForEver{std::chrono::hours(24 * 365)};
+  co_await done->wait(kForEver);
+  co_return true;
+}
+
+asio::awaitable<bool> Server::refuse(Connection& connection, int status, std::string_view why) {
+  Response response = application_.refuse(status, why);
+  response.status = status;
+  if (status == 429)
+    response.headers.emplace_back("Retry-After", std::to_string(limits_.retry_after_s));
+  // What is left of the request was not read, so the connection can't go on.
+  co_return co_await send(connection, std::move(response), false, false);
+}
+
+asio::awaitable<bool> Server::send(Connection& connection, Response response, bool head, bool keep) {
+  http::response<http::string_body> message(http::int_to_status(static_cast<unsigned>(response.status)),
+                                            11);
+  message.result(static_cast<unsigned>(response.status));
+  for (const auto& [name, value] : response.headers) message.set(name, value);
+  if (!response.content_type.empty()) message.set(http::field::content_type, response.content_type);
+  message.keep_alive(keep && !stopping_);
+  const bool bodiless = response.status == 204 || response.status == 304;
+  if (!bodiless) message.content_length(response.body.size());
+  if (!head && !bodiless) message.body() = std::move(response.body);
+  error_code error;
+  connection.stream.expires_after(limits_.write);
+  http::response_serializer<http::string_body> serializer(message);
+  if (head) {
+    co_await http::async_write_header(connection.stream, serializer,
+                                      asio::redirect_error(asio::use_awaitable, error));
+  } else {
+    co_await http::async_write(connection.stream, serializer,
+                               asio::redirect_error(asio::use_awaitable, error));
+  }
+  co_return !error && keep && !stopping_;
+}
+
+asio::awaitable<bool> Server::send_bytes(Connection& connection, std::string bytes) {
+  error_code error;
+  connection.stream.expires_after(limits_.write);
+  co_await asio::async_write(connection.stream, http::make_chunk(asio::buffer(bytes)),
+                             asio::redirect_error(asio::use_awaitable, error));
+  co_return !error;
+}
+
+/// Wakes the stream when its client closes, so that one with nothing to say ends at once.
+void Server::watch_for_end(Connection& connection) {
+  connection.stream.socket().async_wait(
+      asio::socket_base::wait_read, [wake = connection.wake](const error_code& error) {
+        if (!error) wake->set();
+      });
+}
+
+bool client_left(Protocol::socket& socket) {
+  char byte = 0;
+  const ssize_t got = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+asio::awaitable<bool> Server::send_stream(Connection& connection, Response response) {
+  http::response<http::empty_body> message;
+  message.version(11);
+  message.result(static_cast<unsigned>(response.status));
+  for (const auto& [name, value] : response.headers) message.set(name, value);
+  message.set(http::field::content_type, response.content_type);
+  message.set(http::field::cache_control, "no-store");
+  message.keep_alive(false);
+  message.chunked(true);
+  error_code error;
+  connection.stream.expires_after(limits_.write);
+  http::response_serializer<http::empty_body> serializer(message);
+  co_await http::async_write_header(connection.stream, serializer,
+                                    asio::redirect_error(asio::use_awaitable, error));
+  if (error) co_return false;
+
+  connection.wake = std::make_shared<Event>(io_);
+  watch_for_end(connection);
+  response.stream->on_more([wake = connection.wake] { wake->set(); });
+  auto piece = std::make_shared<BodyStream::Piece>();
+  while (!stopping_) {
+    *piece = {};
+    const bool ran = co_await run_on_worker(
+        [piece, stream = response.stream] { *piece = stream->next(); });
+    if (!piece->bytes.empty() && !co_await send_bytes(connection, std::move(piece->bytes)))
+      co_return false;
+    if (piece->end) break;
+    if (ran && !piece->bytes.empty()) continue;
+    connection.stream.expires_never();
+    const bool woken = co_await connection.wake->wait(limits_.heartbeat);
+    if (client_left(connection.stream.socket())) co_return false;
+    const std::string heartbeat = response.stream->heartbeat();
+    if (!woken && !heartbeat.empty() && !co_await send_bytes(connection, heartbeat))
+      co_return false;
+  }
+  connection.stream.expires_after(limits_.write);
+  co_await asio::async_write(connection.stream, http::make_chunk_last(),
+                             asio::redirect_error(asio::use_awaitable, error));
+  co_return false;
+}
+
+// ---- stopping ----
+
+void Server::end_quiet_connections() {
+  stopping_ = true;
+  unix_acceptor_.close();
+  tcp_acceptor_.close();
+  for (const auto& connection : connections_) {
+    if (connection->wake) connection->wake->set();
+    if (!connection->busy) connection->stream.cancel();
+  }
+}
+
+void Server::stop(Duration grace) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    stopped_ = true;
+  }
+  if (thread_.joinable()) {
+    asio::post(io_, [this] { end_quiet_connections(); });
+    std::unique_lock lock(mutex_);
+    emptied_.wait_for(lock, grace, [this] { return open_ == 0; });
+    lock.unlock();
+    io_.stop();
+    thread_.join();
+  }
+  if (bound_) ::unlink(socket_path_.c_str());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options,
+                                                      HttpApplication application) {
+  auto server = std::make_unique<Server>(options, std::move(application));
+  if (auto listening = server->listen(options); !listening)
+    return tl::unexpected<Error>(listening.error());
+  server->run();
+  return server;
+}
+
+}  // namespace muster::musterd
