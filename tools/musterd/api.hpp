@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,10 @@ struct ApiParts {
   std::function<Result<std::string>(const actors::PushRequest&, std::size_t limit)> diff_pack;
   EventHub& events;
   Metrics& metrics;
-  /// The scheduler's word (admission's WaitReason) on why a queued run waits; "" when it has none.
+  /// The scheduler's word on why a queued run waits; "" when it has none.
   std::function<std::string(const std::string& run)> why_queued;
+  /// Queued runs of a fleet by admission's reasons.
+  std::function<std::map<std::string, std::uint64_t>(const std::string& fleet)> queued_by_reason;
   /// Why not ready; empty when it is.
   std::function<std::vector<std::string>()> not_ready;
   std::function<std::size_t()> connections;

@@ -30,7 +30,7 @@ Result<void> store_blobs(const ApiContext& api, const FleetRequest& request) {
     return fail(Errc::invalid, "the agent bundle is not here: PUT /v1/blobs/" + digests.agent_bundle +
                                    " first");
   if (auto put = api.parts.blobs.put(digests.spec, request.spec_json); !put) return put;
-  return api.parts.blobs.put(digests.snapshot, request.snapshot_json);
+  return api.parts.blobs.put(digests.snapshot, request.snapshot);
 }
 
 Result<Response> create_fleet(const ApiContext& api, const Request& http) {
@@ -42,14 +42,13 @@ Result<Response> create_fleet(const ApiContext& api, const Request& http) {
   if (auto stored = store_blobs(api, *request); !stored) return tl::unexpected<Error>(stored.error());
 
   const std::string& name = request->spec.name;
-  const bool continues = api.view.fleet(name).has_value();
   const auto create =
       actors::make_create_fleet(request->spec, request->digests(), request->repositories,
                                 request->author, request->dry_run, api.view.now());
   auto reply = call_actor(api, http, api.view.actor("fleet", name),
                           payload_of<fbs::FleetBodyUnionTraits>(create), engine::Lane::normal);
   if (!reply) return tl::unexpected<Error>(reply.error());
-  return fleet_response(api, name, continues ? 200 : 201);
+  return fleet_response(api, name, *reply == "continued" ? 200 : 201);
 }
 
 Result<Response> list_fleets(const ApiContext& api, const Request& request) {
@@ -202,15 +201,15 @@ Result<std::map<std::string, std::uint32_t>> why_waiting(const ApiContext& api,
     const auto index = static_cast<std::size_t>(state);
     return index < head.counts.size() ? head.counts[index] : 0;
   };
-  std::uint32_t left = count(fbs::RunState::waiting) + count(fbs::RunState::queued);
+  if (count(fbs::RunState::queued) > 0)
+    for (const auto& [reason, runs] : api.parts.queued_by_reason(head.name))
+      why[reason] += static_cast<std::uint32_t>(runs);
+  std::uint32_t left = count(fbs::RunState::waiting);
   if (left == 0) return why;
   const auto scanned = api.view.each_row(head.name, "", [&](const fbs::RunRowT& row) {
-    if (row.state == fbs::RunState::waiting) ++why[std::string(waits_for(row, head))];
-    if (row.state == fbs::RunState::queued) {
-      const std::string reason = api.parts.why_queued(row.run);
-      ++why[reason.empty() ? "next_round" : reason];
-    }
-    return true;
+    if (row.state != fbs::RunState::waiting) return true;
+    ++why[std::string(waits_for(row, head))];
+    return --left > 0;
   });
   if (!scanned) return tl::unexpected<Error>(scanned.error());
   return why;

@@ -56,7 +56,7 @@ Result<Response> order(const ApiContext& api, const Request& request, Message me
   auto reply = call_actor(api, request, api.view.actor("pull", id),
                           payload_of<fbs::PullBodyUnionTraits>(message));
   if (!reply) return tl::unexpected<Error>(reply.error());
-  return pull_response(api, id, 202);
+  return pull_response(api, id, *reply == "accepted" ? 202 : 200);
 }
 
 Result<Response> merge_pull(const ApiContext& api, const Request& request) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
@@ -43,13 +44,18 @@ Result<Json> read_repository(const Json& entry) {
   return out;
 }
 
-Result<Json> read_repositories(const Json& body) {
+struct Snapshot {
+  std::string lines;
+  std::uint32_t count = 0;
+};
+
+Result<Snapshot> read_repositories(const Json& body) {
   const auto list = body.find("repositories");
   if (list == body.end() || !list->is_array() || list->empty())
     return fail(Errc::invalid, "'repositories' must list at least one repository");
   if (list->size() > kMaxRepositories)
     return fail(Errc::invalid, "more than " + std::to_string(kMaxRepositories) + " repositories");
-  Json out = Json::array();
+  Snapshot out;
   std::map<std::string, std::string> url_of;  // By OWNER/NAME.
   for (std::size_t i = 0; i < list->size(); ++i) {
     auto entry = read_repository((*list)[i]);
@@ -63,7 +69,8 @@ Result<Json> read_repositories(const Json& body) {
     if (!fresh)
       return fail(Errc::invalid, "two repositories are called " + name + ": " + known->second + " and " +
                                      url + "; a fleet can't tell them apart");
-    out.push_back(std::move(*entry));
+    out.lines += entry->dump() + "\n";
+    ++out.count;
   }
   return out;
 }
@@ -81,12 +88,13 @@ Result<actors::FleetSpec> read_spec(const Json& body) {
   return fail(Errc::invalid, lines);
 }
 
-std::set<std::string> urls_of(const std::string& snapshot_json) {
+std::set<std::string> urls_of(const std::string& snapshot) {
   std::set<std::string> urls;
-  const Json snapshot = Json::parse(snapshot_json, nullptr, false);
-  if (snapshot.is_discarded()) return urls;
-  for (const auto& entry : snapshot.at("repositories"))
-    urls.insert(entry.at("canonical_url").get<std::string>());
+  std::istringstream lines(snapshot);
+  for (std::string line; std::getline(lines, line);) {
+    const Json entry = Json::parse(line, nullptr, false);
+    if (entry.is_object()) urls.insert(entry.value("canonical_url", ""));
+  }
   return urls;
 }
 
@@ -106,7 +114,7 @@ void add_missing(std::vector<std::string>& lines, const std::set<std::string>& i
 }  // namespace
 
 actors::FleetDigests FleetRequest::digests() const {
-  return {sha256_hex(spec_json), sha256_hex(snapshot_json), agent_bundle};
+  return {sha256_hex(spec_json), sha256_hex(snapshot), agent_bundle};
 }
 
 Result<FleetRequest> read_fleet_request(const Json& body) {
@@ -127,8 +135,8 @@ Result<FleetRequest> read_fleet_request(const Json& body) {
   request.dry_run = dry_run != body.end() && dry_run->get<bool>();
   request.spec = std::move(*spec);
   request.spec_json = actors::to_canonical_json(request.spec);
-  request.repositories = static_cast<std::uint32_t>(repositories->size());
-  request.snapshot_json = Json({{"repositories", std::move(*repositories)}}).dump();
+  request.repositories = repositories->count;
+  request.snapshot = std::move(repositories->lines);
   request.agent_bundle = std::move(*bundle);
   request.author = std::move(*author);
   return request;
@@ -136,13 +144,13 @@ Result<FleetRequest> read_fleet_request(const Json& body) {
 
 std::vector<std::string> fleet_differences(const FleetRequest& now, const fbs::CreateFleetT& old,
                                            const std::string& old_spec_json,
-                                           const std::string& old_snapshot_json) {
+                                           const std::string& old_snapshot) {
   std::vector<std::string> lines = actors::differences(old_spec_json, now.spec_json);
-  const std::set<std::string> before = urls_of(old_snapshot_json);
-  const std::set<std::string> after = urls_of(now.snapshot_json);
+  const std::set<std::string> before = urls_of(old_snapshot);
+  const std::set<std::string> after = urls_of(now.snapshot);
   add_missing(lines, after, before, "more");
   add_missing(lines, before, after, "fewer");
-  if (before == after && old_snapshot_json != now.snapshot_json)
+  if (before == after && old_snapshot != now.snapshot)
     lines.push_back("repositories: the same, with other branches, labels, spelling or order");
   if (old.agent_bundle != now.agent_bundle)
     lines.push_back("agent: the script or its files have other content");

@@ -1,7 +1,6 @@
 // The body of POST /v1/fleets: checked, and turned into the blobs and the message that make the fleet. Pure.
 //
-// The snapshot blob is JSON: {"repositories": [{"repository", "url", "canonical_url", "base_branch", "labels"}]},
-// in the order of the request; effects of the port "snapshot" read it in pages.
+// The snapshot blob has the form that actors/ports/snapshot_port.hpp reads, in the order of the request.
 #pragma once
 
 #include <string>
@@ -17,7 +16,7 @@ inline constexpr std::size_t kMaxRepositories = 50'000;
 struct FleetRequest {
   actors::FleetSpec spec;
   std::string spec_json;        ///< Canonical: the spec blob.
-  std::string snapshot_json;    ///< The snapshot blob.
+  std::string snapshot;         ///< The snapshot blob.
   std::uint32_t repositories = 0;
   std::string agent_bundle;     ///< Digest, or "".
   bool dry_run = false;
@@ -32,6 +31,6 @@ Result<FleetRequest> read_fleet_request(const Json& body);
 /// What is different between two fleets of one name, in lines: of the specs, the snapshots, the agent's files.
 std::vector<std::string> fleet_differences(const FleetRequest& now, const fbs::CreateFleetT& old,
                                            const std::string& old_spec_json,
-                                           const std::string& old_snapshot_json);
+                                           const std::string& old_snapshot);
 
 }  // namespace muster::musterd

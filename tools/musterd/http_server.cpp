@@ -105,19 +105,23 @@ int status_of(const error_code& error) {
   return 0;
 }
 
-Result<Request> take_request(Parser& parser) {
-  Request request;
+Result<void> take_request(Parser& parser, Request& request) {
   const auto& message = parser.get();
   request.method = std::string(message.method_string());
   for (const auto& field : message)
     request.headers.insert_or_assign(std::string(field.name_string()), std::string(field.value()));
-  if (auto parsed = parse_target(std::string_view(message.target().data(), message.target().size()),
-                                 request);
-      !parsed)
-    return tl::unexpected<Error>(parsed.error());
-  return request;
+  return parse_target(std::string_view(message.target().data(), message.target().size()), request);
 }
 
+std::string_view body_refusal(int status) {
+  if (status == 413) return "the body is larger than this address takes";
+  if (status == 429) return "too many bytes are being received";
+  return "the body did not arrive";
+}
+
+// GCC 12.2 destroys temporaries of a co_await twice where it stands inside a condition (&&, ?:) or takes them by
+// value: so every co_await here stands alone in its statement, and coroutines take references to locals of their
+// caller, which waits for them.
 class Server final : public HttpServer {
  public:
   Server(const HttpOptions& options, HttpApplication application)
@@ -153,10 +157,10 @@ class Server final : public HttpServer {
   asio::awaitable<bool> refuse(Connection& connection, int status, std::string_view why);
   asio::awaitable<int> read_body(Connection& connection, Parser& parser, Request& request,
                                  BudgetShare& share);
-  asio::awaitable<bool> run_on_worker(std::function<void()> work);
-  asio::awaitable<bool> send(Connection& connection, Response response, bool head, bool keep);
-  asio::awaitable<bool> send_stream(Connection& connection, Response response);
-  asio::awaitable<bool> send_bytes(Connection& connection, std::string bytes);
+  asio::awaitable<bool> run_on_worker(const std::function<void()>& work);
+  asio::awaitable<bool> send(Connection& connection, Response& response, bool head, bool keep);
+  asio::awaitable<bool> send_stream(Connection& connection, Response& response);
+  asio::awaitable<bool> send_bytes(Connection& connection, const std::string& bytes);
   void watch_for_end(Connection& connection);
 
   HttpLimits limits_;
@@ -255,7 +259,8 @@ asio::awaitable<void> Server::accept(Acceptor& acceptor) {
       continue;
     }
     if (error == asio::error::operation_aborted) co_return;
-    co_await std::make_shared<Event>(io_)->wait(kPause);
+    const auto pause = std::make_shared<Event>(io_);
+    co_await pause->wait(kPause);
   }
 }
 
@@ -290,7 +295,8 @@ void Server::turn_away(Protocol::socket socket) {
 asio::awaitable<void> Server::serve(std::shared_ptr<Connection> connection) {
   while (!stopping_) {
     connection->busy = false;
-    if (!co_await serve_one(*connection)) break;
+    const bool again = co_await serve_one(*connection);
+    if (!again) break;
   }
   error_code ignored;
   connection->stream.socket().shutdown(asio::socket_base::shutdown_both, ignored);
@@ -305,29 +311,42 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
   connection.stream.expires_after(limits_.idle);
   co_await http::async_read_header(connection.stream, connection.buffer, parser,
                                    asio::redirect_error(asio::use_awaitable, error));
+  if (error && status_of(error) == 0) co_return false;
   if (error) {
-    const int status = status_of(error);
-    co_return status == 0 ? false : co_await refuse(connection, status, error.message());
+    const std::string why = error.message();
+    const bool again = co_await refuse(connection, status_of(error), why);
+    co_return again;
   }
   connection.busy = true;
-  auto request = take_request(parser);
-  if (!request) co_return co_await refuse(connection, 400, request.error().message);
-
+  auto request = std::make_shared<Request>();
+  auto taken = take_request(parser, *request);
+  if (!taken) {
+    const bool again = co_await refuse(connection, 400, taken.error().message);
+    co_return again;
+  }
   BudgetShare share(bodies_);
-  if (const int status = co_await read_body(connection, parser, *request, share); status != 0)
-    co_return co_await refuse(connection, status,
-                              status == 413   ? "the body is larger than this address takes"
-                              : status == 429 ? "too many bytes are being received"
-                                              : "the body did not arrive");
+  const int status = co_await read_body(connection, parser, *request, share);
+  if (status != 0) {
+    const std::string_view why = body_refusal(status);
+    const bool again = co_await refuse(connection, status, why);
+    co_return again;
+  }
   const bool keep = parser.get().keep_alive();
   const bool head = request->method == "HEAD";
   auto response = std::make_shared<Response>();
-  auto shared = std::make_shared<Request>(std::move(*request));
-  const bool taken = co_await run_on_worker(
-      [this, response, shared] { *response = application_.handle(*shared); });
-  if (!taken) co_return co_await refuse(connection, 429, "too many requests are waiting");
-  if (response->stream && !head) co_return co_await send_stream(connection, std::move(*response));
-  co_return co_await send(connection, std::move(*response), head, keep);
+  const std::function<void()> work = [this, response, request] {
+    *response = application_.handle(*request);
+  };
+  const bool ran = co_await run_on_worker(work);
+  bool again = false;
+  if (!ran) {
+    again = co_await refuse(connection, 429, "too many requests are waiting");
+  } else if (response->stream && !head) {
+    again = co_await send_stream(connection, *response);
+  } else {
+    again = co_await send(connection, *response, head, keep);
+  }
+  co_return again;
 }
 
 /// 0, or the status to refuse with.
@@ -359,11 +378,11 @@ asio::awaitable<int> Server::read_body(Connection& connection, Parser& parser, R
 }
 
 /// False when too many wait already.
-asio::awaitable<bool> Server::run_on_worker(std::function<void()> work) {
+asio::awaitable<bool> Server::run_on_worker(const std::function<void()>& work) {
   if (waiting_ >= limits_.waiting) co_return false;
   ++waiting_;
   auto done = std::make_shared<Event>(io_);
-  asio::post(workers_, [this, done, work = std::move(work)] {
+  asio::post(workers_, [this, done, work] {
     --waiting_;
     work();
     done->set();
@@ -379,10 +398,11 @@ asio::awaitable<bool> Server::refuse(Connection& connection, int status, std::st
   if (status == 429)
     response.headers.emplace_back("Retry-After", std::to_string(limits_.retry_after_s));
   // What is left of the request was not read, so the connection can't go on.
-  co_return co_await send(connection, std::move(response), false, false);
+  const bool again = co_await send(connection, response, false, false);
+  co_return again;
 }
 
-asio::awaitable<bool> Server::send(Connection& connection, Response response, bool head, bool keep) {
+asio::awaitable<bool> Server::send(Connection& connection, Response& response, bool head, bool keep) {
   http::response<http::string_body> message(http::int_to_status(static_cast<unsigned>(response.status)),
                                             11);
   message.result(static_cast<unsigned>(response.status));
@@ -405,7 +425,7 @@ asio::awaitable<bool> Server::send(Connection& connection, Response response, bo
   co_return !error && keep && !stopping_;
 }
 
-asio::awaitable<bool> Server::send_bytes(Connection& connection, std::string bytes) {
+asio::awaitable<bool> Server::send_bytes(Connection& connection, const std::string& bytes) {
   error_code error;
   connection.stream.expires_after(limits_.write);
   co_await asio::async_write(connection.stream, http::make_chunk(asio::buffer(bytes)),
@@ -427,7 +447,7 @@ bool client_left(Protocol::socket& socket) {
   return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-asio::awaitable<bool> Server::send_stream(Connection& connection, Response response) {
+asio::awaitable<bool> Server::send_stream(Connection& connection, Response& response) {
   http::response<http::empty_body> message;
   message.version(11);
   message.result(static_cast<unsigned>(response.status));
@@ -447,20 +467,24 @@ asio::awaitable<bool> Server::send_stream(Connection& connection, Response respo
   watch_for_end(connection);
   response.stream->on_more([wake = connection.wake] { wake->set(); });
   auto piece = std::make_shared<BodyStream::Piece>();
+  const std::function<void()> work = [piece, stream = response.stream] { *piece = stream->next(); };
   while (!stopping_) {
     *piece = {};
-    const bool ran = co_await run_on_worker(
-        [piece, stream = response.stream] { *piece = stream->next(); });
-    if (!piece->bytes.empty() && !co_await send_bytes(connection, std::move(piece->bytes)))
-      co_return false;
+    co_await run_on_worker(work);  // Too many wait: as if there were nothing, until the next wake.
+    if (!piece->bytes.empty()) {
+      const bool sent = co_await send_bytes(connection, piece->bytes);
+      if (!sent) co_return false;
+    }
     if (piece->end) break;
-    if (ran && !piece->bytes.empty()) continue;
+    if (!piece->bytes.empty()) continue;
     connection.stream.expires_never();
     const bool woken = co_await connection.wake->wait(limits_.heartbeat);
     if (client_left(connection.stream.socket())) co_return false;
-    const std::string heartbeat = response.stream->heartbeat();
-    if (!woken && !heartbeat.empty() && !co_await send_bytes(connection, heartbeat))
-      co_return false;
+    const std::string heartbeat = woken ? "" : response.stream->heartbeat();
+    if (!heartbeat.empty()) {
+      const bool sent = co_await send_bytes(connection, heartbeat);
+      if (!sent) co_return false;
+    }
   }
   connection.stream.expires_after(limits_.write);
   co_await asio::async_write(connection.stream, http::make_chunk_last(),

@@ -121,19 +121,9 @@ std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head)
 }
 
 std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
-                     std::string_view queue_reason) {
-  if (run.state == fbs::RunState::queued) {
-    if (queue_reason == "no_host") return "no host is ready to take it";
-    if (queue_reason == "hosts_full") return "every slot of every host is taken";
-    if (queue_reason == "too_large") return "it asks for more than any host has";
-    if (queue_reason == "fleet_limit")
-      return "its fleet runs as many at once as rollout.concurrency allows (" +
-             std::to_string(fleet.policy ? fleet.policy->concurrency : 0) + ")";
-    if (queue_reason == "fleet_held") return "its fleet is " + std::string(name_of(fleet.state));
-    if (queue_reason == "repository_limit") return "another run works on this repository";
-    if (queue_reason == "total_limit") return "the installation runs as many at once as it may";
-    return "the next round of the scheduler takes it up";
-  }
+                     std::string_view queued_why) {
+  if (run.state == fbs::RunState::queued)
+    return queued_why.empty() ? "the next round of the scheduler takes it up" : std::string(queued_why);
   if (run.state != fbs::RunState::waiting) return "";
   if (run.waiting_for == "wave")
     return "its wave (" + std::to_string(run.wave + 1) + " of " + std::to_string(fleet.waves) +
@@ -213,7 +203,7 @@ Json attempt_json(const fbs::AttemptRowT& attempt) {
   return json;
 }
 
-Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_view queue_reason) {
+Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_view queued_why) {
   Json json = row_json(run.head.fleet, run.row);
   // The run knows itself before its fleet does.
   json["state"] = name_of(run.head.state);
@@ -228,7 +218,7 @@ Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_vie
   json["started_at"] = time_json(run.head.started_unix_ms);
   json["ended_at"] = time_json(run.head.ended_unix_ms);
   json["waiting_for"] = run.head.waiting_for;
-  json["why"] = why_text(run.head, fleet, queue_reason);
+  json["why"] = why_text(run.head, fleet, queued_why);
   json["base_sha"] = run.head.base_sha;
   json["queued_at"] = time_json(run.head.queued_unix_ms);
   json["title"] = run.create.title;

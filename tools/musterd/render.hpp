@@ -37,14 +37,14 @@ Json eta_json(const fbs::FleetHeadT& head, Instant now);
 
 /// What a run that is `waiting` waits for: wave, pause, backoff or repo; from its fleet's row alone.
 std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head);
-/// The same in words for a person; `queue_reason` is the scheduler's, for a queued run.
-std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet, std::string_view queue_reason);
+/// The same in words for a person; `queued_why` is the scheduler's word on a queued run.
+std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet, std::string_view queued_why);
 
 Json fleet_json(const fbs::FleetHeadT& head, const std::map<std::string, std::uint32_t>& why_waiting,
                 Instant now);
 Json row_json(const std::string& fleet, const fbs::RunRowT& row);
 Json attempt_json(const fbs::AttemptRowT& attempt);
-Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_view queue_reason);
+Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_view queued_why);
 /// `body` null: without it, as in lists.
 Json pull_json(const std::string& id, const fbs::PullHeadT& head, const std::string* body);
 Json host_json(const fbs::HostHeadT& head);

