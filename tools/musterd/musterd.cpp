@@ -1,5 +1,6 @@
 // musterd: the engine. Serves the API and the hosts until SIGTERM or SIGINT, then stops within kStopLimit.
 #include <signal.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "storage/base/files.hpp"
 #include "storage/link/link.hpp"
@@ -94,11 +96,27 @@ Result<Config> configure(const CommandLine& line) {
   return config;
 }
 
+/// The message as a JSON string: spdlog's own %v would let a quote break the line.
+class JsonMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& to) override {
+    const std::string text = nlohmann::json(std::string(message.payload.data(), message.payload.size()))
+                                 .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    to.append(text.data(), text.data() + text.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<JsonMessage>();
+  }
+};
+
 void set_up_log(const Config& config) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("musterd"));
   spdlog::set_level(spdlog::level::from_str(config.log_level));
-  if (config.log_format == "json")
-    spdlog::set_pattern(R"({"at":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","pid":%P,"message":"%v"})");
+  if (config.log_format != "json") return;
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<JsonMessage>('*').set_pattern(
+      R"({"at":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","pid":%P,"message":%*})");
+  spdlog::set_formatter(std::move(formatter));
 }
 
 sigset_t stop_signals() {
