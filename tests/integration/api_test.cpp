@@ -154,7 +154,9 @@ TEST_CASE_METHOD(Installation, "after a restart everything is there, and check f
   const json before = until("/v1/fleets/bump", [](const json& f) {
     return kAllThere(f) && f.at("why_waiting").value("no_host", 0) == 2;
   });
+  const int port = app->link_port();
   restart();
+  CHECK(app->link_port() == port);  // Where living hosts dial.
   const json after = until("/v1/fleets/bump", [](const json& f) {
     return f.at("why_waiting").value("no_host", 0) == 2;
   });

@@ -1,7 +1,11 @@
 #include "tools/musterd/app.hpp"
 
 #include <spdlog/spdlog.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include <cstdlib>
 
 #include "actors/fleet/fleet.hpp"
 #include "actors/host/host.hpp"
@@ -107,9 +111,30 @@ Result<void> Daemon::open_logs() {
   return {};
 }
 
+/// Whether a listener could have that port of 127.0.0.1 now.
+bool is_free(int port) {
+  const Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  ::setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+/// Where any port would do, the one before is best: hosts that live on know it.
+std::string address_like_before(const std::string& asked, const fs::path& remembered) {
+  if (!asked.ends_with(":0")) return asked;
+  const auto text = read_file(remembered, 16);
+  const int port = text ? std::atoi(text->c_str()) : 0;
+  if (port <= 0 || port > 65535 || !is_free(port)) return asked;
+  return asked.substr(0, asked.size() - 1) + std::to_string(port);
+}
+
 Result<void> Daemon::open_engine() {
   actors::HostsConfig hosts;
-  hosts.address = config_.link_address;
+  hosts.address = address_like_before(config_.link_address, paths_.data() / "link-port");
   hosts.tls = server_tls_;
   hosts_ = std::make_shared<actors::Hosts>(
       hosts, actors::HostsNeeds{blobs_, packs_, *logs_, actors::make_sandbox_spec});
@@ -128,6 +153,8 @@ Result<void> Daemon::open_engine() {
 
 Result<void> Daemon::serve_hosts() {
   if (auto listening = hosts_->start(*engine_); !listening) return listening;
+  const std::string port = std::to_string(hosts_->port());
+  if (auto noted = write_file_durably(paths_.data() / "link-port", port); !noted) return noted;
   dispatcher_ = std::make_unique<actors::Dispatcher>(*engine_);
   dispatcher_->start();
   return {};
@@ -188,6 +215,7 @@ Result<void> Daemon::start_embedded_host() {
   if (config_.allow_host_network) options.arguments.push_back("--allow-host-network");
   options.lock = paths_.runtime() / "sandboxd.lock";
   options.log = paths_.data() / "sandboxd.log";
+  options.started = paths_.runtime() / "embedded-host";
   embedded_ = std::make_unique<EmbeddedHost>(std::move(options));
   return embedded_->start();
 }

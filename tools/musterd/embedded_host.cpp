@@ -126,6 +126,11 @@ Result<void> EmbeddedHost::find_or_spawn() {
   // It may have ended since: then the watcher sees so, and starts another.
   if (!process.valid() && errno != ESRCH) return fail_errno("pidfd_open", errno);
   if (!process.valid()) return spawn();
+  if (is_outdated()) {
+    spdlog::info("embedded host: sandboxd lives as process {} with other arguments: ending it", holder);
+    end_process(process);
+    return spawn();
+  }
   spdlog::info("embedded host: sandboxd lives as process {}", holder);
   const std::lock_guard lock(mutex_);
   process_ = std::move(process);
@@ -134,8 +139,28 @@ Result<void> EmbeddedHost::find_or_spawn() {
   return {};
 }
 
+std::string EmbeddedHost::identity() const {
+  std::string text = options_.program.string();
+  for (const std::string& argument : options_.arguments) text += "\n" + argument;
+  return text;
+}
+
+bool EmbeddedHost::is_outdated() const {
+  const auto noted = read_file(options_.started, 64u << 10);
+  return noted && *noted != identity();  // Without a note, a person started it: leave it alone.
+}
+
+void EmbeddedHost::end_process(const Fd& process) const {
+  signal_process(process, SIGTERM);
+  if (has_ended(process, options_.stop_limit)) return;
+  spdlog::warn("embedded host: sandboxd did not end within {}, killing it", to_string(options_.stop_limit));
+  signal_process(process, SIGKILL);
+  has_ended(process, options_.stop_limit);
+}
+
 Result<void> EmbeddedHost::spawn() {
   std::error_code error;
+  if (auto noted = write_file_durably(options_.started, identity(), 0600); !noted) return noted;
   if (fs::file_size(options_.log, error) > kMaxLog && !error)
     fs::rename(options_.log, options_.log.string() + ".1", error);
   SpawnPlan plan;
@@ -199,12 +224,7 @@ void EmbeddedHost::stop(bool keep) {
   (void)!::write(wake_.get(), &one, sizeof one);
   if (watcher_.joinable()) watcher_.join();
   if (keep || pid_ == 0) return;
-  signal_process(process_, SIGTERM);
-  if (!has_ended(process_, options_.stop_limit)) {
-    spdlog::warn("embedded host: sandboxd did not end within {}, killing it", to_string(options_.stop_limit));
-    signal_process(process_, SIGKILL);
-    has_ended(process_, options_.stop_limit);
-  }
+  end_process(process_);
   if (ours_) ::waitpid(pid_, nullptr, WNOHANG);
   pid_ = 0;
 }

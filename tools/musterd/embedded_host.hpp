@@ -2,8 +2,9 @@
 //
 // It is a process in its own session, so it outlives a musterd that is killed. sandboxd's own lock file
 // (run/muster/sandboxd.lock, with its pid) decides who owns the host: a restarted musterd that finds it held
-// watches that process and starts none. When it ends, it is started again, with a growing pause. stop() ends
-// it gracefully unless it is to be kept; its sandboxes go on under conmon and are found by the next one.
+// watches that process and starts none; one that an earlier musterd started with other arguments (the link has
+// another port, say) is ended first. When it ends, it is started again, with a growing pause. stop() ends it
+// gracefully unless it is to be kept; its sandboxes go on under conmon and are found by the next one.
 #pragma once
 
 #include <sys/types.h>
@@ -26,6 +27,7 @@ struct EmbeddedHostOptions {
   std::vector<std::string> arguments;
   std::filesystem::path lock;               ///< sandboxd's.
   std::filesystem::path log;                ///< Its output; begun anew beyond kMaxLog.
+  std::filesystem::path started;            ///< Where we note what we started it with.
   Duration first_pause{250};
   Duration longest_pause{30'000};
   Duration healthy{60'000};                 ///< After so long alive, the pause begins anew.
@@ -57,6 +59,10 @@ class EmbeddedHost {
  private:
   Result<void> find_or_spawn();
   Result<void> spawn();
+  [[nodiscard]] std::string identity() const;
+  /// Whether an earlier musterd started the living one with other arguments.
+  [[nodiscard]] bool is_outdated() const;
+  void end_process(const Fd& process) const;
   void watch();
   /// False when stop() was called meanwhile.
   bool pause(Duration duration);

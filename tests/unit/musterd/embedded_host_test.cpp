@@ -43,6 +43,7 @@ struct Place {
     made.arguments = {"--name", "local"};
     made.lock = path / "lock";
     made.log = path / "log";
+    made.started = path / "started";
     made.first_pause = Duration{1};
     return made;
   }
@@ -127,6 +128,41 @@ TEST_CASE("a musterd that comes later finds the living one and never starts a se
     CHECK(place.holder() == pid);
     CHECK(::waitpid(pid, nullptr, 0) == pid);  // A child of this test: it had only ended.
   }
+}
+
+TEST_CASE("one that was started with other arguments is ended and started anew") {
+  const Place place;
+  auto first = std::make_unique<EmbeddedHost>(place.options());
+  REQUIRE(first->start());
+  const pid_t old = first->pid();
+  place.wait_for_holder(old);
+  first.reset();
+
+  EmbeddedHostOptions changed = place.options();
+  changed.arguments = {"--name", "other"};
+  EmbeddedHost second(changed);
+  REQUIRE(second.start());
+  CHECK(::waitpid(old, nullptr, 0) == old);
+  CHECK(second.starts() == 1);
+  place.wait_for_holder(second.pid());
+  second.stop(false);
+}
+
+TEST_CASE("one that somebody else started is left alone, whatever its arguments") {
+  const Place place;
+  auto first = std::make_unique<EmbeddedHost>(place.options());
+  REQUIRE(first->start());
+  const pid_t pid = first->pid();
+  place.wait_for_holder(pid);
+  first.reset();
+  fs::remove(place.path / "started");
+  EmbeddedHostOptions changed = place.options();
+  changed.arguments = {};
+  EmbeddedHost second(changed);
+  REQUIRE(second.start());
+  CHECK(second.pid() == pid);
+  second.stop(false);
+  CHECK(::waitpid(pid, nullptr, 0) == pid);
 }
 
 TEST_CASE("a stop that keeps it leaves it running") {
