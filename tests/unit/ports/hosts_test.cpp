@@ -270,7 +270,10 @@ TEST_CASE("after a restart a host that stays away loses its runs when a whole le
   REQUIRE(house.wait_run(id, RunState::running));
   host->stop();
   house.restart();
-  REQUIRE(house.wait([&] { return house.host_head("host-a").state == HostState::unreachable; }));
+  // Another host's Welcome shows that the leases have begun.
+  const auto other = house.host({.name = "host-b", .slots = 0});
+  REQUIRE(other->wait([&] { return other->welcomes.size() == 1; }));
+  REQUIRE(house.host_head("host-a").state == HostState::unreachable);
   house.clock += 34'000;
   REQUIRE(house.run_head(id).state == RunState::running);
   house.clock += 2'000;
