@@ -1,5 +1,6 @@
 #include "sandboxd/attempt.hpp"
 
+#include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -96,7 +97,12 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
                                {"hit", started.mirror.hit},
                                {"fetch_ms", started.fetch_ms},
                                {"slot", slot}};
-  return write_file_durably(places.run / "started.json", text.dump(), 0600);
+  const fs::path path = places.run / "started.json";
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const std::string bytes = text.dump();
+  if (!fd.valid() || ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+    return fail_errno("write " + path.string(), errno);
+  return {};
 }
 
 void note(const Places& places, std::string_view text) {
@@ -143,6 +149,7 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
   auto scratch = ensure_scratch_repository(host->config.paths.host() / "scratch.git");
   if (!scratch) return tl::unexpected(scratch.error());
   host->scratch_git = *scratch;
+  host->images.remove_old();
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
   host->max_open_files = std::min<std::uint64_t>(files.rlim_max, kMaxOpenFiles);
@@ -238,6 +245,9 @@ void judge(wire::AttemptReportT& report, const wire::SandboxSpecT& spec, Progres
     return;
   }
   if (!progress.commit_tried()) return failed("runtime_failed", "process 1 ended too early");
+  if (progress.pack_too_large())
+    return failed("pack_too_large", "the change is larger than " + std::to_string(spec.max_pack_bytes) +
+                                        " bytes");
   if (!progress.committed())
     return failed("commit_failed", "the changes could not be committed: " + progress.trouble());
   if (progress.head().empty()) {

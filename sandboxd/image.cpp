@@ -1,5 +1,6 @@
 #include "sandboxd/image.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,12 +38,34 @@ std::string stamp(const fs::path& path) {
          std::to_string(info.st_mtim.tv_nsec);
 }
 
-Result<void> write_text(const fs::path& path, std::string_view text) {
-  return write_file_durably(path, text, 0644);
+// Nothing here is synced one by one: the root of image `host` is made anew after a boot, and what is unpacked is
+// synced whole before it gets its name.
+
+Result<void> make_plain_directory(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return fail(Errc::io, "mkdir " + path.string() + ": " + error.message());
+  return {};
 }
 
+Result<void> write_text(const fs::path& path, std::string_view text) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return fail_errno("write " + path.string(), errno);
+  return {};
+}
+
+Result<void> sync_all(const fs::path& directory) {
+  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid() || ::syncfs(fd.get()) != 0) return fail_errno("sync " + directory.string(), errno);
+  return {};
+}
+
+/// The first part of this boot's id: what was made and not synced in an earlier one is not trusted.
+std::string boot() { return read_file("/proc/sys/kernel/random/boot_id", 64).value_or("boot").substr(0, 8); }
+
 Result<void> make_etc(const fs::path& etc) {
-  if (auto made = make_directory(etc); !made) return made;
+  if (auto made = make_plain_directory(etc); !made) return made;
   for (const auto& [name, text] :
        {std::pair{"passwd", kPasswd}, {"group", kGroup}, {"hosts", kHosts}, {"nsswitch.conf", kNsswitch},
         {"hostname", "muster\n"}, {"resolv.conf", ""}})
@@ -51,7 +74,7 @@ Result<void> make_etc(const fs::path& etc) {
     const fs::path from = fs::path("/etc") / name;
     std::error_code error;
     if (!fs::exists(from, error)) continue;
-    if (auto made = make_directory((etc / name).parent_path()); !made) return made;
+    if (auto made = make_plain_directory((etc / name).parent_path()); !made) return made;
     fs::copy(from, etc / name, fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
     if (error) return fail(Errc::io, "copy " + from.string() + ": " + error.message());
   }
@@ -62,7 +85,7 @@ Result<void> make_etc(const fs::path& etc) {
 Result<void> make_mount_points(const fs::path& root, const fs::path& init) {
   for (const char* name : {"proc", "sys", "dev", "tmp", "work", "home/agent", "muster/in",
                            "muster/out", "muster/objects", "muster/agent"})
-    if (auto made = make_directory(root / name); !made) return made;
+    if (auto made = make_plain_directory(root / name); !made) return made;
   std::error_code error;
   fs::copy_file(init, root / "muster/init", fs::copy_options::overwrite_existing, error);
   if (error) return fail(Errc::io, "copy " + init.string() + ": " + error.message());
@@ -73,7 +96,7 @@ Result<void> make_mount_points(const fs::path& root, const fs::path& init) {
 Result<void> make_host_root(const fs::path& root, const fs::path& init) {
   if (auto made = make_mount_points(root, init); !made) return made;
   for (const char* name : {"usr", "opt", "run", "var", "root", "mnt"})
-    if (auto made = make_directory(root / name); !made) return made;
+    if (auto made = make_plain_directory(root / name); !made) return made;
   std::error_code error;
   fs::create_symlink("/tmp", root / "var/tmp", error);
   for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
@@ -93,7 +116,7 @@ Result<fs::path> once(const fs::path& target, Make make) {
   if (fs::is_directory(target, error)) return target;
   const fs::path half = target.string() + ".half";
   if (auto removed = remove_tree(half); !removed) return tl::unexpected(removed.error());
-  if (auto made = make_directory(half); !made) return tl::unexpected(made.error());
+  if (auto made = make_plain_directory(half); !made) return tl::unexpected(made.error());
   if (Result<void> made = make(half); !made) return tl::unexpected(made.error());
   if (::rename(half.c_str(), target.c_str()) != 0)
     return fail_errno("rename to " + target.string(), errno);
@@ -120,10 +143,20 @@ Result<void> untar(const fs::path& tar, const fs::path& into) {
   spec.env = {{"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"LANG", "C.UTF-8"}};
   spec.timeout = kUnpackTimeout;
   if (auto done = run_checked(spec); !done) return fail(done.error(), "unpack " + tar.string());
-  return {};
+  return sync_all(into);
 }
 
 }  // namespace
+
+void Images::remove_old() {
+  std::error_code error;
+  for (fs::directory_iterator it(paths_.images(), error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    const bool of_boots = name.starts_with("host-") || name.starts_with("points-");
+    if ((of_boots && name.find("-" + boot() + "-") == std::string::npos) || name.ends_with(".half"))
+      (void)remove_tree(it->path());
+  }
+}
 
 Result<Image> Images::get(const std::string& name) {
   const std::lock_guard lock(mutex_);
@@ -150,14 +183,14 @@ Result<Image> Images::get(const std::string& name) {
 Result<Image> Images::host() {
   std::string key = stamp(init_);
   for (const char* name : kCopied) key += "," + stamp(fs::path("/etc") / name);
-  auto root = once(paths_.images() / ("host-" + sha256_hex(key).substr(0, 16)),
+  auto root = once(paths_.images() / ("host-" + boot() + "-" + sha256_hex(key).substr(0, 16)),
                    [&](const fs::path& half) { return make_host_root(half, init_); });
   if (!root) return fail(root.error(), "make the image of this host");
   return Image{*root, true, {}};
 }
 
 Result<Image> Images::over(const fs::path& rootfs) {
-  auto points = once(paths_.images() / ("points-" + sha256_hex(stamp(init_)).substr(0, 16)),
+  auto points = once(paths_.images() / ("points-" + boot() + "-" + sha256_hex(stamp(init_)).substr(0, 16)),
                      [&](const fs::path& half) { return make_mount_points(half, init_); });
   if (!points) return fail(points.error(), "make mount points");
   return Image{rootfs, false, *points};

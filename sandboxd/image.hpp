@@ -1,7 +1,7 @@
 // Root file systems. Image `host` is this machine's toolchain and nothing else of it: /usr and /opt are mounted into
 // a small made root that has the links /bin /sbin /lib*, the mount points, muster-init and a made /etc.
 //
-// Made roots lie in images()/host-KEY; the key follows what was copied (library cache, certificates, alternatives,
+// Made roots lie in images()/host-BOOT-KEY; the key follows what was copied (library cache, certificates, alternatives,
 // muster-init), so that installing a package makes a new root and running sandboxes keep theirs. Thread-safe.
 #pragma once
 
@@ -25,6 +25,8 @@ class Images {
   Images(Paths paths, std::filesystem::path muster_init)
       : paths_(std::move(paths)), init_(std::move(muster_init)) {}
 
+  /// Made roots of earlier boots, which no sandbox can be using. Once, at the start.
+  void remove_old();
   /// `name`: host | dir:/PATH | tar:/PATH. What has to be made is made once.
   Result<Image> get(const std::string& name);
   /// Unpacks a tar of the agent's script and files once; the directory is readable by every sandbox.

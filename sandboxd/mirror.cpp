@@ -184,6 +184,7 @@ Result<Refs> remote_refs(const Paths& paths, const std::string& url) {
   return refs;
 }
 
+/// Always into a pack (unpackLimit): git syncs packs, and not loose objects.
 Result<void> git_fetch(const Paths& paths, const fs::path& mirror, const std::string& url) {
   ProcessSpec spec;
   spec.argv = git_command();
@@ -191,7 +192,7 @@ Result<void> git_fetch(const Paths& paths, const fs::path& mirror, const std::st
   for (const char* old : {"zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone", "missingEmail",
                           "badDate", "badDateOverflow", "missingNameBeforeEmail"})
     spec.argv.insert(spec.argv.end(), {"-c", "fetch.fsck." + std::string(old) + "=warn"});
-  for (const char* arg : {"-c", "fetch.fsckObjects=true", "-c", "fetch.unpackLimit=100", "fetch", "--quiet",
+  for (const char* arg : {"-c", "fetch.fsckObjects=true", "-c", "fetch.unpackLimit=1", "fetch", "--quiet",
                           "--no-tags", "--no-write-fetch-head", "--force", "--no-recurse-submodules",
                           "--no-auto-maintenance", "--", url.c_str(), "+refs/heads/*:refs/heads/*"})
     spec.argv.push_back(arg);
@@ -203,12 +204,30 @@ Result<void> git_fetch(const Paths& paths, const fs::path& mirror, const std::st
   return {};
 }
 
+constexpr const char* kMirrorHead = "ref: refs/heads/muster-none\n";
+
+Result<void> write_plainly(const fs::path& path, std::string_view text) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return fail_errno("write " + path.string(), errno);
+  return {};
+}
+
+/// Whole; what a power failure left of one is made again around the same objects.
+bool is_mirror(const fs::path& directory) {
+  return read_file(directory / "HEAD", 256).value_or("") == kMirrorHead &&
+         read_file(directory / "config", 4096).value_or("") == kMirrorConfig;
+}
+
 Result<void> make_mirror(const fs::path& directory, const std::string& canonical) {
-  for (const char* name : {"objects/info", "objects/pack", "refs/heads"})
-    if (auto made = make_directory(directory / name); !made) return made;
-  if (auto done = write_file_durably(directory / "config", kMirrorConfig); !done) return done;
-  if (auto done = write_file_durably(directory / "url", canonical + "\n"); !done) return done;
-  return write_file_durably(directory / "HEAD", "ref: refs/heads/muster-none\n");
+  std::error_code error;
+  for (const char* name : {"objects/info", "objects/pack", "refs/heads"}) {
+    fs::create_directories(directory / name, error);
+    if (error) return fail(Errc::io, "mkdir " + (directory / name).string() + ": " + error.message());
+  }
+  if (auto done = write_plainly(directory / "config", kMirrorConfig); !done) return done;
+  if (auto done = write_plainly(directory / "url", canonical + "\n"); !done) return done;
+  return write_plainly(directory / "HEAD", kMirrorHead);
 }
 
 bool has_commit(const fs::path& objects, const std::string& sha) {
@@ -276,12 +295,12 @@ Result<MirrorState> Mirrors::fetch(const fs::path& directory, const std::string&
   // `updating` stands while objects come in: whoever finds it knows that some may be missing.
   const fs::path updating = directory / "updating";
   std::error_code error;
-  if (!fs::exists(directory / "HEAD", error))
+  if (!is_mirror(directory))
     if (auto made = make_mirror(directory, canonical); !made) return tl::unexpected(made.error());
   state.hit = !fs::exists(updating, error) && has_commit(state.objects, state.base_sha);
   if (state.hit) return state;
 
-  if (auto marked = write_file_durably(updating, ""); !marked) return tl::unexpected(marked.error());
+  if (auto marked = write_plainly(updating, ""); !marked) return tl::unexpected(marked.error());
   {
     std::unique_lock lock(mutex_);
     fetch_free_.wait(lock, [&] { return free_fetches_ > 0; });

@@ -1,5 +1,7 @@
 #include "sandboxd/progress.hpp"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -131,6 +133,7 @@ void Progress::end_commit(const LogFrame& frame) {
   commit_tried_ = true;
   if (!said.is_object()) return;
   committed_ = said.value("exit_code", -1) == 0 && said.value("reason", "").empty();
+  pack_too_large_ = said.value("signal", 0) == SIGXFSZ;
   head_ = said.value("head", "");
   pack_ = said.value("pack", "");
   if (!committed_) trouble_ = last_lines(tail_, kTailLines, kTailBytes);

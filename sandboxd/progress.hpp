@@ -30,6 +30,8 @@ class Progress {
 
   [[nodiscard]] bool committed() const { return committed_; }  ///< The commit action ended well.
   [[nodiscard]] bool commit_tried() const { return commit_tried_; }
+  /// The pack passed its limit (SIGXFSZ).
+  [[nodiscard]] bool pack_too_large() const { return pack_too_large_; }
   [[nodiscard]] const std::string& head() const { return head_; }  ///< Empty: nothing to commit.
   [[nodiscard]] const std::string& pack() const { return pack_; }  ///< Relative to the out directory.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -52,6 +54,7 @@ class Progress {
   bool checked_out_ = false;
   bool committed_ = false;
   bool commit_tried_ = false;
+  bool pack_too_large_ = false;
   std::string head_, pack_, trouble_;
   std::uint64_t bytes_ = 0;
 };
