@@ -198,7 +198,7 @@ void read_waves(Walk& walk, std::vector<Wave>& to) {
   to = std::move(waves);
 }
 
-void read_retry(Walk walk, Retry& to) {
+void read_retry(Walk walk, RetrySpec& to) {
   walk.number("max_attempts", to.max_attempts, 1, 100);
   static const std::vector<std::string> kClasses{"infrastructure", "agent", "verification",
                                                  "delivery"};

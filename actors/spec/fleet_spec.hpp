@@ -87,13 +87,13 @@ struct Wave {
   bool operator==(const Wave&) const = default;
 };
 
-struct Retry {
+struct RetrySpec {
   std::uint32_t max_attempts = 3;
   std::vector<fbs::FailureClass> on{fbs::FailureClass::infrastructure, fbs::FailureClass::agent,
                                     fbs::FailureClass::verification};
   Duration backoff{10'000};
   Duration max_backoff{5 * 60'000};
-  bool operator==(const Retry&) const = default;
+  bool operator==(const RetrySpec&) const = default;
 };
 
 struct Rollout {
@@ -102,7 +102,7 @@ struct Rollout {
   std::uint32_t halt_permille = 200;  ///< 0: never halts.
   std::uint32_t halt_min_runs = 10;
   std::int32_t priority = 0;  ///< Higher first.
-  Retry retry;
+  RetrySpec retry;
   Duration timeout{24LL * 3600 * 1000};
   std::vector<std::string> escalate;
   bool operator==(const Rollout&) const = default;
@@ -116,12 +116,12 @@ struct CommitText {
   bool operator==(const CommitText&) const = default;
 };
 
-struct PullText {
+struct PullSpec {
   std::string title;  ///< Empty: the commit message's first line.
   std::string body;
   bool draft = false;
   std::vector<std::string> labels, reviewers, assignees;
-  bool operator==(const PullText&) const = default;
+  bool operator==(const PullSpec&) const = default;
 };
 
 struct Delivery {
@@ -129,7 +129,7 @@ struct Delivery {
   std::string branch;  ///< Default: muster/NAME.
   fbs::ConflictStrategy conflict_strategy = fbs::ConflictStrategy::skip;
   CommitText commit;
-  PullText pull_request;
+  PullSpec pull_request;
   bool operator==(const Delivery&) const = default;
 };
 

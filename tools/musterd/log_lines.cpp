@@ -16,6 +16,13 @@ std::string_view stream_name(LogType type) {
   return "note";
 }
 
+/// The name in a StepEnd; "" when there is none.
+std::string ended_step(std::string_view json) {
+  const auto end = nlohmann::json::parse(json, nullptr, false);
+  const auto name = end.is_object() ? end.find("name") : end.end();
+  return name != end.end() && name->is_string() ? name->get<std::string>() : "";
+}
+
 }  // namespace
 
 LogLines::LogLines(std::uint32_t attempt, std::uint64_t offset, std::vector<std::string> steps,
@@ -42,10 +49,9 @@ Result<std::string> LogLines::add(std::string_view bytes) {
 
 void LogLines::take(const LogFrame& frame, std::uint64_t next, std::string& out) {
   next_ = next;
-  if (frame.type == LogType::step_begin) {
-    if (steps_.size() <= frame.step) steps_.resize(frame.step + std::size_t{1});
-    steps_[frame.step] = std::string(frame.bytes);
-  }
+  if (frame.type == LogType::step_begin) learn(frame.step, std::string(frame.bytes));
+  // The host's own steps (checkout, commit) only ever end.
+  if (frame.type == LogType::step_end) learn(frame.step, ended_step(frame.bytes));
   if (frame.type == LogType::out || frame.type == LogType::err) return take_text(frame, out);
   if (frame.type == LogType::step_end)
     for (auto& [source, partial] : partial_)
@@ -53,6 +59,12 @@ void LogLines::take(const LogFrame& frame, std::uint64_t next, std::string& out)
   if (frame.type != LogType::note && !wanted(frame.step)) return;
   const std::string text = frame.type == LogType::step_begin ? "begin" : std::string(frame.bytes);
   emit(offset_, frame.at, frame.step, stream_name(frame.type), text, out);
+}
+
+void LogLines::learn(std::uint8_t step, std::string name) {
+  if (name.empty()) return;
+  if (steps_.size() <= step) steps_.resize(step + std::size_t{1});
+  steps_[step] = std::move(name);
 }
 
 void LogLines::take_text(const LogFrame& frame, std::string& out) {

@@ -38,6 +38,7 @@ class LogLines {
   using Source = std::pair<std::uint8_t, LogType>;  ///< Step and stream.
 
   void take(const LogFrame& frame, std::uint64_t next, std::string& out);
+  void learn(std::uint8_t step, std::string name);
   void take_text(const LogFrame& frame, std::string& out);
   void end_line(const Source& source, Partial& partial, std::string& out);
   void emit(std::uint64_t offset, Instant at, std::uint8_t step, std::string_view stream,

@@ -88,6 +88,13 @@ TEST_CASE("frames become lines, whatever pieces they come in") {
   CHECK(told(out) == expected);
 }
 
+TEST_CASE("a step that only ends is known by its end") {
+  LogLines lines(1, 0, {"agent"}, "");
+  const std::string end = R"({"name":"checkout","exit_code":0})";
+  CHECK(told(add(lines, frame(LogType::step_end, 254, end))) == "checkout event " + end + "\n");
+  CHECK(told(add(lines, frame(LogType::step_end, 0, "no JSON"))) == "agent event no JSON\n");
+}
+
 TEST_CASE("a line tells where it began and where to go on") {
   const std::string first = frame(LogType::out, 0, "a\nb");
   LogLines lines(3, 100, {"agent"}, "");
