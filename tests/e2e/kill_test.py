@@ -93,7 +93,7 @@ class KillTest(InstallationTest):
     def tearDown(self):
         # What the journal says must add up after all this.
         self.muster.stop()
-        checked = subprocess.run([str(BIN / "musterd"), "check", "--root", str(self.muster.root)],
+        checked = subprocess.run([str(BIN / "musterd"), "--root", str(self.muster.root), "check"],
                                  text=True, capture_output=True)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
