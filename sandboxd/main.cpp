@@ -53,6 +53,9 @@ Result<DaemonConfig> configure(const Options& options) {
   over(options.ca, config->tls.ca);
   over(options.certificate, config->tls.certificate);
   over(options.key, config->tls.key);
+  // serve() leaves this directory.
+  for (std::string* path : {&config->tls.ca, &config->tls.certificate, &config->tls.key})
+    if (!path->empty()) *path = std::filesystem::absolute(*path).string();
   over(options.runtime, config->host.runtime);
   over(options.init, config->host.muster_init);
   if (options.slots > 0) config->slots = options.slots;
@@ -92,6 +95,7 @@ int serve(const DaemonConfig& config) {
     return complain({Errc::invalid, "name and tls (ca, certificate, key) are needed: in " +
                                         (config.host.paths.config() / "sandboxd.yaml").string() +
                                         ", or by --name, --tls-ca, --tls-cert, --tls-key"});
+  std::filesystem::current_path("/");  // Where we were started may be removed, and conmon fails without one.
   auto loop = Loop::make();
   if (!loop) return complain(loop.error());
   stop_on_signals(**loop);

@@ -126,7 +126,8 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
   hello.host = config_.name;
   hello.version = kVersion;
   hello.slots = config_.slots;
-  hello.cpus_milli = std::thread::hardware_concurrency() * 1000;
+  // Agents mostly wait for their models: who gives a host more slots than cores shares the cores among them.
+  hello.cpus_milli = std::max(std::thread::hardware_concurrency(), config_.slots) * 1000;
   hello.memory_bytes = supervisor_->host().memory_bytes;
   for (const auto& [key, value] : config_.labels) {
     hello.labels.push_back(std::make_unique<wire::KeyValueT>());

@@ -93,6 +93,10 @@ Result<Config> configure(const CommandLine& line) {
   if (auto read = apply_file(config, file, named); !read) return tl::unexpected<Error>(read.error());
   for (const auto& set : line.given) set(config);
   if (auto sound = check(config); !sound) return tl::unexpected<Error>(sound.error());
+  // serve() leaves this directory. A program without a slash is looked for in PATH.
+  for (std::string* path : {&config.git_config, &config.socket})
+    if (!path->empty()) *path = fs::absolute(*path).string();
+  if (config.sandboxd.find('/') != std::string::npos) config.sandboxd = fs::absolute(config.sandboxd).string();
   return config;
 }
 
@@ -131,6 +135,7 @@ int serve(const Config& config) {
   const sigset_t signals = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // Before there is another thread.
   ::signal(SIGPIPE, SIG_IGN);
+  fs::current_path("/");  // Where we were started may be removed, and git fails without one.
   auto app = App::start(config);
   if (!app) return complain(app.error());
   int signal = 0;
