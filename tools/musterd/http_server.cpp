@@ -119,9 +119,9 @@ std::string_view body_refusal(int status) {
   return "the body did not arrive";
 }
 
-// GCC 12.2 destroys temporaries of a co_await twice where it stands inside a condition (&&, ?:) or takes them by
-// value: so every co_await here stands alone in its statement, and coroutines take references to locals of their
-// caller, which waits for them.
+// With GCC 12.2 a double free went away once every co_await stood alone in its statement, outside conditions (&&, ?:),
+// and coroutines took references to locals of their caller, which waits for them. The compiler is suspected; the cause
+// was not isolated.
 class Server final : public HttpServer {
  public:
   Server(const HttpOptions& options, HttpApplication application)
