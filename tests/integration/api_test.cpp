@@ -1,5 +1,5 @@
-// musterd whole, without a host: the real engine, journal and ports behind the real server on a unix socket. What
-// needs no sandbox is shown here; the rest in tests/e2e.
+// musterd whole, without a host: the real engine, journal and ports behind the real server on a
+// unix socket. What needs no sandbox is shown here; the rest in tests/e2e.
 #include <catch2/catch.hpp>
 
 #include <sys/stat.h>
@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <thread>
 
-#include "tests/integration/api_client.hpp"
 #include "storage/base/files.hpp"
+#include "tests/integration/api_client.hpp"
 #include "tools/musterd/app.hpp"
 #include "tools/musterd/check.hpp"
 #include "tools/musterd/offline.hpp"
@@ -69,18 +69,23 @@ json fleet(const std::string& name, int repositories) {
   for (int i = 0; i < repositories; ++i) {
     const std::string repository = "acme/r" + std::to_string(i);
     const auto parsed = parse_repository("/srv/git/" + repository + ".git", "/");
-    list.push_back({{"repository", parsed->owner_name}, {"url", parsed->fetch_url},
-                    {"canonical_url", parsed->canonical_url}, {"labels", {{"n", std::to_string(i)}}}});
+    list.push_back({{"repository", parsed->owner_name},
+                    {"url", parsed->fetch_url},
+                    {"canonical_url", parsed->canonical_url},
+                    {"labels", {{"n", std::to_string(i)}}}});
   }
-  return {{"spec", {{"name", name},
-                    {"repositories", {{{"path", "/srv/git/*/*.git"}}}},
-                    {"agent", {{"run", "true"}}},
-                    {"rollout", {{"waves", {2, "100%"}}}}}},
+  return {{"spec",
+           {{"name", name},
+            {"repositories", {{{"path", "/srv/git/*/*.git"}}}},
+            {"agent", {{"run", "true"}}},
+            {"rollout", {{"waves", {2, "100%"}}}}}},
           {"repositories", list},
           {"author", "alice"}};
 }
 
-const auto kAllThere = [](const json& f) { return f.at("created") == f.at("total") && f.at("counts").at("queued") == 2; };
+const auto kAllThere = [](const json& f) {
+  return f.at("created") == f.at("total") && f.at("counts").at("queued") == 2;
+};
 
 }  // namespace
 
@@ -109,7 +114,8 @@ TEST_CASE_METHOD(Installation, "a fleet is made, waits for hosts, and says so") 
   CHECK(api().get("/healthz/ready").status == 200);
 }
 
-TEST_CASE_METHOD(Installation, "a repeat gets the same reply, another body under one key is refused") {
+TEST_CASE_METHOD(Installation,
+                 "a repeat gets the same reply, another body under one key is refused") {
   const std::string key = ApiClient::new_key();
   CHECK(api().post("/v1/fleets", fleet("bump", 2), key).status == 201);
   CHECK(api().post("/v1/fleets", fleet("bump", 2), key).status == 201);
@@ -122,7 +128,8 @@ TEST_CASE_METHOD(Installation, "a repeat gets the same reply, another body under
   const ApiReply other = api().post("/v1/fleets", fleet("bump", 3));
   INFO(other.body);
   CHECK(other.status == 409);
-  CHECK(other.json().at("detail").get<std::string>().find("repositories: 1 more: ") != std::string::npos);
+  CHECK(other.json().at("detail").get<std::string>().find("repositories: 1 more: ") !=
+        std::string::npos);
   CHECK(until("/v1/fleets/bump", kAllThere).at("total") == 2);
 }
 
@@ -149,7 +156,8 @@ TEST_CASE_METHOD(Installation, "an operator pauses, resumes and cancels; what ha
   CHECK(late.json().at("code") == "refused");
 }
 
-TEST_CASE_METHOD(Installation, "after a restart everything is there, and check finds no difference") {
+TEST_CASE_METHOD(Installation,
+                 "after a restart everything is there, and check finds no difference") {
   REQUIRE(api().post("/v1/fleets", fleet("bump", 4)).status == 201);
   const json before = until("/v1/fleets/bump", [](const json& f) {
     return kAllThere(f) && f.at("why_waiting").value("no_host", 0) == 2;

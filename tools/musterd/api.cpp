@@ -22,9 +22,10 @@ struct PendingReply {
 
 Result<void> check_key(const std::string& key) {
   if (key.empty())
-    return fail(Errc::invalid,
-                "an Idempotency-Key header is required: a UUIDv7, new for every request and the same "
-                "when it is repeated");
+    return fail(
+        Errc::invalid,
+        "an Idempotency-Key header is required: a UUIDv7, new for every request and the same "
+        "when it is repeated");
   if (!uuid_v7_time(key))
     return fail(Errc::invalid, "the Idempotency-Key '" + key + "' is not a UUIDv7");
   return {};
@@ -33,7 +34,8 @@ Result<void> check_key(const std::string& key) {
 Response answer(const Router& router, Request& request, std::string& pattern) {
   auto route = router.find(request);
   if (!route && route.error().code == Errc::refused) {
-    Response response = problem(kMethodNotAllowed, Errc::refused, "allowed here: " + route.error().message);
+    Response response =
+        problem(kMethodNotAllowed, Errc::refused, "allowed here: " + route.error().message);
     response.headers.emplace_back("Allow", route.error().message);
     return response;
   }
@@ -106,15 +108,15 @@ Result<std::string> read_text(const Json& object, std::string_view key) {
   return text;
 }
 
-Result<std::uint64_t> read_number(const Request& request, std::string_view name, std::uint64_t absent,
-                                  std::uint64_t max) {
+Result<std::uint64_t> read_number(const Request& request, std::string_view name,
+                                  std::uint64_t absent, std::uint64_t max) {
   const std::string text = request.parameter(name);
   if (text.empty()) return absent;
   const bool digits = text.size() < 20 && text.find_first_not_of("0123456789") == std::string::npos;
   const std::uint64_t value = digits ? std::stoull(text) : 0;
   if (!digits || value > max)
-    return fail(Errc::invalid, std::string(name) + "=" + text + " is not a number up to " +
-                                   std::to_string(max));
+    return fail(Errc::invalid,
+                std::string(name) + "=" + text + " is not a number up to " + std::to_string(max));
   return value;
 }
 
@@ -127,7 +129,9 @@ Result<Page> read_page(const Request& request) {
   return Page{std::move(*after), static_cast<std::size_t>(*limit)};
 }
 
-Json PageFill::next() const { return more_ ? Json(encode_cursor(last_)) : Json(nullptr); }
+Json PageFill::next() const {
+  return more_ ? Json(encode_cursor(last_)) : Json(nullptr);
+}
 
 Result<std::string> call_actor(const ApiContext& api, const Request& request, engine::ActorId to,
                                engine::Payload payload, engine::Lane lane) {
@@ -152,7 +156,8 @@ Result<std::string> call_actor(const ApiContext& api, const Request& request, en
 
 // The engine says no more than Errc::conflict of both; its words are held by an integration test.
 bool is_key_reused(const Error& error) {
-  return error.code == Errc::conflict && error.message.find("idempotency key was used") != std::string::npos;
+  return error.code == Errc::conflict &&
+         error.message.find("idempotency key was used") != std::string::npos;
 }
 
 }  // namespace muster::musterd

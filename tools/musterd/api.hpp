@@ -1,5 +1,5 @@
-// The HTTP API of musterd: its routes, over an Engine and the stores. Knows nothing of sockets; openapi.yaml
-// describes what is served here, and a test holds the two to each other.
+// The HTTP API of musterd: its routes, over an Engine and the stores. Knows nothing of sockets;
+// openapi.yaml describes what is served here, and a test holds the two to each other.
 //
 //   Api api(parts);
 //   HttpServer::start(options, {.handle = [&](Request& r) { return api.handle(r); }, …});

@@ -1,5 +1,5 @@
-// What the handlers of the API share: reading bodies and parameters, pages, and calls of the engine. Private to
-// the api_*.cpp files.
+// What the handlers of the API share: reading bodies and parameters, pages, and calls of the
+// engine. Private to the api_*.cpp files.
 #pragma once
 
 #include <initializer_list>
@@ -16,12 +16,12 @@ namespace muster::musterd {
 // Named limits of the API.
 inline constexpr std::size_t kMaxBody = 1u << 20;
 inline constexpr std::size_t kMaxBlob = 64u << 20;
-inline constexpr std::size_t kMaxFleetBody = 32u << 20;    ///< 50,000 repositories beside a spec.
+inline constexpr std::size_t kMaxFleetBody = 32u << 20;  ///< 50,000 repositories beside a spec.
 inline constexpr std::size_t kMaxDiff = 8u << 20;
 inline constexpr std::size_t kDefaultPage = 100;
 inline constexpr std::size_t kMaxPage = 1000;
-inline constexpr std::size_t kMaxScanned = 20'000;         ///< Entries looked at for one page.
-inline constexpr Duration kCallLimit{30'000};              ///< For the engine to answer a write.
+inline constexpr std::size_t kMaxScanned = 20'000;  ///< Entries looked at for one page.
+inline constexpr Duration kCallLimit{30'000};       ///< For the engine to answer a write.
 
 struct ApiContext {
   const ApiParts& parts;
@@ -42,7 +42,7 @@ Result<Json> read_object(const Request& request, std::initializer_list<std::stri
 Result<std::string> read_text(const Json& object, std::string_view key);
 
 struct Page {
-  std::string after;   ///< The last key shown; "": from the start.
+  std::string after;  ///< The last key shown; "": from the start.
   std::size_t limit = kDefaultPage;
 };
 Result<Page> read_page(const Request& request);
@@ -71,20 +71,20 @@ class PageFill {
 
 /// Errc::invalid unless `value` is empty or one of the enum's names.
 template <class Enum, std::size_t N>
-Result<void> check_name(std::string_view parameter, const std::string& value, const Enum (&values)[N]) {
+Result<void> check_name(std::string_view parameter, const std::string& value,
+                        const Enum (&values)[N]) {
   if (value.empty()) return {};
   std::string known;
   for (const Enum each : values) {
     if (name_of(each) == value) return {};
     known += (known.empty() ? "" : ", ") + std::string(name_of(each));
   }
-  return fail(Errc::invalid,
-              std::string(parameter) + "=" + value + " is none of " + known);
+  return fail(Errc::invalid, std::string(parameter) + "=" + value + " is none of " + known);
 }
 
 /// A number parameter; absent: `absent`. Errc::invalid for anything but digits up to `max`.
-Result<std::uint64_t> read_number(const Request& request, std::string_view name, std::uint64_t absent,
-                                  std::uint64_t max);
+Result<std::uint64_t> read_number(const Request& request, std::string_view name,
+                                  std::uint64_t absent, std::uint64_t max);
 
 /// A message of a kind, numbered by its place in the union `Traits` belongs to.
 template <template <class> class Traits, class Message>
@@ -92,9 +92,11 @@ engine::Payload payload_of(const Message& message) {
   return {static_cast<std::uint16_t>(Traits<Message>::enum_value), engine::encode_table(message)};
 }
 
-/// Sends a write under the request's Idempotency-Key and waits for its durable reply, kCallLimit at most.
+/// Sends a write under the request's Idempotency-Key and waits for its durable reply, kCallLimit at
+/// most.
 Result<std::string> call_actor(const ApiContext& api, const Request& request, engine::ActorId to,
-                               engine::Payload payload, engine::Lane lane = engine::Lane::operator_);
+                               engine::Payload payload,
+                               engine::Lane lane = engine::Lane::operator_);
 
 /// Whether the engine refused because the key had come with another request.
 bool is_key_reused(const Error& error);

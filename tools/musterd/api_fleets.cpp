@@ -27,8 +27,8 @@ Result<void> check_same(const ApiContext& api, const FleetRequest& request) {
 Result<void> store_blobs(const ApiContext& api, const FleetRequest& request) {
   const actors::FleetDigests digests = request.digests();
   if (!digests.agent_bundle.empty() && !api.parts.blobs.has(digests.agent_bundle))
-    return fail(Errc::invalid, "the agent bundle is not here: PUT /v1/blobs/" + digests.agent_bundle +
-                                   " first");
+    return fail(Errc::invalid,
+                "the agent bundle is not here: PUT /v1/blobs/" + digests.agent_bundle + " first");
   if (auto put = api.parts.blobs.put(digests.spec, request.spec_json); !put) return put;
   return api.parts.blobs.put(digests.snapshot, request.snapshot);
 }
@@ -39,7 +39,8 @@ Result<Response> create_fleet(const ApiContext& api, const Request& http) {
   auto request = read_fleet_request(*body);
   if (!request) return tl::unexpected<Error>(request.error());
   if (auto same = check_same(api, *request); !same) return tl::unexpected<Error>(same.error());
-  if (auto stored = store_blobs(api, *request); !stored) return tl::unexpected<Error>(stored.error());
+  if (auto stored = store_blobs(api, *request); !stored)
+    return tl::unexpected<Error>(stored.error());
 
   const std::string& name = request->spec.name;
   const auto create =
@@ -165,8 +166,9 @@ Result<std::vector<fbs::FailureClass>> read_classes(const Json& body) {
       known = true;
     }
     if (!known)
-      return fail(Errc::invalid, "'" + name + "' is no class of failures: infrastructure, agent, "
-                                 "verification, delivery, policy");
+      return fail(Errc::invalid, "'" + name +
+                                     "' is no class of failures: infrastructure, agent, "
+                                     "verification, delivery, policy");
   }
   return classes;
 }
@@ -229,8 +231,10 @@ void add_fleet_routes(Router& router, ApiContext api) {
   };
   router.add({"POST", "/v1/fleets", with(create_fleet), kMaxFleetBody});
   router.add({"GET", "/v1/fleets", with(list_fleets), 0});
-  router.add({"GET", "/v1/fleets/{name}",
-              [api](const Request& request) { return fleet_response(api, request.params.at("name")); }, 0});
+  router.add(
+      {"GET", "/v1/fleets/{name}",
+       [api](const Request& request) { return fleet_response(api, request.params.at("name")); },
+       0});
   router.add({"GET", "/v1/fleets/{name}/spec", with(fleet_spec), 0});
   router.add({"GET", "/v1/fleets/{name}/report", with(fleet_report), 0});
   router.add({"POST", "/v1/fleets/{name}/pause", order<fbs::PauseFleetT>(api), kMaxBody});

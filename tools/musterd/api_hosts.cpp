@@ -47,8 +47,8 @@ RouteHandler order(const ApiContext& api) {
 }  // namespace
 
 void add_host_routes(Router& router, ApiContext api) {
-  router.add({"GET", "/v1/hosts",
-              [api](const Request& request) { return list_hosts(api, request); }, 0});
+  router.add(
+      {"GET", "/v1/hosts", [api](const Request& request) { return list_hosts(api, request); }, 0});
   router.add({"POST", "/v1/hosts/{name}/cordon", order<fbs::CordonT>(api), kMaxBody});
   router.add({"POST", "/v1/hosts/{name}/uncordon", order<fbs::UncordonT>(api), kMaxBody});
   router.add({"POST", "/v1/hosts/{name}/drain", order<fbs::DrainT>(api), kMaxBody});

@@ -44,7 +44,8 @@ Result<Response> list_pulls(const ApiContext& api, const Request& request) {
 
 /// Merge or close. The forge is asked afterwards: `busy` says so until its answer is in.
 template <class Message>
-Result<Response> order(const ApiContext& api, const Request& request, Message message, const Json& body) {
+Result<Response> order(const ApiContext& api, const Request& request, Message message,
+                       const Json& body) {
   const std::string& id = request.params.at("id");
   auto reason = read_text(body, "reason");
   if (!reason) return tl::unexpected<Error>(reason.error());
@@ -95,7 +96,8 @@ void add_pull_routes(Router& router, ApiContext api) {
   };
   router.add({"GET", "/v1/pulls", with(list_pulls), 0});
   router.add({"GET", "/v1/pulls/{id}",
-              [api](const Request& request) { return pull_response(api, request.params.at("id")); }, 0});
+              [api](const Request& request) { return pull_response(api, request.params.at("id")); },
+              0});
   router.add({"POST", "/v1/pulls/{id}/merge", with(merge_pull), kMaxBody});
   router.add({"POST", "/v1/pulls/{id}/close", with(close_pull), kMaxBody});
   router.add({"GET", "/v1/pulls/{id}/diff", with(pull_diff), 0});

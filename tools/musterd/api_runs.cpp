@@ -20,7 +20,8 @@ struct RunFilter {
 };
 
 Result<RunFilter> read_filter(const Request& request) {
-  RunFilter filter{request.parameter("state"), request.parameter("class"), request.parameter("repo")};
+  RunFilter filter{request.parameter("state"), request.parameter("class"),
+                   request.parameter("repo")};
   if (auto known = check_name("state", filter.state, fbs::EnumValuesRunState()); !known)
     return tl::unexpected<Error>(known.error());
   if (auto known = check_name("class", filter.failure, fbs::EnumValuesFailureClass()); !known)
@@ -28,7 +29,8 @@ Result<RunFilter> read_filter(const Request& request) {
   return filter;
 }
 
-Result<Response> runs_of_fleet(const ApiContext& api, const Request& request, const std::string& fleet) {
+Result<Response> runs_of_fleet(const ApiContext& api, const Request& request,
+                               const std::string& fleet) {
   const auto filter = read_filter(request);
   if (!filter) return tl::unexpected<Error>(filter.error());
   const auto page = read_page(request);
@@ -133,9 +135,9 @@ Result<Response> run_logs(const ApiContext& api, const Request& request) {
       return fail(Errc::not_found, "run " + *id + " has no attempt " + std::to_string(number));
   Response response;
   response.content_type = "application/x-ndjson";
-  response.stream = make_log_stream(api.view, api.parts.logs, api.parts.events,
-                                    {*id, number, request.parameter("step"), *offset, follow == "true",
-                                     step_names(api, *id)});
+  response.stream = make_log_stream(
+      api.view, api.parts.logs, api.parts.events,
+      {*id, number, request.parameter("step"), *offset, follow == "true", step_names(api, *id)});
   return response;
 }
 

@@ -8,8 +8,9 @@ namespace {
 Result<std::string> digest_of(const Request& request) {
   const std::string& digest = request.params.at("sha256");
   if (!is_sha256_hex(digest))
-    return fail(Errc::invalid, "a blob's name is the SHA-256 of its bytes: 64 lower-case hexadecimal "
-                               "digits");
+    return fail(Errc::invalid,
+                "a blob's name is the SHA-256 of its bytes: 64 lower-case hexadecimal "
+                "digits");
   return digest;
 }
 
@@ -46,7 +47,9 @@ Result<Response> events(const ApiContext& api, const Request& request) {
   return response;
 }
 
-Result<Response> live(const Request&) { return json_response({{"status", "live"}}); }
+Result<Response> live(const Request&) {
+  return json_response({{"status", "live"}});
+}
 
 Result<Response> ready(const ApiContext& api, const Request&) {
   const std::vector<std::string> why = api.parts.not_ready();
@@ -56,7 +59,8 @@ Result<Response> ready(const ApiContext& api, const Request&) {
 
 Result<Response> metrics(const ApiContext& api, const Request&) {
   Metrics::Now now;
-  for (const fbs::RunState state : fbs::EnumValuesRunState()) now.runs[std::string(name_of(state))] = 0;
+  for (const fbs::RunState state : fbs::EnumValuesRunState())
+    now.runs[std::string(name_of(state))] = 0;
   std::size_t fleets = 0;
   const auto listed = api.view.each_fleet("", [&](const std::string& name) {
     const auto head = api.view.fleet(name);

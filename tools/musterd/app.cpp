@@ -1,7 +1,7 @@
 #include "tools/musterd/app.hpp"
 
-#include <spdlog/spdlog.h>
 #include <netinet/in.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -71,7 +71,7 @@ class Daemon final : public App {
   std::shared_ptr<actors::Hosts> hosts_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<actors::Dispatcher> dispatcher_;
-  std::unique_ptr<actors::Forge> forge_;   ///< Of the API: diffs.
+  std::unique_ptr<actors::Forge> forge_;  ///< Of the API: diffs.
   std::unique_ptr<EventHub> events_;
   Metrics metrics_;
   std::unique_ptr<Api> api_;
@@ -88,11 +88,12 @@ actors::GitForgeOptions Daemon::forge_options(const char* directory) const {
 
 Result<void> Daemon::make_places() {
   // Sandboxes pass through the run-time directory and the host's data to what is mounted for them.
-  for (const auto& [path, mode] : {std::pair{paths_.data(), 0711u}, std::pair{paths_.engine(), 0700u},
-                                   std::pair{paths_.blobs(), 0700u}, std::pair{paths_.packs(), 0700u},
-                                   std::pair{paths_.logs(), 0700u}, std::pair{scratch_ / "api", 0700u},
-                                   std::pair{scratch_ / "forge", 0700u}, std::pair{scratch_ / "diff", 0700u},
-                                   std::pair{paths_.runtime(), 0711u}})
+  for (const auto& [path, mode] :
+       {std::pair{paths_.data(), 0711u}, std::pair{paths_.engine(), 0700u},
+        std::pair{paths_.blobs(), 0700u}, std::pair{paths_.packs(), 0700u},
+        std::pair{paths_.logs(), 0700u}, std::pair{scratch_ / "api", 0700u},
+        std::pair{scratch_ / "forge", 0700u}, std::pair{scratch_ / "diff", 0700u},
+        std::pair{paths_.runtime(), 0711u}})
     if (auto made = make_directory(path, mode); !made) return made;
   auto lock = lock_file(paths_.data() / "musterd.lock");
   if (!lock) return fail(lock.error(), "another musterd runs here");
@@ -176,10 +177,10 @@ Result<void> Daemon::serve_api() {
         return trouble.empty() ? std::vector<std::string>{} : std::vector<std::string>{trouble};
       },
       [this] { return http_ ? http_->connections() : 0; }, "default"});
-  auto http = HttpServer::start(
-      {config_.socket_path(), config_.http, {}},
-      {[this](Request& request) { return api_->handle(request); },
-       [this](Request& request) { return api_->body_limit(request); }, refusal});
+  auto http =
+      HttpServer::start({config_.socket_path(), config_.http, {}},
+                        {[this](Request& request) { return api_->handle(request); },
+                         [this](Request& request) { return api_->body_limit(request); }, refusal});
   if (!http) return tl::unexpected<Error>(http.error());
   http_ = std::move(*http);
   return {};
@@ -201,12 +202,12 @@ Result<void> Daemon::start_embedded_host() {
   options.program = config_.sandboxd.empty() ? find_sandboxd() : fs::path(config_.sandboxd);
   if (options.program.empty())
     return fail(Errc::not_found, "no sandboxd beside musterd nor in PATH: say --sandboxd PATH");
-  options.arguments = {"--root",     paths_.root.string(),
-                       "--name",     config_.host_name,
-                       "--engine",   dial_address(config_.link_address, hosts_->port()),
-                       "--tls-ca",   tls->ca,
-                       "--tls-cert", tls->certificate,
-                       "--tls-key",  tls->key,
+  options.arguments = {"--root",      paths_.root.string(),
+                       "--name",      config_.host_name,
+                       "--engine",    dial_address(config_.link_address, hosts_->port()),
+                       "--tls-ca",    tls->ca,
+                       "--tls-cert",  tls->certificate,
+                       "--tls-key",   tls->key,
                        "--log-level", config_.log_level};
   if (config_.slots > 0) {
     options.arguments.push_back("--slots");
@@ -231,9 +232,9 @@ Result<void> Daemon::tell_where() {
 }
 
 Result<void> Daemon::start() {
-  for (const auto step : {&Daemon::make_places, &Daemon::open_logs, &Daemon::open_engine,
-                          &Daemon::serve_hosts, &Daemon::serve_api, &Daemon::start_embedded_host,
-                          &Daemon::tell_where})
+  for (const auto step :
+       {&Daemon::make_places, &Daemon::open_logs, &Daemon::open_engine, &Daemon::serve_hosts,
+        &Daemon::serve_api, &Daemon::start_embedded_host, &Daemon::tell_where})
     if (auto done = (this->*step)(); !done) return done;
   spdlog::info("musterd {} serves {} (link {}{})", kVersion, config_.socket_path(), hosts_->port(),
                http_->tcp_port() > 0 ? ", http " + std::to_string(http_->tcp_port()) : "");

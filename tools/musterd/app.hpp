@@ -1,5 +1,6 @@
-// musterd whole: opens the stores, the engine and its ports, serves hosts and the API, and looks after the embedded
-// host. Everything is made in start() in the order of its needs, and unmade in stop() in the opposite one.
+// musterd whole: opens the stores, the engine and its ports, serves hosts and the API, and looks
+// after the embedded host. Everything is made in start() in the order of its needs, and unmade in
+// stop() in the opposite one.
 //
 //   auto app = App::start(config);     // Errc::conflict: another musterd has this root
 //   …

@@ -51,7 +51,8 @@ class Checker {
     if (!run && run.error().code != Errc::not_found) return tl::unexpected<Error>(run.error());
     const std::string place = "fleet " + fleet + ", run " + row.run + " (" + row.repository + "): ";
     if (!run) {
-      // Its CreateRun may be under way: only a row that has heard of its run proves that it existed.
+      // Its CreateRun may be under way: only a row that has heard of its run proves that it
+      // existed.
       if (row.number > 0) result_.differences.push_back(place + "there is no such run");
       return {};
     }
@@ -80,6 +81,8 @@ class Checker {
 
 }  // namespace
 
-Result<CheckResult> check_fleets(const View& view) { return Checker(view).run(); }
+Result<CheckResult> check_fleets(const View& view) {
+  return Checker(view).run();
+}
 
 }  // namespace muster::musterd

@@ -68,7 +68,8 @@ Result<void> apply_yaml(Config& config, std::string_view text, const std::string
     return fail(Errc::invalid, place(name, wrong.mark) + wrong.msg);
   }
   if (document.IsNull()) return {};
-  if (!document.IsMap()) return fail(Errc::invalid, name + ":1:1: must be settings, one 'key: value' a line");
+  if (!document.IsMap())
+    return fail(Errc::invalid, name + ":1:1: must be settings, one 'key: value' a line");
   const Settings settings = settings_of(config);
   std::string problems;
   for (const auto& pair : document) {
@@ -94,7 +95,8 @@ Result<void> check(const Config& config) {
     return false;
   };
   if (!one_of(config.log_level, {"debug", "info", "warn", "error"}))
-    return fail(Errc::invalid, "log level '" + config.log_level + "' is none of debug, info, warn, error");
+    return fail(Errc::invalid,
+                "log level '" + config.log_level + "' is none of debug, info, warn, error");
   if (!one_of(config.log_format, {"text", "json"}))
     return fail(Errc::invalid, "log format '" + config.log_format + "' is none of text, json");
   const std::string& host = config.host_name;

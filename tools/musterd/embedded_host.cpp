@@ -28,7 +28,9 @@ pid_t lock_holder(const fs::path& path) {
   return text ? static_cast<pid_t>(std::strtol(text->c_str(), nullptr, 10)) : 0;
 }
 
-Fd open_process(pid_t pid) { return Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+Fd open_process(pid_t pid) {
+  return Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
 
 int signal_process(const Fd& process, int signal) {
   return static_cast<int>(::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0));
@@ -42,7 +44,8 @@ bool has_ended(const Fd& process, Duration limit) {
 /// PATH and nothing else of ours.
 std::vector<std::string> environment() {
   const char* path = std::getenv("PATH");
-  return {std::string("PATH=") + (path != nullptr ? path : "/usr/sbin:/usr/bin:/sbin:/bin"), "LANG=C.UTF-8"};
+  return {std::string("PATH=") + (path != nullptr ? path : "/usr/sbin:/usr/bin:/sbin:/bin"),
+          "LANG=C.UTF-8"};
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -68,11 +71,12 @@ struct SpawnPlan {
   posix_spawnattr_t attributes;
 };
 
-/// Its own session, no signal blocked or ignored, and no descriptor of ours: a listening socket in its hands
-/// would make the next musterd believe that this one lives.
+/// Its own session, no signal blocked or ignored, and no descriptor of ours: a listening socket in
+/// its hands would make the next musterd believe that this one lives.
 void prepare(SpawnPlan& plan, const fs::path& log) {
   ::posix_spawn_file_actions_addopen(&plan.files, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&plan.files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0640);
+  ::posix_spawn_file_actions_addopen(&plan.files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                     0640);
   ::posix_spawn_file_actions_adddup2(&plan.files, 1, 2);
   ::posix_spawn_file_actions_addclosefrom_np(&plan.files, 3);
   sigset_t none;
@@ -95,7 +99,9 @@ std::string how_it_ended(int status) {
 EmbeddedHost::EmbeddedHost(EmbeddedHostOptions options)
     : options_(std::move(options)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
-EmbeddedHost::~EmbeddedHost() { stop(true); }
+EmbeddedHost::~EmbeddedHost() {
+  stop(true);
+}
 
 pid_t EmbeddedHost::pid() const {
   const std::lock_guard lock(mutex_);
@@ -127,7 +133,8 @@ Result<void> EmbeddedHost::find_or_spawn() {
   if (!process.valid() && errno != ESRCH) return fail_errno("pidfd_open", errno);
   if (!process.valid()) return spawn();
   if (is_outdated()) {
-    spdlog::info("embedded host: sandboxd lives as process {} with other arguments: ending it", holder);
+    spdlog::info("embedded host: sandboxd lives as process {} with other arguments: ending it",
+                 holder);
     end_process(process);
     return spawn();
   }
@@ -153,7 +160,8 @@ bool EmbeddedHost::is_outdated() const {
 void EmbeddedHost::end_process(const Fd& process) const {
   signal_process(process, SIGTERM);
   if (has_ended(process, options_.stop_limit)) return;
-  spdlog::warn("embedded host: sandboxd did not end within {}, killing it", to_string(options_.stop_limit));
+  spdlog::warn("embedded host: sandboxd did not end within {}, killing it",
+               to_string(options_.stop_limit));
   signal_process(process, SIGKILL);
   has_ended(process, options_.stop_limit);
 }
@@ -204,7 +212,8 @@ void EmbeddedHost::watch() {
       const std::lock_guard lock(mutex_);
       pid_ = 0;
     }
-    if (std::chrono::steady_clock::now() - since >= options_.healthy) next_pause = options_.first_pause;
+    if (std::chrono::steady_clock::now() - since >= options_.healthy)
+      next_pause = options_.first_pause;
     do {
       if (!pause(next_pause)) return;
       next_pause = std::min(next_pause * 2, options_.longest_pause);

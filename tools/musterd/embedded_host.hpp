@@ -1,10 +1,11 @@
 // The embedded host: a sandboxd on this machine that musterd starts and looks after.
 //
-// It is a process in its own session, so it outlives a musterd that is killed. sandboxd's own lock file
-// (run/muster/sandboxd.lock, with its pid) decides who owns the host: a restarted musterd that finds it held
-// watches that process and starts none; one that an earlier musterd started with other arguments (the link has
-// another port, say) is ended first. When it ends, it is started again, with a growing pause. stop() ends it
-// gracefully unless it is to be kept; its sandboxes go on under conmon and are found by the next one.
+// It is a process in its own session, so it outlives a musterd that is killed. sandboxd's own lock
+// file (run/muster/sandboxd.lock, with its pid) decides who owns the host: a restarted musterd that
+// finds it held watches that process and starts none; one that an earlier musterd started with
+// other arguments (the link has another port, say) is ended first. When it ends, it is started
+// again, with a growing pause. stop() ends it gracefully unless it is to be kept; its sandboxes go
+// on under conmon and are found by the next one.
 #pragma once
 
 #include <sys/types.h>
@@ -23,15 +24,15 @@
 namespace muster::musterd {
 
 struct EmbeddedHostOptions {
-  std::filesystem::path program;            ///< sandboxd
+  std::filesystem::path program;  ///< sandboxd
   std::vector<std::string> arguments;
-  std::filesystem::path lock;               ///< sandboxd's.
-  std::filesystem::path log;                ///< Its output; begun anew beyond kMaxLog.
-  std::filesystem::path started;            ///< Where we note what we started it with.
+  std::filesystem::path lock;     ///< sandboxd's.
+  std::filesystem::path log;      ///< Its output; begun anew beyond kMaxLog.
+  std::filesystem::path started;  ///< Where we note what we started it with.
   Duration first_pause{250};
   Duration longest_pause{30'000};
-  Duration healthy{60'000};                 ///< After so long alive, the pause begins anew.
-  Duration stop_limit{20'000};              ///< From SIGTERM to SIGKILL.
+  Duration healthy{60'000};     ///< After so long alive, the pause begins anew.
+  Duration stop_limit{20'000};  ///< From SIGTERM to SIGKILL.
 };
 
 class EmbeddedHost {
@@ -72,10 +73,10 @@ class EmbeddedHost {
   mutable std::condition_variable changed_;
   bool stopping_ = false;
   pid_t pid_ = 0;
-  bool ours_ = false;       ///< A child of this process: to be reaped.
+  bool ours_ = false;  ///< A child of this process: to be reaped.
   unsigned starts_ = 0;
-  Fd process_;              ///< pidfd
-  Fd wake_;                 ///< eventfd: ends the wait for the process.
+  Fd process_;  ///< pidfd
+  Fd wake_;     ///< eventfd: ends the wait for the process.
   std::thread watcher_;
 };
 

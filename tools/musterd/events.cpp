@@ -57,12 +57,13 @@ std::string message_name(std::string_view kind, std::uint16_t type) {
 std::string event_text(const Event& event) {
   const nlohmann::ordered_json data = {{"actor", event.actor.to_string()},
                                        {"type", message_name(event.actor.kind, event.type)}};
-  return "id: " + std::to_string(event.position) + "\ndata: " +
-         data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n\n";
+  return "id: " + std::to_string(event.position) +
+         "\ndata: " + data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n\n";
 }
 
 void EventHub::follow(engine::Engine& engine) {
-  subscription_ = engine.subscribe([this](const std::vector<engine::Change>& changes) { add(changes); });
+  subscription_ =
+      engine.subscribe([this](const std::vector<engine::Change>& changes) { add(changes); });
 }
 
 void EventHub::add(const std::vector<engine::Change>& changes) {
@@ -80,8 +81,9 @@ EventHub::Page EventHub::after(engine::Sequence position, std::size_t limit) con
   const std::lock_guard lock(mutex_);
   Page page;
   page.gap = position < dropped_;
-  auto from = std::upper_bound(kept_.begin(), kept_.end(), position,
-                               [](engine::Sequence at, const Event& event) { return at < event.position; });
+  auto from =
+      std::upper_bound(kept_.begin(), kept_.end(), position,
+                       [](engine::Sequence at, const Event& event) { return at < event.position; });
   for (; from != kept_.end() && page.events.size() < limit; ++from) page.events.push_back(*from);
   return page;
 }

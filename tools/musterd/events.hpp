@@ -1,5 +1,5 @@
-// Server-sent events: what commits made visible, kept in a ring in memory that every reader shares, so that a
-// slow one costs nothing but its own completeness: it is told of the gap.
+// Server-sent events: what commits made visible, kept in a ring in memory that every reader shares,
+// so that a slow one costs nothing but its own completeness: it is told of the gap.
 #pragma once
 
 #include <deque>
@@ -44,7 +44,9 @@ class EventHub {
   [[nodiscard]] engine::Sequence last() const;
 
   /// Woken by every commit, or by commits of one actor.
-  [[nodiscard]] std::shared_ptr<void> on_commit(Wakes::Wake wake) { return wakes_.add("", std::move(wake)); }
+  [[nodiscard]] std::shared_ptr<void> on_commit(Wakes::Wake wake) {
+    return wakes_.add("", std::move(wake));
+  }
   [[nodiscard]] std::shared_ptr<void> on_change(const engine::ActorId& actor, Wakes::Wake wake) {
     return wakes_.add(actor.to_string(), std::move(wake));
   }
@@ -52,7 +54,7 @@ class EventHub {
  private:
   mutable std::mutex mutex_;
   std::deque<Event> kept_;
-  engine::Sequence dropped_ = 0;   ///< The last position that is not kept any more.
+  engine::Sequence dropped_ = 0;  ///< The last position that is not kept any more.
   Wakes wakes_;
   std::shared_ptr<void> subscription_;  ///< Last: it ends before what it writes to.
 };

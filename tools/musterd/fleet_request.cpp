@@ -22,8 +22,8 @@ Result<Json> read_labels(const Json& entry) {
   return *labels;
 }
 
-/// One repository, in the snapshot's form. What the client resolved must be what its URL says: ids of runs
-/// and of repositories follow from it.
+/// One repository, in the snapshot's form. What the client resolved must be what its URL says: ids
+/// of runs and of repositories follow from it.
 Result<Json> read_repository(const Json& entry) {
   if (!entry.is_object()) return fail(Errc::invalid, "must be an object");
   Json out;
@@ -59,16 +59,15 @@ Result<Snapshot> read_repositories(const Json& body) {
   std::map<std::string, std::string> url_of;  // By OWNER/NAME.
   for (std::size_t i = 0; i < list->size(); ++i) {
     auto entry = read_repository((*list)[i]);
-    if (!entry)
-      return fail(entry.error(), "repositories[" + std::to_string(i) + "]");
+    if (!entry) return fail(entry.error(), "repositories[" + std::to_string(i) + "]");
     const auto name = (*entry)["repository"].get<std::string>();
     const auto url = (*entry)["canonical_url"].get<std::string>();
     const auto [known, fresh] = url_of.emplace(name, url);
     if (!fresh && known->second == url)
       return fail(Errc::invalid, "repository " + name + " is listed twice");
     if (!fresh)
-      return fail(Errc::invalid, "two repositories are called " + name + ": " + known->second + " and " +
-                                     url + "; a fleet can't tell them apart");
+      return fail(Errc::invalid, "two repositories are called " + name + ": " + known->second +
+                                     " and " + url + "; a fleet can't tell them apart");
     out.lines += entry->dump() + "\n";
     ++out.count;
   }
@@ -83,8 +82,8 @@ Result<actors::FleetSpec> read_spec(const Json& body) {
   if (parsed) return std::move(*parsed);
   std::string lines;
   for (const auto& problem : parsed.error())
-    lines += (lines.empty() ? "" : "\n") + (problem.pointer.empty() ? "/" : problem.pointer) + ": " +
-             problem.message;
+    lines += (lines.empty() ? "" : "\n") + (problem.pointer.empty() ? "/" : problem.pointer) +
+             ": " + problem.message;
   return fail(Errc::invalid, lines);
 }
 

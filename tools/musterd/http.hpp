@@ -1,5 +1,6 @@
-// HTTP as the rest of musterd sees it: plain values, no Beast. A request comes whole; a response is whole too,
-// or a stream that is asked for its next piece whenever the client has taken the last one.
+// HTTP as the rest of musterd sees it: plain values, no Beast. A request comes whole; a response is
+// whole too, or a stream that is asked for its next piece whenever the client has taken the last
+// one.
 #pragma once
 
 #include <algorithm>
@@ -22,18 +23,20 @@ struct CaselessLess {
   using is_transparent = void;
   bool operator()(std::string_view a, std::string_view b) const {
     return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-      return std::tolower(static_cast<unsigned char>(x)) < std::tolower(static_cast<unsigned char>(y));
+      return std::tolower(static_cast<unsigned char>(x)) <
+             std::tolower(static_cast<unsigned char>(y));
     });
   }
 };
 
 struct Request {
-  std::string method;                 ///< "GET", …
-  std::string path;                   ///< As sent, still percent-encoded, without the query.
-  std::vector<std::string> segments;  ///< Of the path, decoded each: "%2F" stays within its segment.
+  std::string method;  ///< "GET", …
+  std::string path;    ///< As sent, still percent-encoded, without the query.
+  std::vector<std::string>
+      segments;  ///< Of the path, decoded each: "%2F" stays within its segment.
   std::multimap<std::string, std::string, std::less<>> query;  ///< Decoded.
   std::map<std::string, std::string, CaselessLess> headers;
-  std::map<std::string, std::string, std::less<>> params;      ///< {name} of the route's pattern.
+  std::map<std::string, std::string, std::less<>> params;  ///< {name} of the route's pattern.
   std::string body;
 
   /// The header's value, or "".
@@ -42,7 +45,8 @@ struct Request {
   [[nodiscard]] std::string parameter(std::string_view name) const;
 };
 
-/// A body that comes in pieces. Used by one connection at a time; destroyed when the client is gone.
+/// A body that comes in pieces. Used by one connection at a time; destroyed when the client is
+/// gone.
 class BodyStream {
  public:
   struct Piece {
@@ -52,7 +56,8 @@ class BodyStream {
   virtual ~BodyStream() = default;
   /// The next piece. Comes on a worker's thread and must not wait.
   virtual Piece next() = 0;
-  /// Called once, before next(). From then on `wake` is called, from any thread, when there may be more.
+  /// Called once, before next(). From then on `wake` is called, from any thread, when there may be
+  /// more.
   virtual void on_more(std::function<void()> wake) = 0;
   /// Sent when nothing came for a while, so that a dead client shows. Empty: nothing.
   [[nodiscard]] virtual std::string heartbeat() const { return {}; }

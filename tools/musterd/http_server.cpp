@@ -29,7 +29,8 @@ using Protocol = asio::generic::stream_protocol;
 using Stream = beast::basic_stream<Protocol>;
 using Parser = http::request_parser<http::string_body>;
 
-/// Woken from any thread, waited for by one coroutine on the I/O thread. A wake before the wait counts.
+/// Woken from any thread, waited for by one coroutine on the I/O thread. A wake before the wait
+/// counts.
 class Event : public std::enable_shared_from_this<Event> {
  public:
   explicit Event(asio::io_context& io) : io_(io), timer_(io) {}
@@ -60,8 +61,8 @@ struct Connection {
   explicit Connection(Protocol::socket socket) : stream(std::move(socket)) {}
   Stream stream;
   beast::flat_buffer buffer;
-  bool busy = false;             ///< A request is being answered.
-  std::shared_ptr<Event> wake;   ///< While a stream is being sent.
+  bool busy = false;            ///< A request is being answered.
+  std::shared_ptr<Event> wake;  ///< While a stream is being sent.
 };
 
 /// Bytes of request bodies that may be in memory at once.
@@ -119,9 +120,9 @@ std::string_view body_refusal(int status) {
   return "the body did not arrive";
 }
 
-// With GCC 12.2 a double free went away once every co_await stood alone in its statement, outside conditions (&&, ?:),
-// and coroutines took references to locals of their caller, which waits for them. The compiler is suspected; the cause
-// was not isolated.
+// With GCC 12.2 a double free went away once every co_await stood alone in its statement, outside
+// conditions (&&, ?:), and coroutines took references to locals of their caller, which waits for
+// them. The compiler is suspected; the cause was not isolated.
 class Server final : public HttpServer {
  public:
   Server(const HttpOptions& options, HttpApplication application)
@@ -168,7 +169,7 @@ class Server final : public HttpServer {
   std::string socket_path_;
   bool bound_ = false;  ///< The socket's file is ours to remove.
   int tcp_port_ = 0;
-  Budget bodies_;       ///< I/O thread only; outlives the coroutines, which io_ destroys.
+  Budget bodies_;  ///< I/O thread only; outlives the coroutines, which io_ destroys.
   asio::io_context io_{1};
   asio::local::stream_protocol::acceptor unix_acceptor_{io_};
   asio::ip::tcp::acceptor tcp_acceptor_{io_};
@@ -179,7 +180,7 @@ class Server final : public HttpServer {
   bool stopping_ = false;                              ///< I/O thread only.
   std::mutex mutex_;
   std::condition_variable emptied_;
-  bool stopped_ = false;                               ///< Under mutex_.
+  bool stopped_ = false;  ///< Under mutex_.
   std::thread thread_;
 };
 
@@ -217,8 +218,10 @@ Result<void> Server::listen_tcp(const std::string& address) {
   error_code error;
   const auto ip = asio::ip::make_address(address.substr(0, colon), error);
   if (colon == std::string::npos || error || !ip.is_loopback())
-    return fail(Errc::invalid, "the HTTP listener takes a loopback address and a port "
-                               "(127.0.0.1:0), not " + address);
+    return fail(Errc::invalid,
+                "the HTTP listener takes a loopback address and a port "
+                "(127.0.0.1:0), not " +
+                    address);
   int port = -1;
   try {
     port = std::stoi(address.substr(colon + 1));
@@ -280,11 +283,10 @@ void Server::admit(Protocol::socket socket) {
 /// One try to say why; a client that does not read at once gets nothing.
 void Server::turn_away(Protocol::socket socket) {
   const Response response = application_.refuse(429, "too many connections");
-  const std::string text = "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: " +
-                           std::to_string(limits_.retry_after_s) +
-                           "\r\nContent-Type: " + response.content_type +
-                           "\r\nContent-Length: " + std::to_string(response.body.size()) +
-                           "\r\n\r\n" + response.body;
+  const std::string text =
+      "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: " +
+      std::to_string(limits_.retry_after_s) + "\r\nContent-Type: " + response.content_type +
+      "\r\nContent-Length: " + std::to_string(response.body.size()) + "\r\n\r\n" + response.body;
   error_code ignored;
   socket.non_blocking(true, ignored);
   socket.send(asio::buffer(text), 0, ignored);
@@ -402,9 +404,10 @@ asio::awaitable<bool> Server::refuse(Connection& connection, int status, std::st
   co_return again;
 }
 
-asio::awaitable<bool> Server::send(Connection& connection, Response& response, bool head, bool keep) {
-  http::response<http::string_body> message(http::int_to_status(static_cast<unsigned>(response.status)),
-                                            11);
+asio::awaitable<bool> Server::send(Connection& connection, Response& response, bool head,
+                                   bool keep) {
+  http::response<http::string_body> message(
+      http::int_to_status(static_cast<unsigned>(response.status)), 11);
   message.result(static_cast<unsigned>(response.status));
   for (const auto& [name, value] : response.headers) message.set(name, value);
   if (!response.content_type.empty()) message.set(http::field::content_type, response.content_type);
@@ -435,10 +438,10 @@ asio::awaitable<bool> Server::send_bytes(Connection& connection, const std::stri
 
 /// Wakes the stream when its client closes, so that one with nothing to say ends at once.
 void Server::watch_for_end(Connection& connection) {
-  connection.stream.socket().async_wait(
-      asio::socket_base::wait_read, [wake = connection.wake](const error_code& error) {
-        if (!error) wake->set();
-      });
+  connection.stream.socket().async_wait(asio::socket_base::wait_read,
+                                        [wake = connection.wake](const error_code& error) {
+                                          if (!error) wake->set();
+                                        });
 }
 
 bool client_left(Protocol::socket& socket) {

@@ -1,10 +1,10 @@
-// An HTTP/1.1 server on a unix socket, and on a loopback port where tests ask for one. It knows nothing of
-// Muster: a handler turns each request into a response, on one of a few worker threads, and may block there.
-// All sockets belong to one I/O thread. Beast stays in the .cpp.
+// An HTTP/1.1 server on a unix socket, and on a loopback port where tests ask for one. It knows
+// nothing of Muster: a handler turns each request into a response, on one of a few worker threads,
+// and may block there. All sockets belong to one I/O thread. Beast stays in the .cpp.
 //
-// Everything is bounded: connections, header, body, bodies in memory together, requests that wait for a
-// worker, and the time that a client may take to send or to read. What is too much is answered 429 with
-// Retry-After, never queued without end.
+// Everything is bounded: connections, header, body, bodies in memory together, requests that wait
+// for a worker, and the time that a client may take to send or to read. What is too much is
+// answered 429 with Retry-After, never queued without end.
 #pragma once
 
 #include <atomic>
@@ -25,11 +25,11 @@ struct HttpLimits {
   std::size_t header_bytes = 16u << 10;
   std::size_t bodies_in_memory = 192u << 20;  ///< Over all connections.
   std::size_t workers = 4;
-  std::size_t waiting = 128;                  ///< Requests that wait for a worker.
-  Duration idle{60'000};                      ///< Between requests on a connection.
-  Duration receive{120'000};                  ///< For a body.
-  Duration write{30'000};                     ///< For a response, or one piece of a stream.
-  Duration heartbeat{15'000};                 ///< On a stream with nothing to say.
+  std::size_t waiting = 128;   ///< Requests that wait for a worker.
+  Duration idle{60'000};       ///< Between requests on a connection.
+  Duration receive{120'000};   ///< For a body.
+  Duration write{30'000};      ///< For a response, or one piece of a stream.
+  Duration heartbeat{15'000};  ///< On a stream with nothing to say.
   int retry_after_s = 1;
 };
 
@@ -58,8 +58,8 @@ class HttpServer {
   /// The port of the TCP listener, 0 without one.
   [[nodiscard]] virtual int tcp_port() const = 0;
   [[nodiscard]] virtual std::size_t connections() const = 0;
-  /// Takes no more connections, ends streams and idle ones, and gives requests in progress `grace` to be
-  /// answered. Idempotent.
+  /// Takes no more connections, ends streams and idle ones, and gives requests in progress `grace`
+  /// to be answered. Idempotent.
   virtual void stop(Duration grace) = 0;
 };
 

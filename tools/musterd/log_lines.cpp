@@ -7,11 +7,15 @@ namespace {
 
 std::string_view stream_name(LogType type) {
   switch (type) {
-    case LogType::out: return "stdout";
-    case LogType::err: return "stderr";
-    case LogType::note: return "note";
+    case LogType::out:
+      return "stdout";
+    case LogType::err:
+      return "stderr";
+    case LogType::note:
+      return "note";
     case LogType::step_begin:
-    case LogType::step_end: return "event";
+    case LogType::step_end:
+      return "event";
   }
   return "note";
 }
@@ -78,8 +82,8 @@ void LogLines::take_text(const LogFrame& frame, std::string& out) {
       partial.at = frame.at;
     }
     const std::size_t newline = rest.find('\n');
-    const std::size_t length =
-        std::min(std::min(newline, rest.size()), kMaxLine - std::min(partial.text.size(), kMaxLine));
+    const std::size_t length = std::min(std::min(newline, rest.size()),
+                                        kMaxLine - std::min(partial.text.size(), kMaxLine));
     partial.text += rest.substr(0, length);
     rest.remove_prefix(length);
     const bool whole = !rest.empty() && rest.front() == '\n';
@@ -109,13 +113,9 @@ std::string LogLines::flush() {
 void LogLines::emit(std::uint64_t offset, Instant at, std::uint8_t step, std::string_view stream,
                     std::string_view text, std::string& out) {
   if (!text.empty() && text.back() == '\r') text.remove_suffix(1);
-  const nlohmann::ordered_json line = {{"offset", offset},
-                                       {"next", next_},
-                                       {"attempt", attempt_},
-                                       {"at", to_rfc3339(at)},
-                                       {"step", step_name(step)},
-                                       {"stream", stream},
-                                       {"text", text}};
+  const nlohmann::ordered_json line = {
+      {"offset", offset},        {"next", next_},    {"attempt", attempt_}, {"at", to_rfc3339(at)},
+      {"step", step_name(step)}, {"stream", stream}, {"text", text}};
   out += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

@@ -1,6 +1,6 @@
-// A run's log as lines: takes the byte stream of storage/base/log_frame.hpp in pieces of any size and gives
-// application/x-ndjson. A line that several frames make up comes once, whole; a line without its end is held
-// back until the end comes, its step ends, or flush() is called.
+// A run's log as lines: takes the byte stream of storage/base/log_frame.hpp in pieces of any size
+// and gives application/x-ndjson. A line that several frames make up comes once, whole; a line
+// without its end is held back until the end comes, its step ends, or flush() is called.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,10 @@ namespace muster::musterd {
 
 class LogLines {
  public:
-  /// `steps` names the steps by index, as far as is known; `wanted` is a step's name, "setup" or "verify" for all
-  /// of these, or empty for everything.
-  LogLines(std::uint32_t attempt, std::uint64_t offset, std::vector<std::string> steps, std::string wanted);
+  /// `steps` names the steps by index, as far as is known; `wanted` is a step's name, "setup" or
+  /// "verify" for all of these, or empty for everything.
+  LogLines(std::uint32_t attempt, std::uint64_t offset, std::vector<std::string> steps,
+           std::string wanted);
 
   /// Lines that are complete now. Errc::corrupt when the stream can't be read on.
   Result<std::string> add(std::string_view bytes);
@@ -48,10 +49,10 @@ class LogLines {
 
   std::uint32_t attempt_;
   std::uint64_t offset_;
-  std::uint64_t next_ = 0;       ///< After the frame in hand.
+  std::uint64_t next_ = 0;  ///< After the frame in hand.
   std::vector<std::string> steps_;
   std::string wanted_;
-  std::string pending_;          ///< The beginning of a frame.
+  std::string pending_;  ///< The beginning of a frame.
   std::map<Source, Partial> partial_;
 };
 

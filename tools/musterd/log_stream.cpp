@@ -6,7 +6,8 @@ namespace muster::musterd {
 namespace {
 
 constexpr std::size_t kRead = 256u << 10;
-/// After an attempt's end, so long without a byte of what its host had announced means that it won't come.
+/// After an attempt's end, so long without a byte of what its host had announced means that it
+/// won't come.
 constexpr Duration kGiveUp{30'000};
 
 class LogStream final : public BodyStream {
@@ -47,7 +48,8 @@ class LogStream final : public BodyStream {
     if (wake_ && attempt_ > 0) log_handle_ = logs_.on_change({request_.run, attempt_}, wake_);
   }
 
-  /// Appends the lines that there are. False when none will ever come again; true without any: wait.
+  /// Appends the lines that there are. False when none will ever come again; true without any:
+  /// wait.
   bool advance(std::string& out) {
     const auto head = view_.run_head(request_.run);
     if (!head) return false;

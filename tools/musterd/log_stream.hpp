@@ -1,5 +1,5 @@
-// The body of GET /v1/runs/{id}/logs: one attempt's log as lines, and with `follow` what comes, attempt after
-// attempt, until the run has ended.
+// The body of GET /v1/runs/{id}/logs: one attempt's log as lines, and with `follow` what comes,
+// attempt after attempt, until the run has ended.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,9 @@ namespace muster::musterd {
 
 struct LogRequest {
   std::string run;
-  std::uint32_t attempt = 0;   ///< 0: the current one, and with follow the later ones too.
+  std::uint32_t attempt = 0;  ///< 0: the current one, and with follow the later ones too.
   std::string step;
-  std::uint64_t offset = 0;    ///< Of a frame: a line's `offset` or `next`.
+  std::uint64_t offset = 0;  ///< Of a frame: a line's `offset` or `next`.
   bool follow = false;
   std::vector<std::string> steps;  ///< Names by index.
 };

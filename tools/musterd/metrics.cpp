@@ -19,8 +19,10 @@ struct Metrics::Parts {
           .Name("muster_http_requests_total")
           .Help("Answered requests by method, route and status")
           .Register(registry);
-  prometheus::Family<prometheus::Gauge>& runs =
-      prometheus::BuildGauge().Name("muster_runs").Help("Runs of all fleets by state").Register(registry);
+  prometheus::Family<prometheus::Gauge>& runs = prometheus::BuildGauge()
+                                                    .Name("muster_runs")
+                                                    .Help("Runs of all fleets by state")
+                                                    .Register(registry);
   prometheus::Gauge& trouble = prometheus::BuildGauge()
                                    .Name("muster_engine_trouble")
                                    .Help("1 while the engine is not healthy")

@@ -1,4 +1,5 @@
-// musterd: the engine. Serves the API and the hosts until SIGTERM or SIGINT, then stops within kStopLimit.
+// musterd: the engine. Serves the API and the hosts until SIGTERM or SIGINT, then stops within
+// kStopLimit.
 #include <signal.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -26,14 +27,22 @@ constexpr int kExitFailed = 1, kExitUsage = 2;
 
 int exit_code(Errc code) {
   switch (code) {
-    case Errc::invalid: return kExitUsage;
-    case Errc::not_found: return 3;
-    case Errc::refused: return 4;
-    case Errc::conflict: return 5;
-    case Errc::unreachable: return 6;
-    case Errc::overloaded: return 7;
-    case Errc::timed_out: return 124;
-    default: return kExitFailed;
+    case Errc::invalid:
+      return kExitUsage;
+    case Errc::not_found:
+      return 3;
+    case Errc::refused:
+      return 4;
+    case Errc::conflict:
+      return 5;
+    case Errc::unreachable:
+      return 6;
+    case Errc::overloaded:
+      return 7;
+    case Errc::timed_out:
+      return 124;
+    default:
+      return kExitFailed;
   }
 }
 
@@ -46,7 +55,7 @@ struct CommandLine {
   std::string root = "/";
   std::string config_file;
   std::string host_to_add;
-  Config flags;                    ///< Holds a flag's value; `given` says which count.
+  Config flags;  ///< Holds a flag's value; `given` says which count.
   std::vector<std::function<void(Config&)>> given;
 };
 
@@ -58,7 +67,8 @@ void setting(CLI::App& app, CommandLine& line, const std::string& name, T Config
     line.given.push_back([member, value](Config& config) { config.*member = value; });
   };
   if constexpr (std::is_same_v<T, bool>) {
-    app.add_flag_callback(name, [take] { take(true); }, help);
+    app.add_flag_callback(
+        name, [take] { take(true); }, help);
   } else {
     app.add_option_function<T>(name, take, help);
   }
@@ -68,17 +78,21 @@ void declare(CLI::App& app, CommandLine& line) {
   app.set_version_flag("--version", "musterd " + std::string(kVersion));
   app.add_option("--root", line.root, "every place lies below this directory");
   app.add_option("--config", line.config_file, "instead of etc/muster/musterd.yaml");
-  setting(app, line, "--embedded-host", &Config::embedded_host, "start and look after a sandboxd here");
+  setting(app, line, "--embedded-host", &Config::embedded_host,
+          "start and look after a sandboxd here");
   setting(app, line, "--host-name", &Config::host_name, "the embedded host's name (local)");
   setting(app, line, "--slots", &Config::slots, "sandboxes at a time on the embedded host");
   setting(app, line, "--sandboxd", &Config::sandboxd, "where sandboxd is");
-  setting(app, line, "--keep-host", &Config::keep_host, "a graceful stop leaves the embedded host running");
+  setting(app, line, "--keep-host", &Config::keep_host,
+          "a graceful stop leaves the embedded host running");
   setting(app, line, "--allow-host-network", &Config::allow_host_network,
           "runs on the embedded host may ask for network: host");
   setting(app, line, "--link-address", &Config::link_address,
           "HOST:PORT where hosts connect (127.0.0.1:7411); port 0: any");
-  setting(app, line, "--socket", &Config::socket, "the API's unix socket (run/muster/musterd.sock)");
-  setting(app, line, "--http", &Config::http, "HOST:PORT: the API on a loopback address too, for tests");
+  setting(app, line, "--socket", &Config::socket,
+          "the API's unix socket (run/muster/musterd.sock)");
+  setting(app, line, "--http", &Config::http,
+          "HOST:PORT: the API on a loopback address too, for tests");
   setting(app, line, "--git-config", &Config::git_config,
           "a git configuration file with credentials for forges by URL");
   setting(app, line, "--log-level", &Config::log_level, "debug | info | warn | error");
@@ -90,22 +104,26 @@ Result<Config> configure(const CommandLine& line) {
   config.paths = Paths{fs::absolute(line.root).lexically_normal()};
   const bool named = !line.config_file.empty();
   const fs::path file = named ? fs::path(line.config_file) : config.paths.config() / "musterd.yaml";
-  if (auto read = apply_file(config, file, named); !read) return tl::unexpected<Error>(read.error());
+  if (auto read = apply_file(config, file, named); !read)
+    return tl::unexpected<Error>(read.error());
   for (const auto& set : line.given) set(config);
   if (auto sound = check(config); !sound) return tl::unexpected<Error>(sound.error());
   // serve() leaves this directory. A program without a slash is looked for in PATH.
   for (std::string* path : {&config.git_config, &config.socket})
     if (!path->empty()) *path = fs::absolute(*path).string();
-  if (config.sandboxd.find('/') != std::string::npos) config.sandboxd = fs::absolute(config.sandboxd).string();
+  if (config.sandboxd.find('/') != std::string::npos)
+    config.sandboxd = fs::absolute(config.sandboxd).string();
   return config;
 }
 
 /// The message as a JSON string: spdlog's own %v would let a quote break the line.
 class JsonMessage final : public spdlog::custom_flag_formatter {
  public:
-  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& to) override {
-    const std::string text = nlohmann::json(std::string(message.payload.data(), message.payload.size()))
-                                 .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& to) override {
+    const std::string text =
+        nlohmann::json(std::string(message.payload.data(), message.payload.size()))
+            .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     to.append(text.data(), text.data() + text.size());
   }
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
@@ -173,23 +191,28 @@ int add_host(Config config, const std::string& name) {
   std::printf("  %s -> /etc/muster/tls/ca.pem\n", tls->ca.c_str());
   std::printf("  %s -> /etc/muster/tls/host.pem\n", tls->certificate.c_str());
   std::printf("  %s -> /etc/muster/tls/host.key\n\n", tls->key.c_str());
-  std::printf("and write there /etc/muster/sandboxd.yaml:\n\n"
-              "  name: %s\n  engine: ADDRESS-OF-THIS-MACHINE:7411\n"
-              "  tls: {ca: /etc/muster/tls/ca.pem, certificate: /etc/muster/tls/host.pem, "
-              "key: /etc/muster/tls/host.key}\n\n",
-              name.c_str());
-  std::printf("Let musterd listen there (link_address in musterd.yaml, now %s) and start sandboxd.\n",
-              config.link_address.c_str());
+  std::printf(
+      "and write there /etc/muster/sandboxd.yaml:\n\n"
+      "  name: %s\n  engine: ADDRESS-OF-THIS-MACHINE:7411\n"
+      "  tls: {ca: /etc/muster/tls/ca.pem, certificate: /etc/muster/tls/host.pem, "
+      "key: /etc/muster/tls/host.key}\n\n",
+      name.c_str());
+  std::printf(
+      "Let musterd listen there (link_address in musterd.yaml, now %s) and start sandboxd.\n",
+      config.link_address.c_str());
   return 0;
 }
 
 int run(int argc, char** argv) {
   CommandLine line;
-  CLI::App app("The engine: runs fleets of coding agents on hosts. Without a command it serves until SIGTERM.",
-               "musterd");
+  CLI::App app(
+      "The engine: runs fleets of coding agents on hosts. Without a command it serves until "
+      "SIGTERM.",
+      "musterd");
   declare(app, line);
   app.require_subcommand(0, 1);
-  auto* check_command = app.add_subcommand("check", "compare the fleets' counters and rows with the runs");
+  auto* check_command =
+      app.add_subcommand("check", "compare the fleets' counters and rows with the runs");
   auto* host = app.add_subcommand("host", "the installation's hosts");
   host->require_subcommand(1);
   auto* add = host->add_subcommand("add", "make a certificate for another host");
@@ -210,4 +233,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace muster::musterd
 
-int main(int argc, char** argv) { return muster::musterd::run(argc, argv); }
+int main(int argc, char** argv) {
+  return muster::musterd::run(argc, argv);
+}

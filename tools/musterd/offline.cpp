@@ -8,13 +8,18 @@
 namespace muster::musterd {
 namespace {
 
-Error refusal_of_writes() { return {Errc::refused, "this installation is not running"}; }
+Error refusal_of_writes() {
+  return {Errc::refused, "this installation is not running"};
+}
 
 class Offline final : public engine::Engine {
  public:
-  explicit Offline(std::vector<std::unique_ptr<storage::Journal>> shards) : shards_(std::move(shards)) {}
+  explicit Offline(std::vector<std::unique_ptr<storage::Journal>> shards)
+      : shards_(std::move(shards)) {}
 
-  void call(engine::Call, engine::CallDone done) override { done(tl::unexpected(refusal_of_writes())); }
+  void call(engine::Call, engine::CallDone done) override {
+    done(tl::unexpected(refusal_of_writes()));
+  }
   void deliver(engine::ChannelMessage, engine::ChannelDone done) override {
     done(tl::unexpected(refusal_of_writes()));
   }
@@ -41,7 +46,8 @@ class Offline final : public engine::Engine {
     for (const auto& shard : shards_) all.push_back(shard.get());
     return engine::read_index(all, index, lower, upper, each);
   }
-  std::shared_ptr<void> subscribe(std::function<void(const std::vector<engine::Change>&)>) override {
+  std::shared_ptr<void> subscribe(
+      std::function<void(const std::vector<engine::Change>&)>) override {
     return nullptr;  // Nothing changes.
   }
   Instant now() const override { return wall_clock_now(); }

@@ -1,5 +1,6 @@
 // The committed state of an installation that is not running, behind the Engine's reading half: for
-// `musterd check`. Nothing moves: no message is handled, no timer fires, no effect runs; every write is refused.
+// `musterd check`. Nothing moves: no message is handled, no timer fires, no effect runs; every
+// write is refused.
 #pragma once
 
 #include <filesystem>
@@ -9,7 +10,8 @@
 
 namespace muster::musterd {
 
-/// `directory` holds shard-0, shard-1, …; Errc::not_found without any, Errc::conflict while a musterd has them.
+/// `directory` holds shard-0, shard-1, …; Errc::not_found without any, Errc::conflict while a
+/// musterd has them.
 Result<std::unique_ptr<engine::Engine>> open_offline(const std::filesystem::path& directory);
 
 }  // namespace muster::musterd

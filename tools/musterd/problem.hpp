@@ -9,7 +9,8 @@
 
 namespace muster::musterd {
 
-/// How one kind of failure looks over HTTP. `slug` ends the stable type "https://muster.dev/problems/<slug>".
+/// How one kind of failure looks over HTTP. `slug` ends the stable type
+/// "https://muster.dev/problems/<slug>".
 struct ProblemKind {
   int status;
   std::string_view slug;

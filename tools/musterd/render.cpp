@@ -29,7 +29,8 @@ Json failures_json(const fbs::FleetHeadT& head) {
   Json failed = Json::object();
   for (const fbs::FailureClass failure : fbs::EnumValuesFailureClass())
     if (failure != fbs::FailureClass::none)
-      failed[std::string(name_of(failure))] = at(head.failed_by_class, static_cast<std::size_t>(failure));
+      failed[std::string(name_of(failure))] =
+          at(head.failed_by_class, static_cast<std::size_t>(failure));
   return failed;
 }
 
@@ -69,8 +70,9 @@ void add_report(Json& json, const wire::AttemptReportT& report) {
   json["teardown_ms"] = report.teardown_ms;
   json["base_sha"] = report.base_sha;
   json["head_sha"] = report.head_sha;
-  json["diff"] = report.diff ? diff_json(report.diff->files, report.diff->insertions, report.diff->deletions)
-                             : diff_json(0, 0, 0);
+  json["diff"] =
+      report.diff ? diff_json(report.diff->files, report.diff->insertions, report.diff->deletions)
+                  : diff_json(0, 0, 0);
   json["steps"] = Json::array();
   for (const auto& step : report.steps) json["steps"].push_back(step_json(*step));
   json["warnings"] = report.warnings;
@@ -87,15 +89,25 @@ Json time_json(std::int64_t unix_ms) {
   return unix_ms == 0 ? Json(nullptr) : Json(to_rfc3339(Instant{unix_ms}));
 }
 
-std::string_view name_of(fbs::RunState state) { return checked(fbs::EnumNameRunState(state), state); }
+std::string_view name_of(fbs::RunState state) {
+  return checked(fbs::EnumNameRunState(state), state);
+}
 std::string_view name_of(fbs::FailureClass failure) {
   return checked(fbs::EnumNameFailureClass(failure), failure);
 }
-std::string_view name_of(fbs::FleetState state) { return checked(fbs::EnumNameFleetState(state), state); }
-std::string_view name_of(fbs::PullState state) { return checked(fbs::EnumNamePullState(state), state); }
-std::string_view name_of(fbs::HostState state) { return checked(fbs::EnumNameHostState(state), state); }
+std::string_view name_of(fbs::FleetState state) {
+  return checked(fbs::EnumNameFleetState(state), state);
+}
+std::string_view name_of(fbs::PullState state) {
+  return checked(fbs::EnumNamePullState(state), state);
+}
+std::string_view name_of(fbs::HostState state) {
+  return checked(fbs::EnumNameHostState(state), state);
+}
 
-bool is_end(fbs::RunState state) { return state >= fbs::RunState::delivered; }
+bool is_end(fbs::RunState state) {
+  return state >= fbs::RunState::delivered;
+}
 
 std::uint32_t ended_runs(const fbs::FleetHeadT& head) {
   std::uint32_t ended = 0;
@@ -114,7 +126,8 @@ Json eta_json(const fbs::FleetHeadT& head, Instant now) {
 }
 
 std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head) {
-  if (head.state == fbs::FleetState::paused || head.state == fbs::FleetState::halted) return "pause";
+  if (head.state == fbs::FleetState::paused || head.state == fbs::FleetState::halted)
+    return "pause";
   if (row.wave >= head.wave) return "wave";
   if (row.attempt > 0) return "backoff";
   return "repo";
@@ -123,7 +136,8 @@ std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head)
 std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
                      std::string_view queued_why) {
   if (run.state == fbs::RunState::queued)
-    return queued_why.empty() ? "the next round of the scheduler takes it up" : std::string(queued_why);
+    return queued_why.empty() ? "the next round of the scheduler takes it up"
+                              : std::string(queued_why);
   if (run.state != fbs::RunState::waiting) return "";
   if (run.waiting_for == "wave")
     return "its wave (" + std::to_string(run.wave + 1) + " of " + std::to_string(fleet.waves) +
@@ -137,8 +151,8 @@ std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
   return run.waiting_for;
 }
 
-Json fleet_json(const fbs::FleetHeadT& head, const std::map<std::string, std::uint32_t>& why_waiting,
-                Instant now) {
+Json fleet_json(const fbs::FleetHeadT& head,
+                const std::map<std::string, std::uint32_t>& why_waiting, Instant now) {
   Json why = Json::object();
   for (const auto& [reason, count] : why_waiting) why[reason] = count;
   return {{"name", head.name},
@@ -228,14 +242,9 @@ Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_vie
 }
 
 Json pull_json(const std::string& id, const fbs::PullHeadT& head, const std::string* body) {
-  Json json = {{"id", id},
-               {"number", head.number},
-               {"repository", head.repository},
-               {"url", head.url},
-               {"state", name_of(head.state)},
-               {"fleet", head.fleet},
-               {"run", head.run},
-               {"title", head.title}};
+  Json json = {{"id", id},        {"number", head.number},        {"repository", head.repository},
+               {"url", head.url}, {"state", name_of(head.state)}, {"fleet", head.fleet},
+               {"run", head.run}, {"title", head.title}};
   if (body != nullptr) json["body"] = *body;
   json.update({{"branch", head.branch},
                {"base_branch", head.base_branch},

@@ -1,5 +1,5 @@
-// Committed state as the JSON of the API. Pure functions of decoded tables; the shapes are documented in
-// openapi.yaml and change only by addition.
+// Committed state as the JSON of the API. Pure functions of decoded tables; the shapes are
+// documented in openapi.yaml and change only by addition.
 #pragma once
 
 #include <map>
@@ -35,13 +35,15 @@ std::uint32_t ended_runs(const fbs::FleetHeadT& head);
 /// Seconds until all runs have ended, at the pace so far; null while nothing can be said.
 Json eta_json(const fbs::FleetHeadT& head, Instant now);
 
-/// What a run that is `waiting` waits for: wave, pause, backoff or repo; from its fleet's row alone.
+/// What a run that is `waiting` waits for: wave, pause, backoff or repo; from its fleet's row
+/// alone.
 std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head);
 /// The same in words for a person; `queued_why` is the scheduler's word on a queued run.
-std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet, std::string_view queued_why);
+std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
+                     std::string_view queued_why);
 
-Json fleet_json(const fbs::FleetHeadT& head, const std::map<std::string, std::uint32_t>& why_waiting,
-                Instant now);
+Json fleet_json(const fbs::FleetHeadT& head,
+                const std::map<std::string, std::uint32_t>& why_waiting, Instant now);
 Json row_json(const std::string& fleet, const fbs::RunRowT& row);
 Json attempt_json(const fbs::AttemptRowT& attempt);
 Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_view queued_why);

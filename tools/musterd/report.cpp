@@ -10,11 +10,17 @@ constexpr std::size_t kSlowest = 10;
 constexpr std::size_t kMaxMessage = 200;
 constexpr std::size_t kShortestHash = 7;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_hex(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 /// A word's punctuation stays; what it encloses is looked at.
-bool is_edge(char c) { return std::string_view("'\"`()[]{}<>,;:=!?").find(c) != std::string_view::npos; }
+bool is_edge(char c) {
+  return std::string_view("'\"`()[]{}<>,;:=!?").find(c) != std::string_view::npos;
+}
 
 bool is_hash(std::string_view word) {
   return word.size() >= kShortestHash && std::all_of(word.begin(), word.end(), is_hex) &&
@@ -50,7 +56,8 @@ std::string normalised_word(std::string_view word) {
 std::string normalised_token(std::string_view token) {
   std::string out;
   while (!token.empty()) {
-    if (token.find("://") != std::string_view::npos && std::isalpha(static_cast<unsigned char>(token[0]))) {
+    if (token.find("://") != std::string_view::npos &&
+        std::isalpha(static_cast<unsigned char>(token[0]))) {
       const std::size_t end = std::min(token.find_first_of("'\"`()<>,;"), token.size());
       return out + "<url>" + normalised_token(token.substr(end));
     }
@@ -83,7 +90,8 @@ Json failures(const std::vector<const fbs::RunRowT*>& rows) {
     const std::string key = std::string(name_of(row->class_)) + '\0' + row->reason + '\0' + message;
     FailureGroup& group = groups[key];
     if (group.count++ == 0)
-      group = {std::string(name_of(row->class_)), row->reason, message, 1, row->run, row->repository};
+      group = {
+          std::string(name_of(row->class_)), row->reason, message, 1, row->run, row->repository};
   }
   std::vector<FailureGroup> sorted;
   for (auto& [key, group] : groups) sorted.push_back(std::move(group));
@@ -142,8 +150,11 @@ Json phases_json(const ReportInput& input, const std::vector<const fbs::RunRowT*
 Json slowest(const std::vector<const fbs::RunRowT*>& rows) {
   std::vector<const fbs::RunRowT*> timed;
   for (const auto* row : rows)
-    if (row->started_unix_ms != 0 && row->ended_unix_ms >= row->started_unix_ms) timed.push_back(row);
-  const auto spent = [](const fbs::RunRowT* row) { return row->ended_unix_ms - row->started_unix_ms; };
+    if (row->started_unix_ms != 0 && row->ended_unix_ms >= row->started_unix_ms)
+      timed.push_back(row);
+  const auto spent = [](const fbs::RunRowT* row) {
+    return row->ended_unix_ms - row->started_unix_ms;
+  };
   std::stable_sort(timed.begin(), timed.end(),
                    [&](const auto* a, const auto* b) { return spent(a) > spent(b); });
   if (timed.size() > kSlowest) timed.resize(kSlowest);
@@ -214,8 +225,8 @@ Json make_report(const ReportInput& input) {
   std::vector<const fbs::RunRowT*> rows;
   for (const auto& row : input.rows)
     if (row.state != fbs::RunState::superseded) rows.push_back(&row);
-  const auto retried = std::count_if(rows.begin(), rows.end(),
-                                     [](const auto* row) { return row->attempt > 1; });
+  const auto retried =
+      std::count_if(rows.begin(), rows.end(), [](const auto* row) { return row->attempt > 1; });
   return {{"fleet", input.fleet_json},
           {"outcomes", outcomes(rows)},
           {"failures", failures(rows)},

@@ -1,4 +1,5 @@
-// The report of a fleet: what came of it, why runs failed, and where the time went. A pure function.
+// The report of a fleet: what came of it, why runs failed, and where the time went. A pure
+// function.
 #pragma once
 
 #include <map>
@@ -21,8 +22,8 @@ struct ReportInput {
 /// Report of the API. Superseded runs are left out of everything but the fleet's own counts.
 Json make_report(const ReportInput& input);
 
-/// A failure's message without what differs from run to run: URLs, paths, hashes and numbers become <url>,
-/// <path>, <hash> and <n>; blanks are folded; only the first line, at most 200 bytes.
+/// A failure's message without what differs from run to run: URLs, paths, hashes and numbers become
+/// <url>, <path>, <hash> and <n>; blanks are folded; only the first line, at most 200 bytes.
 std::string normalised(std::string_view message);
 
 /// The smallest value that at least `percent` of them don't exceed (nearest rank); 0 of none.

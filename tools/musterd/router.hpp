@@ -1,5 +1,5 @@
-// Which handler answers which method and path. The table is data, so that a test can compare it with
-// openapi.yaml.
+// Which handler answers which method and path. The table is data, so that a test can compare it
+// with openapi.yaml.
 #pragma once
 
 #include <functional>
@@ -26,8 +26,9 @@ class Router {
   void add(Route route) { routes_.push_back(std::move(route)); }
   [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
 
-  /// The route for a request, with its params filled in; HEAD finds GET's. Errc::not_found for an unknown
-  /// path; Errc::refused for a known path under another method, the message listing the allowed ones.
+  /// The route for a request, with its params filled in; HEAD finds GET's. Errc::not_found for an
+  /// unknown path; Errc::refused for a known path under another method, the message listing the
+  /// allowed ones.
   Result<const Route*> find(Request& request) const;
 
  private:

@@ -14,10 +14,14 @@ constexpr std::size_t kRunIdLength = 13;
 constexpr std::size_t kCandidates = 5;  // Named in the error of an ambiguous prefix.
 
 /// The smallest key greater than `key`.
-std::string after_key(std::string_view key) { return std::string(key) + '\0'; }
+std::string after_key(std::string_view key) {
+  return std::string(key) + '\0';
+}
 
 /// The exclusive end of an index's keys: names are ASCII or UTF-8, which has no 0xFF.
-std::string end_of_index() { return "\xff"; }
+std::string end_of_index() {
+  return "\xff";
+}
 
 bool is_run_id_prefix(std::string_view text) {
   return text.size() >= kShortestPrefix && text.size() <= kRunIdLength &&
@@ -66,15 +70,16 @@ Result<void> View::each_fleet(std::string_view after,
 Result<void> View::each_row(std::string_view fleet, std::string_view after,
                             const std::function<bool(const fbs::RunRowT&)>& each) const {
   Result<void> decoded{};
-  auto scanned = engine_.rows(actor("fleet", fleet), "run/" + after_key(after), storage::prefix_end("run/"),
-                              [&](std::string_view, std::string_view value) {
-                                auto row = engine::decode_table<fbs::RunRowT>(value);
-                                if (!row) {
-                                  decoded = tl::unexpected<Error>(row.error());
-                                  return false;
-                                }
-                                return each(*row);
-                              });
+  auto scanned =
+      engine_.rows(actor("fleet", fleet), "run/" + after_key(after), storage::prefix_end("run/"),
+                   [&](std::string_view, std::string_view value) {
+                     auto row = engine::decode_table<fbs::RunRowT>(value);
+                     if (!row) {
+                       decoded = tl::unexpected<Error>(row.error());
+                       return false;
+                     }
+                     return each(*row);
+                   });
   return scanned ? decoded : scanned;
 }
 
@@ -118,9 +123,15 @@ Result<fbs::CreateFleetT> View::fleet_create(std::string_view name) const {
 Result<fbs::RunRowT> View::row(std::string_view fleet, std::string_view run) const {
   return decoded_row<fbs::RunRowT>(actor("fleet", fleet), "run/" + std::string(run));
 }
-Result<fbs::RunHeadT> View::run_head(std::string_view id) const { return head<fbs::RunHeadT>("run", id); }
-Result<fbs::PullHeadT> View::pull(std::string_view id) const { return head<fbs::PullHeadT>("pull", id); }
-Result<fbs::HostHeadT> View::host(std::string_view name) const { return head<fbs::HostHeadT>("host", name); }
+Result<fbs::RunHeadT> View::run_head(std::string_view id) const {
+  return head<fbs::RunHeadT>("run", id);
+}
+Result<fbs::PullHeadT> View::pull(std::string_view id) const {
+  return head<fbs::PullHeadT>("pull", id);
+}
+Result<fbs::HostHeadT> View::host(std::string_view name) const {
+  return head<fbs::HostHeadT>("host", name);
+}
 
 Result<std::vector<fbs::AttemptRowT>> View::attempts(std::string_view id) const {
   std::vector<fbs::AttemptRowT> attempts;
@@ -192,18 +203,19 @@ Result<std::string> View::find_by_repository(std::string_view selector) const {
   });
   if (!scanned) return tl::unexpected<Error>(scanned.error());
   if (found.empty())
-    return fail(Errc::not_found, "fleet " + std::string(fleet_name) + " has no run of " +
-                                     std::string(repository));
+    return fail(Errc::not_found,
+                "fleet " + std::string(fleet_name) + " has no run of " + std::string(repository));
   return found;
 }
 
 Result<std::string> View::find_by_prefix(std::string_view prefix) const {
   std::vector<RunName> candidates;
-  auto listed = engine_.list(index::kRun, prefix, storage::prefix_end(prefix),
-                             [&](std::string_view key, const engine::ActorId&, std::string_view value) {
-                               candidates.push_back(run_name(key, value));
-                               return candidates.size() <= kCandidates;
-                             });
+  auto listed =
+      engine_.list(index::kRun, prefix, storage::prefix_end(prefix),
+                   [&](std::string_view key, const engine::ActorId&, std::string_view value) {
+                     candidates.push_back(run_name(key, value));
+                     return candidates.size() <= kCandidates;
+                   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (candidates.empty()) return fail(Errc::not_found, "no run begins with " + std::string(prefix));
   if (candidates.size() == 1) return candidates.front().id;

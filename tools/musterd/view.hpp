@@ -29,12 +29,12 @@ struct RunWhole {
   std::string id;
   fbs::RunHeadT head;
   fbs::CreateRunT create;
-  fbs::RunRowT row;                          ///< The fleet's outcome row.
+  fbs::RunRowT row;  ///< The fleet's outcome row.
   std::vector<fbs::AttemptRowT> attempts;
 };
 
 struct PullName {
-  std::string id;     ///< OWNER/NAME#N
+  std::string id;  ///< OWNER/NAME#N
   std::string fleet;
   std::string state;
 };
@@ -54,7 +54,8 @@ class View {
                           const std::function<bool(const std::string& name)>& each) const;
   Result<void> each_row(std::string_view fleet, std::string_view after,
                         const std::function<bool(const fbs::RunRowT& row)>& each) const;
-  Result<void> each_run(std::string_view after, const std::function<bool(const RunName& run)>& each) const;
+  Result<void> each_run(std::string_view after,
+                        const std::function<bool(const RunName& run)>& each) const;
   Result<void> each_pull(std::string_view fleet, std::string_view after,
                          const std::function<bool(const PullName& pull)>& each) const;
   Result<void> each_host(const std::function<bool(const std::string& name)>& each) const;
@@ -71,8 +72,8 @@ class View {
   [[nodiscard]] Result<std::string> pull_body(std::string_view id) const;
   [[nodiscard]] Result<fbs::HostHeadT> host(std::string_view name) const;
 
-  /// The id that `selector` means: an id, its first characters (4 at least; any case), or FLEET/OWNER/NAME.
-  /// Errc::conflict names the candidates of an ambiguous prefix.
+  /// The id that `selector` means: an id, its first characters (4 at least; any case), or
+  /// FLEET/OWNER/NAME. Errc::conflict names the candidates of an ambiguous prefix.
   [[nodiscard]] Result<std::string> find_run(std::string_view selector) const;
 
  private:

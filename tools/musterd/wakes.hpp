@@ -1,4 +1,5 @@
-// Who is to be woken when something of a given name happens: followers of one run's log, readers of events.
+// Who is to be woken when something of a given name happens: followers of one run's log, readers of
+// events.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,8 @@ class Wakes {
  public:
   using Wake = std::function<void()>;
 
-  /// `wake` is called for every wake(name) until the handle is gone; a call under way may end a little after.
+  /// `wake` is called for every wake(name) until the handle is gone; a call under way may end a
+  /// little after.
   [[nodiscard]] std::shared_ptr<Wake> add(const std::string& name, Wake wake) {
     auto handle = std::make_shared<Wake>(std::move(wake));
     const std::lock_guard lock(mutex_);

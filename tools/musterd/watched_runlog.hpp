@@ -1,4 +1,5 @@
-// A run-log store that tells its readers when an attempt's log grows or ends; everything else is forwarded.
+// A run-log store that tells its readers when an attempt's log grows or ends; everything else is
+// forwarded.
 #pragma once
 
 #include "storage/runlog/runlog.hpp"

@@ -27,7 +27,9 @@ struct TemporaryDirectory {
 class FakeForge final : public actors::Forge {
  public:
   actors::PushResult push(const actors::PushRequest&) override { return {}; }
-  Result<actors::PullRef> open_pull(const actors::PullRequestText&) override { return actors::PullRef{}; }
+  Result<actors::PullRef> open_pull(const actors::PullRequestText&) override {
+    return actors::PullRef{};
+  }
   actors::MergeResult merge(const actors::MergeRequest&) override { return {}; }
   Result<void> delete_branch(const std::string&, const std::string&, const std::string&) override {
     return {};
@@ -66,15 +68,14 @@ struct ApiFixture {
   FakeForge forge;
   EventHub events;
   Metrics metrics;
-  std::map<std::string, std::string> queued_why;                                    ///< By run.
-  std::map<std::string, std::map<std::string, std::uint64_t>> queued_by_reason;     ///< By fleet.
+  std::map<std::string, std::string> queued_why;                                 ///< By run.
+  std::map<std::string, std::map<std::string, std::uint64_t>> queued_by_reason;  ///< By fleet.
   std::vector<std::string> not_ready;
   Api api{ApiParts{engine, blobs, packs, logs, forge,
                    [](const actors::PushRequest& push, std::size_t) -> Result<std::string> {
                      return "pack " + push.base_sha + ".." + push.head_sha + "\n";
                    },
-                   events, metrics,
-                   [this](const std::string& run) { return queued_why[run]; },
+                   events, metrics, [this](const std::string& run) { return queued_why[run]; },
                    [this](const std::string& fleet) { return queued_by_reason[fleet]; },
                    [this] { return not_ready; }, [] { return std::size_t{3}; }, "default"}};
 };

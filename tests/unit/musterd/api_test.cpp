@@ -70,14 +70,18 @@ std::vector<std::string> ids(const Json& runs) {
   return all;
 }
 
-Json code_of(const Response& response) { return Json::parse(response.body).at("code"); }
+Json code_of(const Response& response) {
+  return Json::parse(response.body).at("code");
+}
 
-const char* kSpec = R"({"name":"bump","repositories":[{"path":"/srv/git/*.git"}],"agent":{"run":"true"}})";
+const char* kSpec =
+    R"({"name":"bump","repositories":[{"path":"/srv/git/*.git"}],"agent":{"run":"true"}})";
 
 Json create_body() {
   return {{"spec", Json::parse(kSpec)},
           {"repositories",
-           {{{"repository", "acme/api"}, {"url", "/srv/git/acme/api.git"},
+           {{{"repository", "acme/api"},
+             {"url", "/srv/git/acme/api.git"},
              {"canonical_url", parse_repository("/srv/git/acme/api.git", "/")->canonical_url}}}},
           {"author", "alice"}};
 }
@@ -101,7 +105,8 @@ TEST_CASE_METHOD(Bump, "runs come in pages that a cursor joins") {
   const Json first = get("/v1/fleets/bump/runs?limit=3");
   CHECK(ids(first.at("runs")) ==
         std::vector<std::string>{"0000AAAAAAAAA", "0000BBBBBBBBB", "1111AAAAAAAAA"});
-  const Json second = get("/v1/fleets/bump/runs?limit=3&cursor=" + first.at("next").get<std::string>());
+  const Json second =
+      get("/v1/fleets/bump/runs?limit=3&cursor=" + first.at("next").get<std::string>());
   CHECK(ids(second.at("runs")) == std::vector<std::string>{"2222AAAAAAAAA"});
   CHECK(second.at("next").is_null());
   CHECK(get("/v1/runs?fleet=bump") == get("/v1/fleets/bump/runs"));
@@ -112,7 +117,9 @@ TEST_CASE_METHOD(Bump, "runs come in pages that a cursor joins") {
 }
 
 TEST_CASE_METHOD(Bump, "runs are filtered by state, class and repository") {
-  const auto found = [&](const std::string& query) { return ids(get("/v1/runs?" + query).at("runs")); };
+  const auto found = [&](const std::string& query) {
+    return ids(get("/v1/runs?" + query).at("runs"));
+  };
   CHECK(found("state=failed") == std::vector<std::string>{"0000BBBBBBBBB"});
   CHECK(found("class=agent") == std::vector<std::string>{"0000BBBBBBBBB"});
   CHECK(found("repo=*/api") == std::vector<std::string>{"0000AAAAAAAAA", "2222AAAAAAAAA"});
@@ -120,14 +127,16 @@ TEST_CASE_METHOD(Bump, "runs are filtered by state, class and repository") {
   CHECK(send("GET", "/v1/runs?class=bad").status == 400);
 }
 
-TEST_CASE_METHOD(Bump, "a run is found by the beginning of its id, in any case, or by its repository") {
+TEST_CASE_METHOD(Bump,
+                 "a run is found by the beginning of its id, in any case, or by its repository") {
   CHECK(get("/v1/runs/1111").at("id") == "1111AAAAAAAAA");
   CHECK(get("/v1/runs/0000b").at("id") == "0000BBBBBBBBB");
   CHECK(get("/v1/runs/bump%2Facme%2Fweb").at("id") == "0000BBBBBBBBB");
   const Response several = send("GET", "/v1/runs/0000");
   CHECK(several.status == 409);
-  CHECK(Json::parse(several.body).at("detail") ==
-        "several runs begin with 0000: 0000AAAAAAAAA (bump/acme/api), 0000BBBBBBBBB (bump/acme/web)");
+  CHECK(
+      Json::parse(several.body).at("detail") ==
+      "several runs begin with 0000: 0000AAAAAAAAA (bump/acme/api), 0000BBBBBBBBB (bump/acme/web)");
   CHECK(send("GET", "/v1/runs/9999").status == 404);
   CHECK(send("GET", "/v1/runs/000").status == 400);
   CHECK(send("GET", "/v1/runs/bump%2Facme%2Fnone").status == 404);
@@ -147,7 +156,8 @@ TEST_CASE_METHOD(Bump, "writes need a key, and it reaches the engine with the re
   CHECK(engine.calls.empty());
 
   const std::string key = new_uuid_v7(engine.now());
-  CHECK(send("POST", "/v1/fleets/bump/pause", R"({"reason":"lunch","by":"alice"})", key).status == 200);
+  CHECK(send("POST", "/v1/fleets/bump/pause", R"({"reason":"lunch","by":"alice"})", key).status ==
+        200);
   REQUIRE(engine.calls.size() == 1);
   const engine::Call& call = engine.calls[0];
   CHECK(call.to.to_string() == "default/fleet/bump");
@@ -170,7 +180,8 @@ TEST_CASE_METHOD(Bump, "what the engine refuses becomes a problem") {
   CHECK(answer(Errc::overloaded, "full").status == 429);
   CHECK(answer(Errc::unknown, "commit").status == 503);
   CHECK(answer(Errc::refused, "it has ended").status == 409);
-  const Response reused = answer(Errc::conflict, "this idempotency key was used for another request");
+  const Response reused =
+      answer(Errc::conflict, "this idempotency key was used for another request");
   CHECK(reused.status == 422);
   CHECK(code_of(reused) == "conflict");
 }
@@ -180,8 +191,8 @@ TEST_CASE_METHOD(Bump, "bodies are JSON objects with known keys and short texts"
   CHECK(send("POST", "/v1/fleets/bump/pause", "{").status == 400);
   CHECK(send("POST", "/v1/fleets/bump/pause", R"({"raeson":"x"})").status == 400);
   CHECK(send("POST", "/v1/fleets/bump/pause", R"({"reason":1})").status == 400);
-  CHECK(send("POST", "/v1/fleets/bump/pause", Json({{"reason", std::string(5000, 'x')}}).dump()).status ==
-        400);
+  CHECK(send("POST", "/v1/fleets/bump/pause", Json({{"reason", std::string(5000, 'x')}}).dump())
+            .status == 400);
   CHECK(send("POST", "/v1/fleets/none/pause").status == 404);
   CHECK(engine.calls.empty());
 }
@@ -192,8 +203,7 @@ TEST_CASE_METHOD(Bump, "retry takes classes and a glob") {
             .status == 200);
   const auto message = engine::decode_table<fbs::RetryFleetT>(engine.calls.at(0).payload.bytes);
   REQUIRE(message);
-  CHECK(message->classes ==
-        std::vector{fbs::FailureClass::agent, fbs::FailureClass::verification});
+  CHECK(message->classes == std::vector{fbs::FailureClass::agent, fbs::FailureClass::verification});
   CHECK(message->repository_glob == "acme/*");
   CHECK(send("POST", "/v1/fleets/bump/retry", R"({"classes":["none"]})").status == 400);
 }
@@ -279,15 +289,18 @@ TEST_CASE_METHOD(ApiFixture, "a fleet is made with its blobs in place") {
   // … and another one is refused with what differs, before the engine hears of it.
   Json other = create_body();
   other["spec"]["agent"]["run"] = "false";
-  other["repositories"][0] = {{"repository", "acme/web"}, {"url", "/srv/git/acme/web.git"},
-                              {"canonical_url", parse_repository("/srv/git/acme/web.git", "/")->canonical_url}};
+  other["repositories"][0] = {
+      {"repository", "acme/web"},
+      {"url", "/srv/git/acme/web.git"},
+      {"canonical_url", parse_repository("/srv/git/acme/web.git", "/")->canonical_url}};
   const Response refused = send("POST", "/v1/fleets", other.dump());
   CHECK(refused.status == 409);
   const auto detail = Json::parse(refused.body).at("detail").get<std::string>();
   INFO(detail);
   CHECK(detail.find("agent.run") != std::string::npos);
   CHECK(detail.find("repositories: 1 more: " +
-                    parse_repository("/srv/git/acme/web.git", "/")->canonical_url) != std::string::npos);
+                    parse_repository("/srv/git/acme/web.git", "/")->canonical_url) !=
+        std::string::npos);
   CHECK(engine.calls.size() == 2);
 }
 
@@ -321,8 +334,10 @@ TEST_CASE_METHOD(ApiFixture, "health, metrics and unknown addresses") {
   engine.in_trouble = "disk full";
   const std::string text = send("GET", "/metrics").body;
   INFO(text);
-  CHECK(text.find("muster_http_requests_total{method=\"GET\",route=\"/healthz/ready\",status=\"503\"} 1") !=
-        std::string::npos);
+  CHECK(
+      text.find(
+          "muster_http_requests_total{method=\"GET\",route=\"/healthz/ready\",status=\"503\"} 1") !=
+      std::string::npos);
   CHECK(text.find("muster_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1") !=
         std::string::npos);
   CHECK(text.find("muster_engine_trouble 1") != std::string::npos);

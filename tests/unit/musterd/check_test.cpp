@@ -76,18 +76,20 @@ TEST_CASE_METHOD(TwoRuns, "a row that its run contradicts is named") {
   run.class_ = fbs::FailureClass::agent;
   run.attempt = 1;
   engine.put_head("run", "BBBB", run);
-  CHECK(differences() ==
-        std::vector<std::string>{
-            "fleet bump, run BBBB (acme/BBBB): state: the row says 'running', the run says 'failed'",
-            "fleet bump, run BBBB (acme/BBBB): class: the row says 'none', the run says 'agent'"});
+  CHECK(
+      differences() ==
+      std::vector<std::string>{
+          "fleet bump, run BBBB (acme/BBBB): state: the row says 'running', the run says 'failed'",
+          "fleet bump, run BBBB (acme/BBBB): class: the row says 'none', the run says 'agent'"});
   // While the status is on its way the row may be behind, but never ahead.
   run.status_number = 4;
   engine.put_head("run", "BBBB", run);
   CHECK(differences().empty());
   run.status_number = 2;
   engine.put_head("run", "BBBB", run);
-  CHECK(differences() == std::vector<std::string>{"fleet bump, run BBBB (acme/BBBB): the row took status 3, "
-                                                  "the run has sent 2"});
+  CHECK(differences() ==
+        std::vector<std::string>{"fleet bump, run BBBB (acme/BBBB): the row took status 3, "
+                                 "the run has sent 2"});
 }
 
 TEST_CASE_METHOD(TwoRuns, "a run that was and is no more is named") {

@@ -7,8 +7,9 @@ using namespace muster::musterd;
 
 TEST_CASE("settings are read") {
   Config config;
-  REQUIRE(apply_yaml(config, "embedded_host: true\nslots: 8\nlink_address: 0.0.0.0:7411\nlog_format: json\n",
-                     "musterd.yaml"));
+  REQUIRE(apply_yaml(
+      config, "embedded_host: true\nslots: 8\nlink_address: 0.0.0.0:7411\nlog_format: json\n",
+      "musterd.yaml"));
   CHECK(config.embedded_host);
   CHECK(config.slots == 8);
   CHECK(config.link_address == "0.0.0.0:7411");
@@ -20,7 +21,8 @@ TEST_CASE("settings are read") {
 
 TEST_CASE("everything that is wrong is told, with its line") {
   Config config;
-  const auto wrong = apply_yaml(config, "slots: many\nembeded_host: true\nlog_level: debug\n", "m.yaml");
+  const auto wrong =
+      apply_yaml(config, "slots: many\nembeded_host: true\nlog_level: debug\n", "m.yaml");
   REQUIRE(!wrong);
   CHECK(wrong.error().code == Errc::invalid);
   CHECK(wrong.error().message.find("m.yaml:1:8: slots can't take this value\n"

@@ -1,4 +1,5 @@
-// The embedded host's care for a process, with a shell script in sandboxd's place that takes the lock as it does.
+// The embedded host's care for a process, with a shell script in sandboxd's place that takes the
+// lock as it does.
 #include <catch2/catch.hpp>
 
 #include <signal.h>
@@ -25,12 +26,18 @@ struct Place {
     char name[] = "/tmp/muster-embedded-XXXXXX";
     path = ::mkdtemp(name);
     std::ofstream(path / "sandboxd") << "#!/bin/sh\n"
-                                        "exec 9>>'" + (path / "lock").string() + "'\n"
-                                        "flock -n 9 || exit 5\n"
-                                        "ls /proc/self/fd | wc -l > '" + (path / "fds").string() + "'\n"
-                                        "printf %s $$ > '" + (path / "lock").string() + "'\n"
-                                        "echo \"started with $*\"\n"
-                                        "exec sleep 1000\n";
+                                        "exec 9>>'" +
+                                            (path / "lock").string() +
+                                            "'\n"
+                                            "flock -n 9 || exit 5\n"
+                                            "ls /proc/self/fd | wc -l > '" +
+                                            (path / "fds").string() +
+                                            "'\n"
+                                            "printf %s $$ > '" +
+                                            (path / "lock").string() +
+                                            "'\n"
+                                            "echo \"started with $*\"\n"
+                                            "exec sleep 1000\n";
     fs::permissions(path / "sandboxd", fs::perms::owner_all);
   }
   ~Place() { fs::remove_all(path); }
@@ -57,7 +64,9 @@ struct Place {
   fs::path path;
 };
 
-bool lives(pid_t pid) { return ::kill(pid, 0) == 0; }
+bool lives(pid_t pid) {
+  return ::kill(pid, 0) == 0;
+}
 constexpr Duration kLong{60'000};
 
 }  // namespace
@@ -90,7 +99,8 @@ TEST_CASE("when it dies it is started again") {
   CHECK(host.starts() == 2);
 }
 
-TEST_CASE("a program that is missing is an error, one that fails at once is tried again and again") {
+TEST_CASE(
+    "a program that is missing is an error, one that fails at once is tried again and again") {
   const Place place;
   EmbeddedHostOptions missing = place.options();
   missing.program = place.path / "nothing";

@@ -14,7 +14,8 @@ engine::Change change(engine::Sequence position, const std::string& run) {
 }  // namespace
 
 TEST_CASE("an event names its actor and the message it handled") {
-  CHECK(event_text({7, {"default", "run", "7K2M"}, static_cast<std::uint16_t>(fbs::RunBody::Placed)}) ==
+  CHECK(event_text(
+            {7, {"default", "run", "7K2M"}, static_cast<std::uint16_t>(fbs::RunBody::Placed)}) ==
         "id: 7\ndata: {\"actor\":\"default/run/7K2M\",\"type\":\"Placed\"}\n\n");
   CHECK(message_name("run", 9999) == "9999");
   CHECK(message_name("ledger", 1) == "1");
@@ -37,9 +38,9 @@ TEST_CASE_METHOD(ApiFixture, "events come from now on, or after the last one see
   REQUIRE(parse_target("/v1/events", request));
   request.headers["Last-Event-ID"] = "1";
   const Response resumed = api.handle(request);
-  CHECK(resumed.stream->next().bytes ==
-        ": muster events\n\n" + event_text({2, {"default", "run", "B"}, 2}) +
-            event_text({3, {"default", "run", "C"}, 2}));
+  CHECK(resumed.stream->next().bytes == ": muster events\n\n" +
+                                            event_text({2, {"default", "run", "B"}, 2}) +
+                                            event_text({3, {"default", "run", "C"}, 2}));
   request.headers["Last-Event-ID"] = "soon";
   CHECK(api.handle(request).status == 400);
 }

@@ -16,7 +16,8 @@ class FakeEngine final : public engine::Engine {
     heads[{"default", kind, key}] = engine::encode_table(head);
   }
   template <class T>
-  void put_row(const std::string& kind, const std::string& key, const std::string& row, const T& table) {
+  void put_row(const std::string& kind, const std::string& key, const std::string& row,
+               const T& table) {
     put_text(kind, key, row, engine::encode_table(table));
   }
   void put_text(const std::string& kind, const std::string& key, const std::string& row,
@@ -47,8 +48,9 @@ class FakeEngine final : public engine::Engine {
     if (found == of_actor->second.end()) return std::nullopt;
     return found->second;
   }
-  Result<void> rows(const engine::ActorId& actor, std::string_view lower, std::string_view upper,
-                    const std::function<bool(std::string_view, std::string_view)>& each) const override {
+  Result<void> rows(
+      const engine::ActorId& actor, std::string_view lower, std::string_view upper,
+      const std::function<bool(std::string_view, std::string_view)>& each) const override {
     const auto of_actor = all_rows.find(actor);
     if (of_actor == all_rows.end()) return {};
     for (const auto& [key, value] : of_actor->second)
@@ -56,8 +58,8 @@ class FakeEngine final : public engine::Engine {
     return {};
   }
   Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
-                    const std::function<bool(std::string_view, const engine::ActorId&, std::string_view)>&
-                        each) const override {
+                    const std::function<bool(std::string_view, const engine::ActorId&,
+                                             std::string_view)>& each) const override {
     const auto found = indexes.find(std::string(index));
     if (found == indexes.end()) return {};
     for (const auto& [key, value] : found->second)

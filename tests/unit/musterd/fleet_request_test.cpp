@@ -14,10 +14,12 @@ Json repository(const std::string& url) {
 }
 
 Json body() {
-  return {{"spec", {{"name", "bump"},
-                    {"repositories", {{{"path", "/srv/git/*.git"}}}},
-                    {"agent", {{"run", "true"}}}}},
-          {"repositories", {repository("/srv/git/acme/api.git"), repository("/srv/git/acme/web.git")}}};
+  return {
+      {"spec",
+       {{"name", "bump"},
+        {"repositories", {{{"path", "/srv/git/*.git"}}}},
+        {"agent", {{"run", "true"}}}}},
+      {"repositories", {repository("/srv/git/acme/api.git"), repository("/srv/git/acme/web.git")}}};
 }
 
 std::string refusal_of(const Json& request) {
@@ -39,7 +41,8 @@ TEST_CASE("a whole request is read, and means the same whatever its spelling") {
   spelled["author"] = "alice";
   const auto second = read_fleet_request(spelled);
   REQUIRE(second);
-  CHECK(actors::fleet_digest(first->digests(), false) == actors::fleet_digest(second->digests(), false));
+  CHECK(actors::fleet_digest(first->digests(), false) ==
+        actors::fleet_digest(second->digests(), false));
   spelled["repositories"].erase(1);
   CHECK(actors::fleet_digest(read_fleet_request(spelled)->digests(), false) !=
         actors::fleet_digest(first->digests(), false));
@@ -70,7 +73,8 @@ TEST_CASE("repositories are what their URLs say, once each") {
 
   Json lie = body();
   lie["repositories"][1]["repository"] = "acme/other";
-  CHECK(refusal_of(lie).find("repositories[1]: the URL /srv/git/acme/web.git is repository acme/web") == 0);
+  CHECK(refusal_of(lie).find(
+            "repositories[1]: the URL /srv/git/acme/web.git is repository acme/web") == 0);
 
   Json secret = body();
   secret["repositories"][0]["url"] = "https://user:password@example.org/acme/api.git";
@@ -79,8 +83,11 @@ TEST_CASE("repositories are what their URLs say, once each") {
 }
 
 TEST_CASE("wrong types are refused") {
-  for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{
-           {"spec", 1}, {"repositories", "x"}, {"agent_bundle", "abc"}, {"dry_run", "yes"}, {"author", 3}}) {
+  for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"spec", 1},
+                                                                            {"repositories", "x"},
+                                                                            {"agent_bundle", "abc"},
+                                                                            {"dry_run", "yes"},
+                                                                            {"author", 3}}) {
     Json wrong = body();
     wrong[key] = value;
     INFO(key);
@@ -99,7 +106,8 @@ TEST_CASE("differences name what changed") {
   changed["dry_run"] = true;
   const auto now = read_fleet_request(changed);
   REQUIRE(now);
-  const auto create = actors::make_create_fleet(old->spec, old->digests(), 2, "", false, Instant{1});
+  const auto create =
+      actors::make_create_fleet(old->spec, old->digests(), 2, "", false, Instant{1});
   CHECK(fleet_differences(*now, create, old->spec_json, old->snapshot) ==
         std::vector<std::string>{"rollout.concurrency: 50 -> 20",
                                  "repositories: 1 fewer: " +

@@ -29,7 +29,8 @@ Router some_routes() {
 }  // namespace
 
 TEST_CASE("a target is split before it is decoded") {
-  const Request got = request("GET", "/v1/runs/fleet%2Facme%2Fapi/logs?follow=true&step=verify%3Aa+b&x");
+  const Request got =
+      request("GET", "/v1/runs/fleet%2Facme%2Fapi/logs?follow=true&step=verify%3Aa+b&x");
   CHECK(got.path == "/v1/runs/fleet%2Facme%2Fapi/logs");
   CHECK(got.segments == std::vector<std::string>{"v1", "runs", "fleet/acme/api", "logs"});
   CHECK(got.parameter("follow") == "true");
@@ -39,7 +40,8 @@ TEST_CASE("a target is split before it is decoded") {
 }
 
 TEST_CASE("malformed targets are refused") {
-  for (const char* target : {"", "v1", "/a%", "/a%2", "/a%zz", "/a%00", "/a?x=%f", "http://host/"}) {
+  for (const char* target :
+       {"", "v1", "/a%", "/a%2", "/a%zz", "/a%00", "/a?x=%f", "http://host/"}) {
     Request into;
     INFO(target);
     CHECK(!parse_target(target, into));
@@ -74,8 +76,9 @@ TEST_CASE("routes are found by method and pattern") {
 }
 
 TEST_CASE("cursors hold any key and nothing else passes for one") {
-  for (const std::string& key : {std::string("7K2M"), std::string("a\0b", 3), std::string("\xff\xfe"),
-                                 std::string(), std::string("acme/api#12")})
+  for (const std::string& key :
+       {std::string("7K2M"), std::string("a\0b", 3), std::string("\xff\xfe"), std::string(),
+        std::string("acme/api#12")})
     CHECK(decode_cursor(encode_cursor(key)) == key);
   for (const char* text : {"a", "=", "AB", "a b", "%%"}) CHECK(!decode_cursor(text));
 }
@@ -97,9 +100,10 @@ TEST_CASE("every kind of error has a status and a stable type") {
   const Response response = problem({Errc::overloaded, "queue \xff full"});
   CHECK(response.content_type == "application/problem+json");
   CHECK(response.headers == std::vector<std::pair<std::string, std::string>>{{"Retry-After", "1"}});
-  CHECK(response.body ==
-        R"({"type":"https://muster.dev/problems/overloaded","title":"Too much at once","status":429,)"
-        "\"detail\":\"queue \xef\xbf\xbd full\",\"code\":\"overloaded\","
-        R"("hint":"repeat it after Retry-After seconds, with the same key"})"
-        "\n");
+  CHECK(
+      response.body ==
+      R"({"type":"https://muster.dev/problems/overloaded","title":"Too much at once","status":429,)"
+      "\"detail\":\"queue \xef\xbf\xbd full\",\"code\":\"overloaded\","
+      R"("hint":"repeat it after Retry-After seconds, with the same key"})"
+      "\n");
 }

@@ -70,11 +70,10 @@ struct OneRun : ApiFixture {
 }  // namespace
 
 TEST_CASE("frames become lines, whatever pieces they come in") {
-  const std::string stream = frame(LogType::step_begin, 0, "agent") +
-                             frame(LogType::out, 0, "one\ntw") + frame(LogType::err, 0, "warning\r\n") +
-                             frame(LogType::out, 0, "o\nlast") +
-                             frame(LogType::step_end, 0, R"({"exit_code":0})") +
-                             frame(LogType::note, 0, "teardown");
+  const std::string stream =
+      frame(LogType::step_begin, 0, "agent") + frame(LogType::out, 0, "one\ntw") +
+      frame(LogType::err, 0, "warning\r\n") + frame(LogType::out, 0, "o\nlast") +
+      frame(LogType::step_end, 0, R"({"exit_code":0})") + frame(LogType::note, 0, "teardown");
   const std::string expected =
       "agent event begin\nagent stdout one\nagent stderr warning\nagent stdout two\n"
       "agent stdout last\nagent event {\"exit_code\":0}\nagent note teardown\n";
@@ -99,8 +98,12 @@ TEST_CASE("a line tells where it began and where to go on") {
   const std::string first = frame(LogType::out, 0, "a\nb");
   LogLines lines(3, 100, {"agent"}, "");
   const Json line = Json::parse(add(lines, first));
-  CHECK(line == Json({{"offset", 100}, {"next", 100 + first.size()}, {"attempt", 3},
-                      {"at", "2027-01-15T08:00:00.000Z"}, {"step", "agent"}, {"stream", "stdout"},
+  CHECK(line == Json({{"offset", 100},
+                      {"next", 100 + first.size()},
+                      {"attempt", 3},
+                      {"at", "2027-01-15T08:00:00.000Z"},
+                      {"step", "agent"},
+                      {"stream", "stdout"},
                       {"text", "a"}}));
   CHECK(told(lines.flush()) == "agent stdout b\n");
   CHECK(lines.flush().empty());
@@ -150,7 +153,8 @@ TEST_CASE_METHOD(OneRun, "without follow a log is what there is now") {
   CHECK(send("GET", "/v1/runs/7K2M/logs?follow=maybe").status == 400);
 }
 
-TEST_CASE_METHOD(OneRun, "follow waits for bytes, goes on with the next attempt, and ends with the run") {
+TEST_CASE_METHOD(OneRun,
+                 "follow waits for bytes, goes on with the next attempt, and ends with the run") {
   const auto stream = follow("follow=true");
   CHECK(stream->next().bytes.empty());
   append(1, frame(LogType::out, 0, "one\n"));

@@ -42,7 +42,8 @@ TEST_CASE_METHOD(ApiFixture, "the document and the routes name the same operatio
       CHECK(operations.insert(operation.second["operationId"].as<std::string>()).second);
     }
   std::set<std::string> served;
-  for (const Route& route : api.router().routes()) served.insert(lower(route.method) + " " + route.pattern);
+  for (const Route& route : api.router().routes())
+    served.insert(lower(route.method) + " " + route.pattern);
   CHECK(documented == served);
 }
 
@@ -53,7 +54,8 @@ TEST_CASE("every POST asks for a key, and every path parameter is declared") {
     INFO(pattern);
     CHECK((pattern.find('{') != std::string::npos) == path.second["parameters"].IsDefined());
     if (const YAML::Node post = path.second["post"])
-      CHECK(post["parameters"][0]["$ref"].as<std::string>() == "#/components/parameters/IdempotencyKey");
+      CHECK(post["parameters"][0]["$ref"].as<std::string>() ==
+            "#/components/parameters/IdempotencyKey");
   }
 }
 

@@ -22,15 +22,16 @@ TEST_CASE("a fleet, whole") {
   head.policy = std::make_unique<fbs::RunPolicyT>();
   head.policy->concurrency = 20;
   head.policy->branch = "muster/bump";
-  CHECK(to_text(fleet_json(head, {{"wave", 5}}, Instant{1'800'000'010'000})) ==
-        R"({"name":"bump","state":"running","reason":"","author":"alice","dry_run":false,"total":10,)"
-        R"("created":10,"wave":1,"waves":3,"counts":{"waiting":5,"queued":1,"provisioning":0,"running":0,)"
-        R"("verifying":0,"delivering":0,"delivered":3,"unchanged":0,"skipped":0,"failed":1,"cancelled":0,)"
-        R"("superseded":0},"failed_by_class":{"infrastructure":0,"agent":1,"verification":0,"delivery":0,)"
-        R"("policy":0},"attempts":6,"escalated":0,"pulls":0,"created_at":"2027-01-15T08:00:00.000Z",)"
-        R"("started_at":"2027-01-15T08:00:00.000Z","ended_at":null,"concurrency":20,)"
-        R"("branch":"muster/bump","why_waiting":{"wave":5},"eta_s":15})"
-        "\n");
+  CHECK(
+      to_text(fleet_json(head, {{"wave", 5}}, Instant{1'800'000'010'000})) ==
+      R"({"name":"bump","state":"running","reason":"","author":"alice","dry_run":false,"total":10,)"
+      R"("created":10,"wave":1,"waves":3,"counts":{"waiting":5,"queued":1,"provisioning":0,"running":0,)"
+      R"("verifying":0,"delivering":0,"delivered":3,"unchanged":0,"skipped":0,"failed":1,"cancelled":0,)"
+      R"("superseded":0},"failed_by_class":{"infrastructure":0,"agent":1,"verification":0,"delivery":0,)"
+      R"("policy":0},"attempts":6,"escalated":0,"pulls":0,"created_at":"2027-01-15T08:00:00.000Z",)"
+      R"("started_at":"2027-01-15T08:00:00.000Z","ended_at":null,"concurrency":20,)"
+      R"("branch":"muster/bump","why_waiting":{"wave":5},"eta_s":15})"
+      "\n");
 }
 
 TEST_CASE("an ETA needs a pace") {
@@ -113,7 +114,8 @@ TEST_CASE("a run shows every attempt with its facts") {
   CHECK(json.at("state") == "failed");
   CHECK(json.at("class") == "verification");
   CHECK(json.at("attempts").at(0).at("outcome") == "lost");
-  CHECK(json.at("attempts").at(0).at("diff") == Json({{"files", 0}, {"insertions", 0}, {"deletions", 0}}));
+  CHECK(json.at("attempts").at(0).at("diff") ==
+        Json({{"files", 0}, {"insertions", 0}, {"deletions", 0}}));
   CHECK(json.at("attempts").at(1).at("outcome") == "step_failed");
   CHECK(json.at("attempts").at(1).at("peak_memory_bytes") == 42);
   CHECK(json.at("attempts").at(1).at("steps").at(0).at("name") == "verify:tests");

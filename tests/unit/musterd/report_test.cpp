@@ -46,7 +46,8 @@ TEST_CASE("messages lose what differs from run to run") {
   CHECK(normalised("src/lib/a.c:12:3: error: 'x42' undeclared") ==
         "<path>:<n>:<n>: error: 'x<n>' undeclared");
   CHECK(normalised("base 3f2a9c1e77 is missing") == "base <hash> is missing");
-  CHECK(normalised("clone of https://git.acme.dev/acme/api.git, failed") == "clone of <url>, failed");
+  CHECK(normalised("clone of https://git.acme.dev/acme/api.git, failed") ==
+        "clone of <url>, failed");
   CHECK(normalised("  two   blanks\tand a tab \nsecond line") == "two blanks and a tab");
   CHECK(normalised("deadbeef decade") == "deadbeef decade");  // A hash has a digit.
   CHECK(normalised("n/a") == "n/a");
@@ -73,8 +74,7 @@ TEST_CASE("failures are grouped by class, reason and normalised message") {
       failed("D", fbs::FailureClass::agent, "timed_out", ""),
       row("E", fbs::RunState::delivered),
   });
-  CHECK(report.at("failures") ==
-        Json::parse(R"([
+  CHECK(report.at("failures") == Json::parse(R"([
           {"class":"verification","reason":"exit","message":"tests: <n> failed","count":2,"example":"B","repository":"acme/B"},
           {"class":"agent","reason":"exit","message":"exit code <n>","count":1,"example":"A","repository":"acme/A"},
           {"class":"agent","reason":"timed_out","message":"timed_out","count":1,"example":"D","repository":"acme/D"}])"));
@@ -142,7 +142,8 @@ TEST_CASE("escalated runs and pull requests") {
   pulls[1].first = "acme/B#1";
   pulls[1].second.state = fbs::PullState::merged;
   const Json report = report_of({run}, {}, pulls);
-  CHECK(report.at("escalated") == Json::parse(R"([{"run":"A","repository":"acme/A","assignees":["alice"]}])"));
+  CHECK(report.at("escalated") ==
+        Json::parse(R"([{"run":"A","repository":"acme/A","assignees":["alice"]}])"));
   CHECK(report.at("pulls").at("open") == 1);
   CHECK(report.at("pulls").at("merged") == 1);
   CHECK(report.at("pulls").at("list").size() == 2);

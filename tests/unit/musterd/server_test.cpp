@@ -136,7 +136,8 @@ class Client {
 /// A bare connection.
 class Bare {
  public:
-  explicit Bare(const Directory& directory) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit Bare(const Directory& directory)
+      : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     const std::string path = directory.socket();
@@ -177,11 +178,12 @@ Response echo(Request& request) {
   return response;
 }
 
-std::unique_ptr<HttpServer> serve(const Directory& directory, std::function<Response(Request&)> handle,
+std::unique_ptr<HttpServer> serve(const Directory& directory,
+                                  std::function<Response(Request&)> handle,
                                   HttpLimits limits = {}) {
-  auto server = HttpServer::start({directory.socket(), "", limits},
-                                  {std::move(handle),
-                                   [](Request& r) { return r.path == "/large" ? 4096u : 16u; }, refusal});
+  auto server = HttpServer::start(
+      {directory.socket(), "", limits},
+      {std::move(handle), [](Request& r) { return r.path == "/large" ? 4096u : 16u; }, refusal});
   REQUIRE(server);
   return std::move(*server);
 }
@@ -209,7 +211,8 @@ TEST_CASE("HEAD has the length and no body") {
   CHECK(reply.headers.find("Content-Length: 10\r\n") != std::string::npos);
 }
 
-TEST_CASE("the socket is for owner and group, is taken over when stale, and refused while it lives") {
+TEST_CASE(
+    "the socket is for owner and group, is taken over when stale, and refused while it lives") {
   const Directory directory;
   std::ofstream(directory.socket()) << "not a socket";
   auto server = serve(directory, echo);
@@ -225,7 +228,8 @@ TEST_CASE("the socket is for owner and group, is taken over when stale, and refu
 }
 
 TEST_CASE("only loopback addresses are listened on") {
-  for (const char* address : {"0.0.0.0:0", "10.0.0.1:80", "127.0.0.1", "localhost:1", "127.0.0.1:x"}) {
+  for (const char* address :
+       {"0.0.0.0:0", "10.0.0.1:80", "127.0.0.1", "localhost:1", "127.0.0.1:x"}) {
     INFO(address);
     const auto server = HttpServer::start({"", address, {}}, {echo, nullptr, refusal});
     REQUIRE(!server);
@@ -261,8 +265,9 @@ TEST_CASE("Expect: 100-continue is answered before the body") {
   const Directory directory;
   const auto server = serve(directory, echo);
   Bare bare(directory);
-  bare.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
-            "Connection: close\r\n\r\n");
+  bare.send(
+      "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
+      "Connection: close\r\n\r\n");
   CHECK(bare.until("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
   bare.send("ok");
   CHECK(bare.rest().find("POST /a ok") != std::string::npos);
@@ -318,7 +323,8 @@ TEST_CASE("beyond the workers and their queue, requests get 429 with Retry-After
   reads_second.join();
   reads_third.join();
   CHECK(working.rest().find("GET /1") != std::string::npos);
-  const std::string& refused = answer_of_second.find("429") != std::string::npos ? answer_of_second : answer_of_third;
+  const std::string& refused =
+      answer_of_second.find("429") != std::string::npos ? answer_of_second : answer_of_third;
   const std::string& served = &refused == &answer_of_second ? answer_of_third : answer_of_second;
   CHECK(refused.find("HTTP/1.1 429 ") == 0);
   CHECK(refused.find("Retry-After: 1\r\n") != std::string::npos);
@@ -344,7 +350,8 @@ TEST_CASE("bodies in memory are bounded over all connections") {
   limits.bodies_in_memory = 4096;
   const auto server = serve(directory, echo, limits);
   Bare slow(directory);
-  slow.send("POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\nExpect: 100-continue\r\n\r\n");
+  slow.send(
+      "POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\nExpect: 100-continue\r\n\r\n");
   CHECK(slow.until("\r\n\r\n").find("100 Continue") != std::string::npos);
   Bare other(directory);
   other.send("POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
