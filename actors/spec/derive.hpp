@@ -16,7 +16,6 @@ namespace muster::actors {
 
 /// Time an attempt may take beside its steps: fetch, create, pack, teardown.
 inline constexpr Duration kAttemptMargin{10 * 60'000};
-inline constexpr std::uint64_t kMaxLogBytes = 256ull << 20;  ///< Of one attempt.
 inline constexpr std::uint64_t kMaxPackBytes = 64ull << 20;  ///< Of one delivered commit.
 
 /// SHA-256 of each blob; agent_bundle is empty when nothing travels.

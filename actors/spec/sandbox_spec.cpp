@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/spec/derive.hpp"
+#include "storage/runlog/runlog.hpp"
 
 namespace muster::actors {
 namespace {
@@ -133,7 +134,7 @@ Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
   to.commit = make_commit(*spec, start);
   to.verify_required = !spec->verify.empty();
   to.deadline_unix_ms = start.deadline_unix_ms;
-  to.max_log_bytes = kMaxLogBytes;
+  to.max_log_bytes = storage::kMaxAttemptLogBytes;
   to.max_pack_bytes = kMaxPackBytes;
   return to;
 }

@@ -20,8 +20,13 @@
 
 namespace muster::storage {
 
+/// What an attempt may write before its host ends it. The store takes more: what was written until
+/// the end came belongs to the log.
+inline constexpr std::uint64_t kMaxAttemptLogBytes = 64u << 20;
+
 struct RunLogLimits {
-  std::uint64_t max_bytes_per_attempt = 64u << 20;  ///< Beyond: Errc::overloaded; nothing is written.
+  /// Beyond: Errc::overloaded; nothing is written.
+  std::uint64_t max_bytes_per_attempt = 4 * kMaxAttemptLogBytes;
   std::uint64_t segment_bytes = 4u << 20;
   std::size_t max_open_segments = 256;              ///< Descriptors; the least recently used is closed.
 };
