@@ -61,7 +61,10 @@ struct Door {
 class Runtime : public Engine {
  public:
   Runtime(EngineConfig config, Kinds kinds, Ports ports)
-      : config_(config), kinds_(std::move(kinds)), ports_(std::move(ports)), strands_(config.threads) {}
+      : config_(config),
+        kinds_(std::move(kinds)),
+        ports_(std::move(ports)),
+        strands_(config.threads) {}
   ~Runtime() override { shut(); }
 
   Result<void> start(const std::filesystem::path& directory);
@@ -103,6 +106,7 @@ class Runtime : public Engine {
   Node& home_of(std::string_view channel) const {
     return node_of({"muster", "channel", std::string(channel)});
   }
+  Result<std::unique_ptr<storage::Journal>> open_journal(const std::filesystem::path& where);
   Result<void> start_shard(std::uint32_t number, const std::filesystem::path& directory);
   void shut();
 
@@ -131,8 +135,12 @@ void Node::acknowledge(std::uint32_t destination, ParcelAck ack) {
   there.post([&there, ack] { there.shard->acknowledged(ack); });
 }
 
-void Node::perform(const PendingEffect& effect) { runtime.perform(*this, effect); }
-void Node::changed(const std::vector<Change>& changes) { runtime.publish(changes); }
+void Node::perform(const PendingEffect& effect) {
+  runtime.perform(*this, effect);
+}
+void Node::changed(const std::vector<Change>& changes) {
+  runtime.publish(changes);
+}
 
 void Node::trouble(const std::string& what) {
   const std::lock_guard lock(trouble_mutex);
@@ -150,28 +158,32 @@ void Runtime::perform(Node& node, const PendingEffect& effect) {
     const std::shared_lock lock(door->mutex);
     if (door->runtime == nullptr) return;  // The next start hands the effect out again.
     Node& there = door->runtime->node(number);
-    there.post([&there, effect, result = std::move(result)] {
-      there.shard->effect_done(effect, result);
-    });
+    there.post(
+        [&there, effect, result = std::move(result)] { there.shard->effect_done(effect, result); });
   });
 }
 
 // ---- life ----
 
-Result<void> Runtime::start_shard(std::uint32_t number, const std::filesystem::path& directory) {
+Result<std::unique_ptr<storage::Journal>> Runtime::open_journal(
+    const std::filesystem::path& where) {
+  if (config_.open_journal) return config_.open_journal(where);
   storage::RocksDbOptions options;
   options.memtable_bytes = config_.memtable_bytes;
   options.block_cache_bytes = config_.block_cache_bytes;
-  auto journal = storage::open_rocksdb_journal(directory / ("shard-" + std::to_string(number)),
-                                               std::move(options));
+  return storage::open_rocksdb_journal(where, std::move(options));
+}
+
+Result<void> Runtime::start_shard(std::uint32_t number, const std::filesystem::path& directory) {
+  auto journal = open_journal(directory / ("shard-" + std::to_string(number)));
   if (!journal) return tl::unexpected<Error>(journal.error());
   Node& node = *nodes_[number];
   node.journal = std::move(*journal);
   node.strand = strands_.pooled();
   node.writer = strands_.detached();
   const ShardConfig config{{number, config_.shards}, config_.limits};
-  node.shard = std::make_unique<Shard>(config, kinds_,
-                                       ShardWorld{node, clock_, *node.journal, node, node});
+  node.shard =
+      std::make_unique<Shard>(config, kinds_, ShardWorld{node, clock_, *node.journal, node, node});
   return {};
 }
 
@@ -197,7 +209,8 @@ Result<void> Runtime::start(const std::filesystem::path& directory) {
   return {};
 }
 
-/// Nobody gets in any more; what is decided is committed; then the strands run empty, one after the other.
+/// Nobody gets in any more; what is decided is committed; then the strands run empty, one after the
+/// other.
 void Runtime::shut() {
   {
     const std::unique_lock lock(door_->mutex);
@@ -209,7 +222,8 @@ void Runtime::shut() {
     node->post([&] { node->shard->stop([&stopped] { stopped.set_value(); }); });
     stopped.get_future().wait();
   }
-  // What a strand still holds may post to a writer, and a writer to its strand: in this order both run empty.
+  // What a strand still holds may post to a writer, and a writer to its strand: in this order both
+  // run empty.
   for (auto& node : nodes_) {
     if (!node->shard) continue;
     std::promise<void> drained;
@@ -232,9 +246,8 @@ void Runtime::call(Call call, CallDone done) {
     return;
   }
   Node& there = node_of(call.to);
-  there.post([&there, call = std::move(call), done = std::move(done)] {
-    there.shard->call(call, done);
-  });
+  there.post(
+      [&there, call = std::move(call), done = std::move(done)] { there.shard->call(call, done); });
 }
 
 void Runtime::deliver(ChannelMessage message, ChannelDone done) {
@@ -263,7 +276,8 @@ Result<void> Runtime::tell(ActorId to, Payload payload, Lane lane) {
     there.shard->tell(to, payload, lane,
                       [answer](Result<void> taken) { answer->set_value(std::move(taken)); });
   });
-  // Waiting on a thread of the engine would wait for itself; what is told is made again when it is lost.
+  // Waiting on a thread of the engine would wait for itself; what is told is made again when it is
+  // lost.
   if (Strands::inside()) return {};
   return future.get();
 }

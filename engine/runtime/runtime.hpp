@@ -11,6 +11,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,7 +20,15 @@
 #include "engine/core/kind.hpp"
 #include "engine/core/limits.hpp"
 
+namespace muster::storage {
+class Journal;
+}
+
 namespace muster::engine {
+
+/// Opens the journal of one shard in that directory.
+using OpenJournal =
+    std::function<Result<std::unique_ptr<storage::Journal>>(const std::filesystem::path&)>;
 
 using Ports = std::map<std::string, std::shared_ptr<EffectPort>, std::less<>>;
 
@@ -30,6 +39,7 @@ struct EngineConfig {
   std::size_t block_cache_bytes = 16u << 20;  ///< Per shard.
   std::size_t threads = 2;               ///< CAF workers that step the shards.
   std::size_t subscriber_changes = 4'096;     ///< Waiting for one subscriber; older ones are left out.
+  OpenJournal open_journal;              ///< Empty: RocksDB. Others watch it, or break it.
 };
 
 /// Opens directory/shard-N, recovers, and serves when it returns.
