@@ -14,7 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sandboxd/check.hpp"
-#include "sandboxd/log_rebuild.hpp"
+#include "sandboxd/log_reader.hpp"
 #include "sandboxd/output.hpp"
 #include "sandboxd/pack.hpp"
 #include "storage/base/files.hpp"
@@ -108,7 +108,7 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
 void note(const Places& places, std::string_view text) {
   std::string frame;
   append_log_frame(frame, {LogType::note, 0, wall_clock_now(), valid_utf8(text).substr(0, 8192)});
-  (void)append_stream(places.log(), frame);  // the report says it too
+  (void)append_log(places.log(), frame);  // the report says it too
 }
 
 std::uint64_t stream_bytes(const Places& places, Progress& progress) {

@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "sandboxd/log_reader.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
 #include "storage/base/process.hpp"
@@ -26,6 +27,7 @@ namespace {
 
 constexpr Duration kCreateTimeout{60'000};
 constexpr int kStartTimeoutMs = 10'000;
+constexpr std::size_t kMaxErrors = 16u << 20, kSaidErrors = 4000;  // bytes of the runtime's errors: read, said
 
 Result<void> make_owned_directory(const MakeDirectory& op) {
   if (::mkdir(op.path.c_str(), op.mode) != 0 && errno != EEXIST)
@@ -68,16 +70,17 @@ Result<void> link_to(const Symlink& op) {
   return {};
 }
 
-/// What conmon says on its sync pipe: {"data": PID} or {"data": -1, "message": "…"}, one per line.
-Result<void> created(const std::string& said, const std::string& errors) {
+/// What conmon says on its sync pipe: {"data": PID}, or {"data": -1, "message": "…"}, or nothing; the runtime's own
+/// words are in the file `errors`.
+Result<void> created(const std::string& said, const fs::path& errors) {
   const auto answer = nlohmann::json::parse(said.substr(0, said.find('\n')), nullptr, false);
   const auto field = [&](const char* name) {
     return answer.is_object() && answer.contains(name) ? answer[name] : nlohmann::json();
   };
   if (field("data").is_number_integer() && field("data").get<int>() > 0) return {};
-  const std::string why =
-      field("message").is_string() ? field("message").get<std::string>() : errors;
-  return fail(Errc::io, "the container could not be created: " + why);
+  const std::string why = field("message").is_string() ? field("message").get<std::string>() : "";
+  return fail(Errc::io, "the container could not be created: " + why +
+                            read_file(errors, kMaxErrors).value_or("").substr(0, kSaidErrors));
 }
 
 std::string read_all_nonblocking(int fd) {
@@ -232,6 +235,11 @@ Result<void> HostOps::apply(const Operation& operation) const {
 }
 
 Result<void> HostOps::create(const CreateContainer& operation) const {
+  const Places places(paths_, operation.id);
+  const auto log = open_log(places.log());
+  if (!log) return tl::unexpected(log.error());
+  const Fd errors(::open(places.errors().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!errors.valid()) return fail_errno("create " + places.errors().string(), errno);
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe", errno);
   const Fd read_end(ends[0]);
@@ -241,6 +249,8 @@ Result<void> HostOps::create(const CreateContainer& operation) const {
   conmon.env = {{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                 {"_OCI_SYNCPIPE", std::to_string(write_end.get())}};
   conmon.inherited_fds = {write_end.get()};
+  conmon.out_fd = log->get();
+  conmon.err_fd = errors.get();
   conmon.timeout = kCreateTimeout;
   conmon.outlives_parent = true;
   const auto result = run_process(conmon);
@@ -256,7 +266,7 @@ Result<void> HostOps::create(const CreateContainer& operation) const {
     said.append(buffer, static_cast<std::size_t>(n));
   }
   if (!said.empty()) said += read_all_nonblocking(read_end.get());
-  return created(said, result->err);
+  return created(said, places.errors());
 }
 
 /// What `runc start` does: open the fifo that the container's first process waits at (runc 1.1, crun). Doing it here

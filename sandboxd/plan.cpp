@@ -54,7 +54,7 @@ std::vector<std::string> conmon_command(const PlanFacts& facts, const Places& pl
           "-b", places.run.string(),
           "-p", places.pid().string(),
           "--conmon-pidfile", places.conmon_pid().string(),
-          "-l", "k8s-file:" + places.log().string(),
+          "-l", "passthrough",
           "--exit-dir", (facts.paths.runtime() / "exits").string(),
           "--socket-dir-path", places.run.string(),
           "--log-level", "error"};

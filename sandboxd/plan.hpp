@@ -33,6 +33,7 @@ struct Places {
   [[nodiscard]] std::filesystem::path work() const { return writable() / "work"; }
   [[nodiscard]] std::filesystem::path out() const { return writable() / "out"; }
   [[nodiscard]] std::filesystem::path log() const { return kept / "log"; }
+  [[nodiscard]] std::filesystem::path errors() const { return run / "errors"; }  ///< of conmon and the runtime
 };
 
 /// What the plan needs to know of this host and moment.
@@ -78,7 +79,7 @@ struct MountOverlay {
 };
 struct CreateContainer {
   std::string id;
-  std::vector<std::string> conmon;  ///< argv
+  std::vector<std::string> conmon;  ///< argv; its standard output is the container's: the log
 };
 /// Lets the container's first instruction run.
 struct StartContainer {

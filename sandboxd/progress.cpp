@@ -89,7 +89,7 @@ void Progress::take(const LogFrame& frame) {
 }
 
 void Progress::remember(std::string_view text) {
-  tail_.append(text);
+  tail_.append(text.substr(text.size() - std::min(text.size(), kTailBytes)));
   if (tail_.size() > 2 * kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
 }
 

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "sandboxd/attempt.hpp"
-#include "sandboxd/log_rebuild.hpp"
+#include "sandboxd/log_reader.hpp"
 #include "sandboxd/loop.hpp"
 
 namespace muster::sandbox {

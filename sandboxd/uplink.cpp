@@ -22,6 +22,7 @@ constexpr Duration kTick{50};
 constexpr std::size_t kPackPart = 512u << 10;
 constexpr std::size_t kLogChunk = 128u << 10;
 constexpr std::size_t kMaxQueuedPack = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
+constexpr std::size_t kMaxQueuedLogs = 2u << 20;   // of the link's 8 MiB: what is read is soon sent
 constexpr std::size_t kMaxWarm = 1000;
 constexpr std::size_t kMaxPlaced = 100'000;
 
@@ -98,11 +99,11 @@ storage::SessionEvents Uplink::receive() {
     loop_.post([this, from = &session, why = std::move(why)] { closed(from, why); });
   };
   events.drained = [this](storage::Session&, Stream stream) {
-    if (stream == Stream::control)
-      loop_.post([this] {
-        unsent_pack_bytes_ = 0;
-        pump_events();
-      });
+    if (stream == Stream::logs) return loop_.post([this] { pump_logs(); });
+    loop_.post([this] {
+      unsent_pack_bytes_ = 0;
+      pump_events();
+    });
   };
   events.failed = [](const std::string& why) { spdlog::debug("link: {}", why); };
   return events;
@@ -215,8 +216,8 @@ void Uplink::tick() {
     supervisor_->stop_all(wire::StopReason::lease_lost);
   }
   pump_events();
-  for (auto& [id, log] : logs_)
-    if (log.credited && log.reader.offset() < log.up_to) pump_log(id);
+  for (auto& [id, log] : logs_)  // what no file event told
+    if (log.credited && !log.last_said && log.reader.offset() < log.up_to) pump_log(id);
 }
 
 void Uplink::beat() {
@@ -332,38 +333,77 @@ void Uplink::credit(const wire::Frame& frame, const wire::LogCredit& credit) {
   pump_log(id);
 }
 
-bool Uplink::send_chunk(const std::string& id, std::uint64_t offset, std::string bytes, bool last) {
-  wire::LogChunkT chunk;
-  chunk.offset = offset;
-  chunk.bytes.assign(bytes.begin(), bytes.end());
-  chunk.last = last;
-  wire::FrameT frame = frame_of(id);
-  frame.body.Set(std::move(chunk));
-  return send(Stream::logs, std::move(frame)).has_value();
+/// One chunk: what `from` has next, or nothing (to ask for credit, or to say the end). How much it was.
+Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::uint64_t offset,
+                                       std::size_t limit) {
+  std::string piece;
+  if (from != nullptr)
+    if (auto read = from->reader.read(piece, limit); !read) return read;
+  const bool last = from != nullptr && from->end && offset + piece.size() >= *from->end;
+  if (from != nullptr && piece.empty() && !last) return std::size_t{0};
+  // Built by hand: the object API would copy the bytes three times.
+  flatbuffers::FlatBufferBuilder builder(piece.size() + 512);
+  const wire::FrameT names = frame_of(id);
+  const auto bytes = builder.CreateVector(reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size());
+  const auto host = builder.CreateString(config_.name);
+  const auto run = builder.CreateString(names.run);
+  const auto chunk = wire::CreateLogChunk(builder, offset, bytes, last);
+  wire::FrameBuilder frame(builder);
+  frame.add_host(host);
+  frame.add_run(run);
+  frame.add_attempt(names.attempt);
+  frame.add_body_type(wire::Body::LogChunk);
+  frame.add_body(chunk.Union());
+  wire::FinishFrameBuffer(builder, frame.Finish());
+  const auto sent = session_->send(
+      Stream::logs, {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()});
+  if (!sent) return tl::unexpected(sent.error());
+  if (from != nullptr) from->last_said = last;
+  return piece.size();
 }
 
+/// That log may have something to send.
 void Uplink::pump_log(const std::string& id) {
   Log& log = logs_.try_emplace(id, Places(config_.host.paths, id).log()).first->second;
-  if (!session_ || !welcomed_) return;
+  if (!log.waiting) ready_.push_back(id);
+  log.waiting = true;
+  pump_logs();
+}
+
+/// A chunk of each in turn, as long as the link takes them: so none takes more than its part of it.
+void Uplink::pump_logs() {
+  while (session_ && welcomed_ && !ready_.empty() &&
+         session_->queued_bytes(Stream::logs) < kMaxQueuedLogs) {
+    const std::string id = std::move(ready_.front());
+    ready_.pop_front();
+    const auto found = logs_.find(id);
+    if (found == logs_.end()) continue;
+    found->second.waiting = false;
+    const Sent sent = send_next(id, found->second);
+    if (sent == Sent::failed) return;  // the session ends; its successor asks anew
+    if (sent == Sent::nothing) continue;
+    found->second.waiting = true;
+    ready_.push_back(id);
+  }
+}
+
+Uplink::Sent Uplink::send_next(const std::string& id, Log& log) {
+  if (log.last_said) return Sent::nothing;
   if (!log.credited) {
     // An empty chunk asks for credit.
-    if (!log.asked) log.asked = send_chunk(id, log.acknowledged, {}, false);
-    return;
+    if (!log.asked) log.asked = send_chunk(id, nullptr, log.acknowledged, 0).has_value();
+    return Sent::nothing;
   }
-  while (log.reader.offset() < log.up_to && !log.last_said) {
-    const std::uint64_t offset = log.reader.offset();
-    std::string piece;
-    const auto read = log.reader.read(piece, std::min<std::uint64_t>(kLogChunk, log.up_to - offset));
-    if (!read || *read == 0) break;
-    const bool last = log.end && offset + piece.size() >= *log.end;
-    if (!send_chunk(id, offset, std::move(piece), last)) {
-      (void)log.reader.seek(offset);
-      return;
-    }
-    log.last_said = last;
+  const std::uint64_t offset = log.reader.offset();
+  const bool at_end = log.end && offset >= *log.end;
+  if (offset >= log.up_to && !at_end) return Sent::nothing;
+  const std::uint64_t room = log.up_to > offset ? log.up_to - offset : 0;
+  const auto sent = send_chunk(id, &log, offset, std::min<std::uint64_t>(kLogChunk, room));
+  if (!sent) {
+    (void)log.reader.seek(offset);
+    return Sent::failed;
   }
-  if (log.end && log.reader.offset() >= *log.end && !log.last_said)
-    log.last_said = send_chunk(id, log.reader.offset(), {}, true);
+  return *sent > 0 ? Sent::some : Sent::nothing;
 }
 
 }  // namespace muster::sandbox

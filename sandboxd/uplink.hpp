@@ -3,6 +3,7 @@
 // the link's threads enter through receive().
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -11,7 +12,7 @@
 
 #include "sandboxd/config.hpp"
 #include "sandboxd/lease.hpp"
-#include "sandboxd/log_rebuild.hpp"
+#include "sandboxd/log_reader.hpp"
 #include "sandboxd/loop.hpp"
 #include "sandboxd/spool.hpp"
 #include "sandboxd/supervisor.hpp"
@@ -41,7 +42,9 @@ class Uplink {
     bool credited = false;   // in this session
     bool asked = false;
     bool last_said = false;
+    bool waiting = false;    // in ready_
   };
+  enum class Sent { some, nothing, failed };
 
   void connected(std::shared_ptr<storage::Session> session);
   void closed(const storage::Session* session, const std::string& why);
@@ -55,7 +58,9 @@ class Uplink {
   void pump_events();
   bool pump_pack(const wire::Frame& event);
   void pump_log(const std::string& id);
-  bool send_chunk(const std::string& id, std::uint64_t offset, std::string bytes, bool last);
+  void pump_logs();
+  Sent send_next(const std::string& id, Log& log);
+  Result<std::size_t> send_chunk(const std::string& id, Log* from, std::uint64_t offset, std::size_t limit);
   void tick();
   void beat();
   Result<void> send(storage::Stream stream, wire::FrameT frame);
@@ -76,6 +81,7 @@ class Uplink {
   std::uint64_t pack_offset_ = 0;
   std::size_t unsent_pack_bytes_ = 0; // given to the link since it was last empty
   std::map<std::string, Log> logs_;
+  std::deque<std::string> ready_;     // logs that may have something to send, in turn
 };
 
 }  // namespace muster::sandbox

@@ -21,7 +21,7 @@ namespace muster::actors {
 
 class LogSink {
  public:
-  static constexpr std::uint64_t kWindow = 256u << 10;  ///< Unacknowledged bytes of one log.
+  static constexpr std::uint64_t kWindow = 2u << 20;    ///< Unacknowledged bytes of one log.
   static constexpr std::size_t kMaxLogs = 1'024;        ///< Open at once in one session.
   static constexpr Duration kSyncPause{100};
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::int64_t kGraceMs = 10'000;  // between SIGTERM and SIGKILL, as the contract says
 constexpr std::size_t kMaxCapture = 64u << 10;
+constexpr int kPipeBytes = 256 << 10;
 
 int signals = -1;
 bool stopping = false;
@@ -237,7 +238,10 @@ Ended supervise(const Command& command) {
     return failed;
   }
   for (const int fd : {out[0], err[0]})
-    if (fd >= 0) fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (fd >= 0) {
+      fcntl(fd, F_SETFL, O_NONBLOCK);
+      fcntl(fd, F_SETPIPE_SZ, kPipeBytes);  // fewer turns for who prints much; where it is refused, 64 KiB do
+    }
   Ended ended = Supervision(command, pid, out[0], err[0]).run();
   const Usage after = children();
   ended.user_ms = after.user_ms - before.user_ms;

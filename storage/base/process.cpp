@@ -22,7 +22,8 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-/// Everything the child needs, laid out before fork(): after it, only async-signal-safe calls are allowed.
+/// Everything the child needs, laid out before vfork(): after it, only async-signal-safe calls are allowed, and nothing
+/// that the parent uses is changed.
 struct ChildPlan {
   std::string program;
   std::vector<char*> argv;
@@ -73,13 +74,26 @@ void close_all_but(const std::vector<int>& keep, int error_pipe) {
   ::_exit(127);
 }
 
+/// Neither a handler of the parent's, which would run in its memory, nor an ignored SIGPIPE reaches the program.
+void forget_handlers() {
+  for (int number = 1; number < NSIG; ++number) {
+    struct sigaction action {};
+    if (::sigaction(number, nullptr, &action) != 0) continue;
+    const bool ignored = action.sa_handler == SIG_IGN && number != SIGPIPE;
+    if (action.sa_handler == SIG_DFL || ignored) continue;
+    action = {};
+    action.sa_handler = SIG_DFL;
+    ::sigaction(number, &action, nullptr);
+  }
+}
+
 [[noreturn]] void become(const ChildPlan& plan) {
   ::setpgid(0, 0);
   if (plan.dies_with_parent) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != plan.parent) ::_exit(127);
   }
-  ::signal(SIGPIPE, SIG_DFL);
+  forget_handlers();
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -90,6 +104,21 @@ void close_all_but(const std::vector<int>& keep, int error_pipe) {
   if (plan.directory != nullptr && ::chdir(plan.directory) != 0) child_fail(plan.error_pipe);
   ::execve(plan.program.c_str(), plan.argv.data(), plan.env.data());
   child_fail(plan.error_pipe);
+}
+
+/// A child that borrows this process's memory until it is another program: a fork would copy the page tables of a
+/// daemon, which costs more than all the rest. This thread waits, its signals blocked, meanwhile.
+[[gnu::noinline]] pid_t start(const ChildPlan& plan) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t pid = ::vfork();
+  if (pid == 0) become(plan);
+  const int code = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = code;
+  return pid;
 }
 
 struct Pipe {
@@ -239,13 +268,12 @@ Result<ProcessResult> run_process(const ProcessSpec& spec) {
   }
   if (!in || !out || !err || !error) return fail(Errc::io, "no descriptors left for a child");
   plan->in = in->read.get();
-  plan->out = out->write.get();
-  plan->err = err->write.get();
+  plan->out = spec.out_fd >= 0 ? spec.out_fd : out->write.get();
+  plan->err = spec.err_fd >= 0 ? spec.err_fd : err->write.get();
   plan->error_pipe = error->write.get();
 
-  const pid_t pid = ::fork();
+  const pid_t pid = start(*plan);
   if (pid < 0) return fail_errno("fork", errno);
-  if (pid == 0) become(*plan);
   ::setpgid(pid, pid);
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   in->read.reset();

@@ -23,6 +23,7 @@ struct ProcessSpec {
   Duration timeout{60'000};                  ///< Then SIGKILL to the group.
   std::size_t max_output = 1u << 20;         ///< Per stream; what is beyond is read and dropped.
   std::vector<int> inherited_fds;            ///< Kept open in the child, under the same numbers.
+  int out_fd = -1, err_fd = -1;              ///< Standard output and error go there, not into the result.
   bool outlives_parent = false;
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 
 namespace muster::storage {
@@ -17,7 +18,7 @@ namespace {
 constexpr std::size_t kHeaderBytes = 8;
 constexpr std::size_t kIndexBytes = 16u << 10;
 constexpr std::size_t kFrameBytes = 256u << 10;
-constexpr int kCompressionLevel = 3;
+constexpr int kCompressionLevel = 1;  // Twice as fast as 3 for a tenth more bytes: it stands in the log's way.
 
 constexpr std::array<std::uint32_t, 256> make_crc_table() {
   constexpr std::uint32_t kCastagnoli = 0x82f63b78;
@@ -30,12 +31,37 @@ constexpr std::array<std::uint32_t, 256> make_crc_table() {
   return table;
 }
 
-std::uint32_t crc_update(std::uint32_t crc, std::string_view bytes) {
+std::uint32_t crc_by_table(std::uint32_t crc, std::string_view bytes) {
   static constexpr auto kTable = make_crc_table();
   for (const char c : bytes)
     crc = (crc >> 8) ^ kTable[(crc ^ static_cast<unsigned char>(c)) & 0xff];
   return crc;
 }
+
+#if defined(__x86_64__)
+/// Ten and more times as fast as the table, which would be the slowest part of storing a log.
+__attribute__((target("sse4.2"))) std::uint32_t crc_by_instruction(std::uint32_t crc,
+                                                                   std::string_view bytes) {
+  std::uint64_t sum = crc;
+  for (; bytes.size() >= sizeof sum; bytes.remove_prefix(sizeof sum)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data(), sizeof word);
+    sum = __builtin_ia32_crc32di(sum, word);
+  }
+  crc = static_cast<std::uint32_t>(sum);
+  for (const char c : bytes) crc = __builtin_ia32_crc32qi(crc, static_cast<unsigned char>(c));
+  return crc;
+}
+
+std::uint32_t crc_update(std::uint32_t crc, std::string_view bytes) {
+  static const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
+  return kHasInstruction ? crc_by_instruction(crc, bytes) : crc_by_table(crc, bytes);
+}
+#else
+std::uint32_t crc_update(std::uint32_t crc, std::string_view bytes) {
+  return crc_by_table(crc, bytes);
+}
+#endif
 
 template <class T>
 void put_le(std::string& to, T value) {
