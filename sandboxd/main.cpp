@@ -28,7 +28,8 @@ int exit_code(const Error& error) {
   switch (error.code) {
     case Errc::invalid: return kExitBad;
     case Errc::refused: return kExitRefused;
-    case Errc::conflict: return kExitConflict;
+    case Errc::conflict:
+    case Errc::key_reused: return kExitConflict;
     default: return kExitError;
   }
 }

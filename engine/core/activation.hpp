@@ -51,6 +51,7 @@ struct Activation {
   std::map<std::string, PendingTimer, std::less<>> timers;
   std::uint64_t timer_generation = 0;
   bool finished = false;
+  bool paused = false;          ///< Known once it is loaded.
   std::size_t state_bytes = 0;  ///< When it was last encoded.
 
   /// Committed or decided rows; nothing in the optional: known to be absent.
@@ -61,11 +62,17 @@ struct Activation {
   std::optional<std::list<Activation*>::iterator> idle;
 
   [[nodiscard]] LaneWindow& lane(Lane l) { return lanes[static_cast<std::size_t>(l)]; }
-  [[nodiscard]] bool runnable() const {
-    return !lanes[0].window.empty() || !lanes[1].window.empty();
+  /// Whether messages of that lane are stepped now: a paused actor takes only its operator's.
+  [[nodiscard]] bool open(Lane l) const { return !paused || l == Lane::operator_; }
+  [[nodiscard]] bool runnable(Lane l) const {
+    return open(l) && !lanes[static_cast<std::size_t>(l)].window.empty();
   }
+  [[nodiscard]] bool runnable() const {
+    return runnable(Lane::normal) || runnable(Lane::operator_);
+  }
+  /// Whether it must stay in memory. What waits for a paused actor lies in the backlog.
   [[nodiscard]] bool pending() const {
-    return runnable() || lanes[0].more || lanes[1].more;
+    return runnable() || lanes[1].more || (!paused && lanes[0].more);
   }
 };
 

@@ -23,7 +23,7 @@ struct Call {
   Payload payload;
   Lane lane = Lane::normal;
   std::string key;          ///< UUIDv7. A repeat gets the first one's reply.
-  std::string digest;       ///< SHA-256 of the request: another one under the same key is Errc::conflict.
+  std::string digest;       ///< SHA-256 of the request: another one under the same key is Errc::key_reused.
   std::string correlation;
 };
 
@@ -72,6 +72,54 @@ struct Change {
   std::vector<IndexChange> indexes;
 };
 
+/// Names a dead letter: its shard, and its sequence there. As text "0-17".
+struct LetterId {
+  std::uint32_t shard = 0;
+  Sequence sequence = 0;
+
+  auto operator<=>(const LetterId&) const = default;
+
+  [[nodiscard]] std::string to_string() const;
+  static Result<LetterId> parse(std::string_view text);
+};
+
+/// A message that could not be stepped: parked with the reason, and kept until its retention has passed.
+struct DeadLetter {
+  enum class State : std::uint8_t { open, replayed, discarded };
+
+  LetterId id;
+  Envelope message;
+  std::string text;         ///< The message with its fields, "Add { amount: 5 }", as far as it can be read.
+  std::string reason;
+  Instant at;
+  State state = State::open;
+  // Of one that is not open any more:
+  std::string who;
+  std::string why;
+  Instant closed_at;
+  Sequence replayed_as = 0; ///< The new message, in the same shard.
+};
+
+/// What an operator does to the engine itself rather than by a message of a kind. Takes effect exactly once
+/// under its key, as a Call does, and is audited with who and why in the same commit.
+struct OperatorCommand {
+  enum class Action : std::uint8_t {
+    replay,     ///< Of a dead letter, as a new message of the same sender. The reply: its sequence.
+    discard,    ///< Of a dead letter.
+    pause,      ///< An actor takes only messages of the operator lane; the others wait on disk, bounded.
+    resume,
+    passivate,  ///< An idle actor leaves memory; one with work is refused.
+  };
+  Action action = Action::replay;
+  LetterId letter;          ///< Of replay and discard.
+  ActorId actor;            ///< Of the others.
+  std::string who;
+  std::string why;
+  std::string key;          ///< UUIDv7.
+  std::string digest;       ///< As Call::digest.
+};
+std::string_view name_of(OperatorCommand::Action action);
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -88,6 +136,13 @@ class Engine {
   virtual void tell_then(ActorId to, Payload payload, ChannelDone done) {
     done(tell(std::move(to), std::move(payload)));
   }
+
+  /// Replies like call(). Errc::not_found: no such letter or actor; refused: it is closed already, or busy.
+  virtual void operate(OperatorCommand command, CallDone done);
+
+  /// At most `limit` dead letters after that one, open and closed, in order of their ids; {} begins.
+  virtual Result<std::vector<DeadLetter>> dead_letters(LetterId after, std::size_t limit) const;
+  virtual Result<std::optional<DeadLetter>> dead_letter(LetterId id) const;
 
   // Committed state only.
   virtual Result<std::optional<std::string>> head(const ActorId& actor) const = 0;

@@ -54,6 +54,16 @@ class Link {
   virtual void acknowledge(std::uint32_t destination, ParcelAck ack) = 0;
 };
 
+/// Remembers over the end of the process which message was being stepped (breadcrumb.hpp).
+class StepMark {
+ public:
+  virtual ~StepMark() = default;
+  virtual void enter(std::uint64_t name) = 0;
+  virtual void leave() = 0;
+  /// The process has ended too often while this message was stepped.
+  [[nodiscard]] virtual bool condemned(std::uint64_t name) const = 0;
+};
+
 /// What leaves a shard once it is durable. Called on the strand; must return soon, and must not call the shard
 /// (post to its strand instead).
 class Outside {

@@ -95,6 +95,27 @@ struct MessageSet {
   }
 };
 
+/// A table's set fields on one line: { run: "7K2M", attempt: 1 }. The bytes must have been verified.
+std::string describe_table(std::string_view bytes, const flatbuffers::TypeTable* type);
+/// A payload that is no message of its kind: its number and size.
+std::string describe_unknown(const Payload& payload);
+
+/// "AcmeStarted { … }" for a payload of kind K.
+template <class K>
+std::string describe_payload(const Payload& payload) {
+  std::string text = describe_unknown(payload);
+  K::Messages::any_of([&]<class T>() {
+    using Table = typename T::TableType;
+    if (K::Messages::template number<T> != payload.type) return false;
+    if (!decode_table<T>(payload.bytes)) return true;
+    const std::string name = Table::GetFullyQualifiedName();
+    text = name.substr(name.rfind('.') + 1) + " " +
+           describe_table(payload.bytes, Table::MiniReflectTypeTable());
+    return true;
+  });
+  return text;
+}
+
 /// A kind with its types erased: what the shard works with.
 struct KindOps {
   std::string name;
@@ -106,6 +127,8 @@ struct KindOps {
   std::function<Result<std::shared_ptr<void>>(std::string_view)> decode_state;
   /// Whether this message makes the actor; an error when it can't be decoded.
   std::function<Result<bool>(const Payload&)> creates;
+  /// A message with its fields, for people: "Add { amount: 5 }".
+  std::function<std::string(const Payload&)> describe;
   /// Runs the step. An error: the message can't be decoded. A throw of the step passes through.
   std::function<Result<void>(void* state, const Payload&, Context&)> step;
 };
@@ -133,6 +156,7 @@ KindOps kind_ops() {
     if (!message) return tl::unexpected<Error>(message.error());
     return K::creates(*message);
   };
+  ops.describe = &describe_payload<K>;
   ops.step = [](void* state, const Payload& payload, Context& ctx) -> Result<void> {
     auto message = K::Messages::decode(payload);
     if (!message) return tl::unexpected<Error>(message.error());

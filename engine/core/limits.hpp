@@ -16,6 +16,7 @@ struct ShardLimits {
   std::size_t pending_per_actor = 10'000;     ///< Per lane.
   std::size_t bytes_in_flight = 64u << 20;    ///< Messages in windows, and what is not committed yet.
   std::size_t active_actors = 20'000;
+  std::size_t operator_actors = 64;           ///< Beyond those, for who hears from an operator.
   std::size_t waiters_per_key = 16;           ///< Callers that wait for one idempotency key.
   Duration retry_after{1'000};
 

@@ -37,4 +37,15 @@ Result<ActorId> ActorId::parse(std::string_view text) {
                  std::string(text.substr(second + 1))};
 }
 
+std::uint64_t fingerprint(const Envelope& message) {
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;
+  constexpr std::hash<std::string_view> text;
+  std::uint64_t name = message.causation ^ (message.timer_generation << 32) ^ message.payload.type;
+  for (const std::string_view part :
+       {std::string_view(message.to.key), std::string_view(message.to.kind),
+        std::string_view(message.correlation), std::string_view(message.payload.bytes)})
+    name = (name ^ text(part)) * kOdd;
+  return name == 0 ? 1 : name;
+}
+
 }  // namespace muster::engine

@@ -56,6 +56,10 @@ struct Envelope {
   std::uint64_t timer_generation = 0;
 };
 
+/// Names a message by what stays the same when it comes again: one that was not durable when the process ended
+/// comes again under another sequence. Never 0.
+std::uint64_t fingerprint(const Envelope& message);
+
 }  // namespace muster::engine
 
 template <>

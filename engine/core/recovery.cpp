@@ -158,7 +158,32 @@ class Reader {
   std::unordered_map<ActorId, std::array<Sequence, kLanes>> marks_;
 };
 
+Result<fbs::ShardRecordT> shard_record(const storage::Journal& journal) {
+  auto bytes = journal.get(Family::meta, std::string(keys::kShard));
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  if (!*bytes) return fail(Errc::not_found, "this journal was never used");
+  auto record = decode_record<fbs::ShardRecordT>(**bytes);
+  if (record && record->format > kFormat)
+    return fail(Errc::refused, "this journal was written by a newer version of Muster");
+  return record;
+}
+
 }  // namespace
+
+Result<std::uint32_t> stored_generation(const storage::Journal& journal) {
+  const auto record = shard_record(journal);
+  if (!record) return tl::unexpected<Error>(record.error());
+  return record->generation;
+}
+
+Result<void> store_generation(storage::Journal& journal, std::uint32_t generation) {
+  auto record = shard_record(journal);
+  if (!record) return tl::unexpected<Error>(record.error());
+  record->generation = generation;
+  storage::Batch batch;
+  batch.put(Family::meta, std::string(keys::kShard), encode_record(*record));
+  return journal.commit(batch);
+}
 
 Result<Recovered> recover(const storage::Journal& journal, ShardPlace place) {
   return Reader(journal, place).read();

@@ -29,4 +29,8 @@ struct Recovered {
 /// Errc::refused: written by a newer version, or for another place among other shards.
 Result<Recovered> recover(const storage::Journal& journal, ShardPlace place);
 
+/// The generation in the shard's record, and setting it; Errc::not_found when the journal is fresh.
+Result<std::uint32_t> stored_generation(const storage::Journal& journal);
+Result<void> store_generation(storage::Journal& journal, std::uint32_t generation);
+
 }  // namespace muster::engine

@@ -9,7 +9,8 @@
 //   executor.post([&] { shard.stop(stopped); });       // commits what is decided; nothing runs afterwards
 //
 // The parts: shard.cpp (life, turns, recovery), shard_admit.cpp (what comes in), shard_step.cpp (stepping and
-// decisions), shard_commit.cpp (group commit and what it releases), shard_link.cpp (other shards).
+// decisions), shard_commit.cpp (group commit and what it releases), shard_link.cpp (other shards), shard_operate.cpp
+// (what operators do).
 #pragma once
 
 #include <deque>
@@ -37,6 +38,7 @@ struct ShardWorld {
   storage::Journal& journal;
   Link& link;
   Outside& outside;
+  StepMark* mark = nullptr;  ///< Null: steps that end the process are stepped again at every start.
 };
 
 /// Null: it is durable. Otherwise why not.
@@ -55,6 +57,7 @@ class Shard {
   void call(Call call, CallDone done);
   void deliver(ChannelMessage message, ChannelDone done);
   void tell(ActorId to, Payload payload, Lane lane, std::function<void(Result<void>)> done);
+  void operate(OperatorCommand command, CallDone done);
   void effect_done(const PendingEffect& effect, Payload result);
   void receive(Parcel parcel);
   void acknowledged(ParcelAck ack);
@@ -119,16 +122,18 @@ class Shard {
   // shard_admit.cpp
   Result<void> open_for(const ActorId& to, Lane lane) const;
   Result<void> serving() const;
-  Result<void> check_key(const Call& call);
+  Result<void> check_key(std::string& key);
   void admit_call(Call call, CallDone done);
-  bool known_key(const Call& call, CallDone& done);
+  bool known_key(const std::string& api_key, const std::string& digest, CallDone& done);
+  void expect_answer(const std::string& api_key, std::string digest, CallDone done);
   void admit_channel(ChannelMessage message, ChannelDone done);
   void attach(const std::string& key, CallDone done);
   Sequence dispatch(Envelope message);
   Sequence enqueue(Envelope message);
   void place(Envelope message, std::size_t bytes);
   void to_backlog(const Envelope& message);
-  Activation* activate(const ActorId& id);
+  Activation* activate(const ActorId& id, Lane lane);
+  Activation* rouse(const ActorId& id, Lane lane);
   void wake_sleepers();
   void refill(Activation& a, Lane lane);
   void queue(Activation& a);
@@ -136,12 +141,27 @@ class Shard {
   void shrink_idle();
   void touch(Activation& a);
 
+  // shard_operate.cpp
+  void admit_operation(OperatorCommand command, CallDone done);
+  Result<std::string> carry_out(const OperatorCommand& command);
+  Result<fbs::DeadRecordT> open_letter(LetterId id);
+  Result<std::string> replay(const OperatorCommand& command);
+  Result<std::string> discard(const OperatorCommand& command);
+  void close_letter(const OperatorCommand& command, fbs::DeadRecordT record);
+  Result<Activation*> existing(const ActorId& id);
+  Result<std::string> pause(const OperatorCommand& command);
+  Result<std::string> resume(const OperatorCommand& command);
+  Result<std::string> passivate(const ActorId& id);
+  void audit_operation(const OperatorCommand& command, const ActorId& actor);
+  void spill(Activation& a);
+
   // shard_step.cpp
   bool credit() const;
   void step_next();
   void load(Activation& a);
   void step(Activation& a, const WindowEntry& entry);
   bool stale_timer(Activation& a, const Envelope& m);
+  Result<void> marked_step(Activation& a, const Envelope& m, Stepped& stepped);
   Result<void> try_step(Activation& a, const Envelope& m, Stepped& stepped);
   Result<void> within_limits(const Activation& a, const Stepped& stepped) const;
   void consume(Activation& a, const WindowEntry& entry);
@@ -151,7 +171,7 @@ class Shard {
   void apply_effects(const Activation& a, const Envelope& m, Decision& d, fbs::ChangeRecordT& change);
   void apply_rows(Activation& a, Decision& d);
   void apply_indexes(const Activation& a, Decision& d, fbs::ChangeRecordT& change);
-  void answer(const Envelope& m, const std::optional<Reply>& reply);
+  void answer(const std::string& api_key, const std::optional<Reply>& reply);
   void park(Activation& a, const Envelope& m, const Error& why);
   fbs::ChangeRecordT& record_change(const Activation& a, const Envelope& m);
   void fire_timers();

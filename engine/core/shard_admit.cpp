@@ -40,8 +40,8 @@ Result<void> Shard::open_for(const ActorId& to, Lane lane) const {
       return full("too many messages wait for " + to.to_string());
     return {};
   }
-  if (sleepers_.contains(to) ||
-      (directory_.size() >= limits_.active_actors && idle_.empty()))
+  if (lane == Lane::normal && (sleepers_.contains(to) ||
+                               (directory_.size() >= limits_.active_actors && idle_.empty())))
     return full("too many actors are active");
   return {};
 }
@@ -61,8 +61,11 @@ void Shard::call(Call call, CallDone done) {
   }
 }
 
-Result<void> Shard::check_key(const Call& call) {
-  auto made = uuid_v7_time(call.key);
+Result<void> Shard::check_key(std::string& key) {
+  // One spelling per key: expiry drops them by their text, which begins with the time.
+  std::transform(key.begin(), key.end(), key.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  auto made = uuid_v7_time(key);
   if (!made) return fail(made.error(), "idempotency key");
   if (now() - *made > limits_.call_retention)
     return fail(Errc::refused, "this idempotency key has expired: it was made at " +
@@ -74,24 +77,16 @@ Result<void> Shard::check_key(const Call& call) {
 }
 
 void Shard::admit_call(Call call, CallDone done) {
-  // One spelling per key: expiry drops them by their text, which begins with the time.
-  std::transform(call.key.begin(), call.key.end(), call.key.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (auto ok = check_key(call); !ok) {
+  if (auto ok = check_key(call.key); !ok) {
     done(tl::unexpected<Error>(ok.error()));
     return;
   }
-  if (known_key(call, done)) return;
+  if (known_key(call.key, call.digest, done)) return;
   if (auto ok = open_for(call.to, call.lane); !ok) {
     done(tl::unexpected<Error>(ok.error()));
     return;
   }
-  fbs::CallRecordT record;
-  record.digest = std::move(call.digest);
-  record.at_unix_ms = now().unix_ms;
-  rows_.put(Family::dedup, keys::call(call.key), encode_record(record));
-  attach(call.key, std::move(done));
-
+  expect_answer(call.key, std::move(call.digest), std::move(done));
   Envelope message;
   message.to = std::move(call.to);
   message.lane = call.lane;
@@ -102,16 +97,25 @@ void Shard::admit_call(Call call, CallDone done) {
   schedule_turn();
 }
 
+/// Notes the key as used, with its caller as the first who waits.
+void Shard::expect_answer(const std::string& api_key, std::string digest, CallDone done) {
+  fbs::CallRecordT record;
+  record.digest = std::move(digest);
+  record.at_unix_ms = now().unix_ms;
+  rows_.put(Family::dedup, keys::call(api_key), encode_record(record));
+  attach(api_key, std::move(done));
+}
+
 /// True: the key was used before, and `done` is answered or will be.
-bool Shard::known_key(const Call& call, CallDone& done) {
-  const std::string key = keys::call(call.key);
+bool Shard::known_key(const std::string& api_key, const std::string& digest, CallDone& done) {
+  const std::string key = keys::call(api_key);
   const auto bytes = sure(rows_.get(Family::dedup, key));
   if (!bytes) return false;
   const auto record = sure(decode_record<fbs::CallRecordT>(*bytes));
-  if (record.digest != call.digest) {
-    done(fail(Errc::conflict, "this idempotency key was used for another request"));
+  if (record.digest != digest) {
+    done(fail(Errc::key_reused, "this idempotency key was used for another request"));
   } else if (record.state == fbs::CallState::pending || rows_.uncommitted(Family::dedup, key)) {
-    attach(call.key, std::move(done));
+    attach(api_key, std::move(done));
   } else if (record.failed) {
     done(fail(static_cast<Errc>(record.error), bytes_of(record.reply)));
   } else {
@@ -245,14 +249,16 @@ void Shard::to_backlog(const Envelope& message) {
 
 /// Into the window when the window is the whole lane so far and has room; else behind it.
 void Shard::place(Envelope message, std::size_t bytes) {
-  Activation* a = sleepers_.contains(message.to) ? nullptr : activate(message.to);
+  const bool sleeps_on = message.lane == Lane::normal && sleepers_.contains(message.to);
+  Activation* a = sleeps_on ? nullptr : rouse(message.to, message.lane);
   if (a == nullptr) {
     to_backlog(message);
     sleepers_.insert(std::move(message.to));
     return;
   }
   LaneWindow& lane = a->lane(message.lane);
-  if (lane.more || lane.window.size() >= std::max<std::size_t>(1, limits_.window)) {
+  if (lane.more || !a->open(message.lane) ||
+      lane.window.size() >= std::max<std::size_t>(1, limits_.window)) {
     to_backlog(message);
     lane.more = true;
     ++lane.unread;
@@ -265,7 +271,7 @@ void Shard::place(Envelope message, std::size_t bytes) {
 }
 
 /// Null when there is no room for one more.
-Activation* Shard::activate(const ActorId& id) {
+Activation* Shard::activate(const ActorId& id, Lane lane) {
   const auto found = directory_.find(id);
   if (found != directory_.end()) {
     Activation& a = *found->second;
@@ -280,7 +286,8 @@ Activation* Shard::activate(const ActorId& id) {
     idle_.pop_front();
     directory_.erase(ActorId(oldest->id));
   }
-  if (directory_.size() >= std::max<std::size_t>(1, limits_.active_actors)) return nullptr;
+  const std::size_t reserve = lane == Lane::operator_ ? limits_.operator_actors : 0;
+  if (directory_.size() >= std::max<std::size_t>(1, limits_.active_actors + reserve)) return nullptr;
   auto a = std::make_unique<Activation>();
   a->id = id;
   const auto kind = kinds_.find(id.kind);
@@ -288,17 +295,24 @@ Activation* Shard::activate(const ActorId& id) {
   return (directory_[id] = std::move(a)).get();
 }
 
+/// As activate(), with what a sleeper has in the backlog.
+Activation* Shard::rouse(const ActorId& id, Lane lane) {
+  Activation* a = activate(id, lane);
+  if (a == nullptr || sleepers_.erase(id) == 0) return a;
+  load(*a);
+  for (const Lane each : {Lane::operator_, Lane::normal}) {
+    a->lane(each).more = true;
+    refill(*a, each);
+  }
+  return a;
+}
+
 /// Gives actors whose messages all lie in the backlog their turn, as room permits.
 void Shard::wake_sleepers() {
   while (!sleepers_.empty()) {
     const ActorId id = *sleepers_.begin();
-    Activation* a = activate(id);
+    Activation* a = rouse(id, Lane::normal);
     if (a == nullptr) return;
-    sleepers_.erase(sleepers_.begin());
-    for (const Lane lane : {Lane::operator_, Lane::normal}) {
-      a->lane(lane).more = true;
-      refill(*a, lane);
-    }
     passivate_if_idle(*a);
   }
 }
@@ -306,7 +320,7 @@ void Shard::wake_sleepers() {
 void Shard::refill(Activation& a, Lane lane) {
   LaneWindow& window = a.lane(lane);
   const std::size_t limit = std::max<std::size_t>(1, limits_.window);
-  if (!window.more || window.window.size() > limit / 2) return;
+  if (!window.more || !a.open(lane) || window.window.size() > limit / 2) return;
   const std::size_t room = limit - window.window.size();
   auto rows = sure(rows_.scan(Family::backlog, keys::backlog(a.id, lane, window.read_upto + 1),
                               keys::backlog(a.id, lane, ~Sequence{0}), room));

@@ -43,6 +43,7 @@ void Shard::write_heads() {
     head.decision = a.decision;
     head.timer_generation = a.timer_generation;
     head.finished = a.finished;
+    head.paused = a.paused;
     for (const auto& [name, timer] : a.timers) {
       auto record = std::make_unique<fbs::HeadTimerT>();
       record->name = name;

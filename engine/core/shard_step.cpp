@@ -53,7 +53,11 @@ void Shard::step_next() {
   run_queue_.pop_front();
   a.queued = false;
   load(a);
-  const Lane lane = a.lane(Lane::operator_).window.empty() ? Lane::normal : Lane::operator_;
+  if (!a.runnable()) {  // Paused, which only its head could tell.
+    passivate_if_idle(a);
+    return;
+  }
+  const Lane lane = a.runnable(Lane::operator_) ? Lane::operator_ : Lane::normal;
   auto& window = a.lane(lane).window;
   const WindowEntry entry = std::move(window.front());
   window.pop_front();
@@ -92,6 +96,10 @@ void Shard::load(Activation& a) {
     a.lanes[lane].consumed = head->consumed[lane];
   for (const auto& timer : head->timers)
     a.timers[timer->name] = {timer->generation, {timer->due_unix_ms}};
+  if (head->paused) {
+    a.paused = true;
+    spill(a);
+  }
 }
 
 void Shard::step(Activation& a, const WindowEntry& entry) {
@@ -99,7 +107,7 @@ void Shard::step(Activation& a, const WindowEntry& entry) {
   consume(a, entry);
   if (stale_timer(a, m)) return;
   Stepped stepped;
-  if (auto ok = try_step(a, m, stepped); ok) {
+  if (auto ok = marked_step(a, m, stepped); ok) {
     apply(a, m, stepped);
   } else {
     park(a, m, ok.error());
@@ -125,6 +133,26 @@ bool Shard::stale_timer(Activation& a, const Envelope& m) {
   if (timer == a.timers.end() || timer->second.generation != m.timer_generation) return true;
   a.timers.erase(timer);
   return false;
+}
+
+/// With a mark of what is running, for the case that the process ends of it.
+Result<void> Shard::marked_step(Activation& a, const Envelope& m, Stepped& stepped) {
+  StepMark* mark = world_.mark;
+  if (mark == nullptr) return try_step(a, m, stepped);
+  const std::uint64_t name = fingerprint(m);
+  if (mark->condemned(name))
+    return fail(Errc::internal, "the process ended twice while this message was stepped");
+  struct Running {
+    explicit Running(StepMark& its_mark, std::uint64_t its_name) : mark(its_mark) {
+      mark.enter(its_name);
+    }
+    ~Running() { mark.leave(); }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    StepMark& mark;
+  };
+  const Running running(*mark, name);
+  return try_step(a, m, stepped);
 }
 
 /// The kind works on a copy of the state: when it throws, nothing has to be undone.
@@ -210,7 +238,7 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
     record.detail = std::move(entry.detail);
     rows_.append(Family::audit, keys::audit(m.sequence, ordinal++), encode_record(record));
   }
-  answer(m, d.reply);
+  answer(m.dedup_key, d.reply);
 }
 
 void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d,
@@ -309,9 +337,9 @@ void Shard::apply_indexes(const Activation& a, Decision& d, fbs::ChangeRecordT& 
 }
 
 /// The API's caller gets the step's reply; a step that gives none has said yes.
-void Shard::answer(const Envelope& m, const std::optional<Reply>& reply) {
-  if (m.dedup_key.empty()) return;
-  const std::string key = keys::call(m.dedup_key);
+void Shard::answer(const std::string& api_key, const std::optional<Reply>& reply) {
+  if (api_key.empty()) return;
+  const std::string key = keys::call(api_key);
   const auto bytes = sure(rows_.get(Family::dedup, key));
   fbs::CallRecordT record;
   if (bytes) record = sure(decode_record<fbs::CallRecordT>(*bytes));
@@ -323,7 +351,7 @@ void Shard::answer(const Envelope& m, const std::optional<Reply>& reply) {
 
   Result<std::string> result = reply ? reply->body : std::string();
   if (record.failed) result = fail(*reply->error, reply->body);
-  outputs_.push_back([this, key = m.dedup_key, result = std::move(result)](const Error* failure) {
+  outputs_.push_back([this, key = api_key, result = std::move(result)](const Error* failure) {
     if (failure != nullptr) return;  // Falling over answers everybody who waits.
     const auto callers = waiting_.extract(key);
     if (callers.empty()) return;
@@ -340,7 +368,7 @@ void Shard::park(Activation& a, const Envelope& m, const Error& why) {
   record.kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
   rows_.append(Family::dead, keys::sequence(m.sequence), encode_record(record));
   record_change(a, m).dead = true;
-  answer(m, Reply{why.code, why.message});
+  answer(m.dedup_key, Reply{why.code, why.message});
 }
 
 // ---- timers ----

@@ -22,28 +22,20 @@ std::string relative(Instant to, Instant from) { return "+" + to_string(to - fro
 
 }  // namespace
 
-std::string render_table(std::string_view bytes, const flatbuffers::TypeTable* type) {
-  flatbuffers::ToStringVisitor visitor(" ", false, "", false);
-  flatbuffers::IterateFlatBuffer(reinterpret_cast<const std::uint8_t*>(bytes.data()), type,
-                                 &visitor);
-  return visitor.s == "{  }" ? "{}" : visitor.s;
-}
-
 std::string Rendering::payload(const ActorId& to, const Payload& payload) const {
   const auto kind = kinds.find(to.kind);
   if (kind != kinds.end()) return kind->second(payload);
-  return "#" + std::to_string(payload.type) + " of " + std::to_string(payload.bytes.size()) +
-         " bytes";
+  return describe_unknown(payload);
 }
 
 std::string Rendering::row(std::string_view key, std::string_view value) const {
   const flatbuffers::TypeTable* table = table_of(rows, key, true);
-  return table != nullptr ? render_table(value, table) : bytes_as_text(value);
+  return table != nullptr ? describe_table(value, table) : bytes_as_text(value);
 }
 
 std::string Rendering::index(std::string_view name, std::string_view value) const {
   const flatbuffers::TypeTable* table = table_of(indexes, name, false);
-  return table != nullptr ? render_table(value, table) : bytes_as_text(value);
+  return table != nullptr ? describe_table(value, table) : bytes_as_text(value);
 }
 
 std::string render_decision(const ActorId& self, Instant now, const Decision& decision,
@@ -61,7 +53,7 @@ std::string render_decision(const ActorId& self, Instant now, const Decision& de
   for (const EffectRequest& effect : decision.effects) {
     text += "effect " + effect.port + " " + effect.key + " " +
             relative(now + effect.deadline, now) + " ";
-    text += rendering.effect != nullptr ? render_table(effect.bytes, rendering.effect)
+    text += rendering.effect != nullptr ? describe_table(effect.bytes, rendering.effect)
                                         : bytes_as_text(effect.bytes);
     text += " else " + rendering.payload(self, effect.on_unknown) + "\n";
   }

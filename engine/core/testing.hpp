@@ -22,25 +22,6 @@
 
 namespace muster::engine::testing {
 
-/// A table's set fields on one line: { run: "7K2M", attempt: 1 }.
-std::string render_table(std::string_view bytes, const flatbuffers::TypeTable* type);
-
-/// "AcmeStarted { … }" for a payload of kind K; its number and size when it is not one of K's messages.
-template <class K>
-std::string render_payload(const Payload& payload) {
-  std::string text = "#" + std::to_string(payload.type) + " of " +
-                     std::to_string(payload.bytes.size()) + " bytes";
-  K::Messages::any_of([&]<class T>() {
-    using Table = typename T::TableType;
-    if (K::Messages::template number<T> != payload.type) return false;
-    std::string name = Table::GetFullyQualifiedName();
-    text = name.substr(name.rfind('.') + 1) + " " +
-           render_table(payload.bytes, Table::MiniReflectTypeTable());
-    return true;
-  });
-  return text;
-}
-
 /// How transcripts show what the engine itself does not understand.
 struct Rendering {
   std::map<std::string, std::function<std::string(const Payload&)>, std::less<>> kinds;
@@ -80,7 +61,7 @@ class Stage {
   /// Messages to these kinds are rendered with their fields.
   template <class... Ks>
   Stage& knows() {
-    (rendering_.kinds.insert_or_assign(std::string(Ks::kName), &render_payload<Ks>), ...);
+    (rendering_.kinds.insert_or_assign(std::string(Ks::kName), &describe_payload<Ks>), ...);
     return *this;
   }
   Stage& effects_are(const flatbuffers::TypeTable* table) {
@@ -160,7 +141,7 @@ class Stage {
     decision_ = std::move(decision);
     std::string text;
     if (after != before)
-      text = "state " + render_table(after, K::State::TableType::MiniReflectTypeTable()) + "\n";
+      text = "state " + describe_table(after, K::State::TableType::MiniReflectTypeTable()) + "\n";
     return text + render_decision(self_, now_, decision_, rendering_);
   }
 

@@ -4,7 +4,9 @@
 #include <future>
 #include <shared_mutex>
 
+#include "engine/core/breadcrumb.hpp"
 #include "engine/core/keys.hpp"
+#include "engine/core/letters.hpp"
 #include "engine/core/shard.hpp"
 #include "engine/runtime/boot_clock.hpp"
 #include "engine/runtime/strands.hpp"
@@ -22,6 +24,17 @@ Result<void> check_actor(const ActorId& id) {
   for (const std::string* part : {&id.org, &id.kind, &id.key})
     if (part->empty() || part->size() > kLongest || part->find('\0') != part->npos)
       return fail(Errc::invalid, "not the name of an actor");
+  return {};
+}
+
+/// Both are kept in the audit for long.
+Result<void> check_command(const OperatorCommand& command) {
+  constexpr std::size_t kLongestName = 256;
+  constexpr std::size_t kLongestReason = 4'096;
+  if (command.who.empty() || command.who.size() > kLongestName)
+    return fail(Errc::invalid, "an operator's command needs to know who gives it, in 256 bytes");
+  if (command.why.size() > kLongestReason)
+    return fail(Errc::invalid, "a reason may take 4096 bytes");
   return {};
 }
 
@@ -45,6 +58,7 @@ struct Node : Executor, Link, Outside {
   Runtime& runtime;
   std::uint32_t number;
   std::unique_ptr<storage::Journal> journal;
+  std::unique_ptr<Breadcrumb> breadcrumb;
   std::unique_ptr<Strands::Strand> strand;
   std::unique_ptr<Strands::Strand> writer;
   std::unique_ptr<Shard> shard;
@@ -74,6 +88,13 @@ class Runtime : public Engine {
   Result<std::uint64_t> channel_mark(std::string_view channel) const override;
   Result<void> tell(ActorId to, Payload payload, Lane lane) override;
   void tell_then(ActorId to, Payload payload, ChannelDone done) override;
+  void operate(OperatorCommand command, CallDone done) override;
+  Result<std::vector<DeadLetter>> dead_letters(LetterId after, std::size_t limit) const override {
+    return read_letters(journals(), kinds_, after, limit);
+  }
+  Result<std::optional<DeadLetter>> dead_letter(LetterId id) const override {
+    return read_letter(journals(), kinds_, id);
+  }
   Result<std::optional<std::string>> head(const ActorId& actor) const override {
     return read_head(*node_of(actor).journal, actor);
   }
@@ -106,7 +127,8 @@ class Runtime : public Engine {
   Node& home_of(std::string_view channel) const {
     return node_of({"muster", "channel", std::string(channel)});
   }
-  Result<std::unique_ptr<storage::Journal>> open_journal(const std::filesystem::path& where);
+  std::vector<const storage::Journal*> journals() const;
+  Result<std::unique_ptr<storage::Journal>> open_journal(const std::filesystem::path& path) const;
   Result<void> start_shard(std::uint32_t number, const std::filesystem::path& directory);
   void shut();
 
@@ -166,24 +188,29 @@ void Runtime::perform(Node& node, const PendingEffect& effect) {
 // ---- life ----
 
 Result<std::unique_ptr<storage::Journal>> Runtime::open_journal(
-    const std::filesystem::path& where) {
-  if (config_.open_journal) return config_.open_journal(where);
+    const std::filesystem::path& path) const {
+  if (config_.open_journal) return config_.open_journal(path);
   storage::RocksDbOptions options;
   options.memtable_bytes = config_.memtable_bytes;
   options.block_cache_bytes = config_.block_cache_bytes;
-  return storage::open_rocksdb_journal(where, std::move(options));
+  return storage::open_rocksdb_journal(path, std::move(options));
 }
 
 Result<void> Runtime::start_shard(std::uint32_t number, const std::filesystem::path& directory) {
-  auto journal = open_journal(directory / ("shard-" + std::to_string(number)));
+  const std::string name = "shard-" + std::to_string(number);
+  auto journal = open_journal(directory / name);
   if (!journal) return tl::unexpected<Error>(journal.error());
+  auto breadcrumb = Breadcrumb::open(directory / (name + ".running"));
+  if (!breadcrumb) return tl::unexpected<Error>(breadcrumb.error());
   Node& node = *nodes_[number];
   node.journal = std::move(*journal);
+  node.breadcrumb = std::move(*breadcrumb);
   node.strand = strands_.pooled();
   node.writer = strands_.detached();
   const ShardConfig config{{number, config_.shards}, config_.limits};
-  node.shard =
-      std::make_unique<Shard>(config, kinds_, ShardWorld{node, clock_, *node.journal, node, node});
+  node.shard = std::make_unique<Shard>(config, kinds_,
+                                       ShardWorld{node, clock_, *node.journal, node, node,
+                                                  node.breadcrumb.get()});
   return {};
 }
 
@@ -206,6 +233,9 @@ Result<void> Runtime::start(const std::filesystem::path& directory) {
     });
     if (auto ok = ready.get_future().get(); !ok) return ok;
   }
+  for (const auto& node : nodes_)
+    if (node->shard->generation() != generation_)
+      return fail(Errc::refused, "its shards are of different generations: a restore was interrupted");
   return {};
 }
 
@@ -261,6 +291,23 @@ void Runtime::deliver(ChannelMessage message, ChannelDone done) {
   });
 }
 
+void Runtime::operate(OperatorCommand command, CallDone done) {
+  const bool of_letter = command.action == OperatorCommand::Action::replay ||
+                         command.action == OperatorCommand::Action::discard;
+  Result<void> ok = check_command(command);
+  if (ok && !of_letter) ok = check_actor(command.actor);
+  if (ok && of_letter && command.letter.shard >= nodes_.size())
+    ok = fail(Errc::not_found, "there is no dead letter " + command.letter.to_string());
+  if (!ok) {
+    done(tl::unexpected<Error>(ok.error()));
+    return;
+  }
+  Node& there = of_letter ? node(command.letter.shard) : node_of(command.actor);
+  there.post([&there, command = std::move(command), done = std::move(done)] {
+    there.shard->operate(command, done);
+  });
+}
+
 Result<std::uint64_t> Runtime::channel_mark(std::string_view channel) const {
   auto mark = home_of(channel).journal->get(storage::Family::dedup, keys::channel(channel));
   if (!mark) return tl::unexpected<Error>(mark.error());
@@ -297,9 +344,13 @@ void Runtime::tell_then(ActorId to, Payload payload, ChannelDone done) {
 
 Result<void> Runtime::list(std::string_view index, std::string_view lower, std::string_view upper,
                            const EachEntry& each) const {
-  std::vector<const storage::Journal*> journals;
-  for (const auto& node : nodes_) journals.push_back(node->journal.get());
-  return read_index(journals, index, lower, upper, each);
+  return read_index(journals(), index, lower, upper, each);
+}
+
+std::vector<const storage::Journal*> Runtime::journals() const {
+  std::vector<const storage::Journal*> all;
+  for (const auto& node : nodes_) all.push_back(node->journal.get());
+  return all;
 }
 
 std::string Runtime::trouble() const {
@@ -320,6 +371,25 @@ Result<std::unique_ptr<Engine>> make_engine(EngineConfig config, Kinds kinds, Po
   auto runtime = std::make_unique<Runtime>(config, std::move(kinds), std::move(ports));
   if (auto ok = runtime->start(directory); !ok) return fail(ok.error(), "starting the engine");
   return runtime;
+}
+
+Result<std::uint32_t> raise_generation(const std::filesystem::path& directory) {
+  std::vector<std::unique_ptr<storage::Journal>> shards;
+  std::uint32_t newest = 0;
+  for (;;) {
+    const auto path = directory / ("shard-" + std::to_string(shards.size()));
+    if (!std::filesystem::is_directory(path)) break;
+    auto journal = storage::open_rocksdb_journal(path);
+    if (!journal) return tl::unexpected<Error>(journal.error());
+    const auto generation = stored_generation(**journal);
+    if (!generation) return fail(generation.error(), path.string());
+    newest = std::max(newest, *generation);
+    shards.push_back(std::move(*journal));
+  }
+  if (shards.empty()) return fail(Errc::not_found, "no journal below " + directory.string());
+  for (const auto& shard : shards)
+    if (auto ok = store_generation(*shard, newest + 1); !ok) return tl::unexpected<Error>(ok.error());
+  return newest + 1;
 }
 
 }  // namespace muster::engine

@@ -46,4 +46,9 @@ struct EngineConfig {
 Result<std::unique_ptr<Engine>> make_engine(EngineConfig config, Kinds kinds, Ports ports,
                                             const std::filesystem::path& directory);
 
+/// For a restore, before the first start on what it brought back: the installation begins a new generation, by
+/// which hosts know that the engine forgot. Every shard of it gets the same one, which is returned. Interrupted:
+/// call it again; an engine refuses to start in between.
+Result<std::uint32_t> raise_generation(const std::filesystem::path& directory);
+
 }  // namespace muster::engine

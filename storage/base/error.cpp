@@ -17,6 +17,7 @@ std::string_view to_string(Errc code) {
     case Errc::io: return "io";
     case Errc::corrupt: return "corrupt";
     case Errc::internal: return "internal";
+    case Errc::key_reused: return "key_reused";
   }
   return "internal";
 }

@@ -10,11 +10,12 @@
 namespace muster {
 
 /// What kind of failure it is; decides the HTTP status, the exit code and whether a caller may repeat.
+/// Numbers are on disk (a call's stored answer): only add.
 enum class Errc : std::uint8_t {
   invalid,       ///< The input is wrong; repeating it can't help. Exit 2, HTTP 400.
   not_found,     ///< No such thing. Exit 3, HTTP 404.
   refused,       ///< Not allowed, now or at all. Exit 4, HTTP 403 or 409.
-  conflict,      ///< Contradicts what exists (other digest, other body under one key). Exit 5, HTTP 409 or 422.
+  conflict,      ///< Contradicts what exists (other digest, other state). Exit 5, HTTP 409.
   unreachable,   ///< The other side can't be reached; repeat later. Exit 6.
   overloaded,    ///< A limit is full; repeat after a while. Exit 7, HTTP 429.
   timed_out,     ///< The deadline passed; whether it happened is not known. Exit 124.
@@ -22,6 +23,7 @@ enum class Errc : std::uint8_t {
   io,            ///< The operating system or the disk said no.
   corrupt,       ///< Stored or received bytes are not what they should be.
   internal,      ///< A broken invariant of Muster itself.
+  key_reused,    ///< This idempotency key was used for another request. Exit 5, HTTP 422.
 };
 
 std::string_view to_string(Errc code);

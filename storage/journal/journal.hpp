@@ -78,7 +78,8 @@ class Journal {
   virtual ~Journal() = default;
 
   /// Writes and syncs the batch. Success: it survives power loss. An error means *unknown*, not absent: the
-  /// journal then refuses everything (Errc::io) until reopen() succeeds. One commit at a time. Only a batch
+  /// journal then refuses to write (Errc::io) until reopen() succeeds, and reads what is durable, without that
+  /// batch; only while reopen() opens it anew are reads refused. One commit at a time. Only a batch
   /// above kMaxBatchBytes is refused (Errc::invalid) with nothing written and the journal still good.
   virtual Result<void> commit(const Batch& batch) = 0;
 

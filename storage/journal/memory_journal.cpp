@@ -48,6 +48,10 @@ Result<void> MemoryJournal::usable() const {
   return fail(Errc::internal, "no such state of a journal");
 }
 
+Result<void> MemoryJournal::readable() const {
+  return life_ == Life::failed ? Result<void>() : usable();
+}
+
 Result<void> MemoryJournal::commit(const Batch& batch) {
   const std::lock_guard lock(disk_->mutex);
   if (auto ok = usable(); !ok) return ok;
@@ -65,7 +69,7 @@ Result<void> MemoryJournal::commit(const Batch& batch) {
 
 Result<std::optional<std::string>> MemoryJournal::get(Family family, std::string_view key) const {
   const std::lock_guard lock(disk_->mutex);
-  if (auto ok = usable(); !ok) return tl::unexpected(ok.error());
+  if (auto ok = readable(); !ok) return tl::unexpected(ok.error());
   const MemoryDisk::Rows& rows = rows_of(*disk_, family);
   const auto found = rows.find(key);
   if (found == rows.end()) return std::optional<std::string>{};
@@ -75,7 +79,7 @@ Result<std::optional<std::string>> MemoryJournal::get(Family family, std::string
 Result<void> MemoryJournal::scan(Family family, std::string_view lower, std::string_view upper,
                                  const RowVisitor& row) const {
   const std::lock_guard lock(disk_->mutex);
-  if (auto ok = usable(); !ok) return ok;
+  if (auto ok = readable(); !ok) return ok;
   const MemoryDisk::Rows& rows = rows_of(*disk_, family);
   for (auto it = rows.lower_bound(lower); it != rows.end() && it->first < upper; ++it)
     if (!row(it->first, it->second)) break;
@@ -85,7 +89,7 @@ Result<void> MemoryJournal::scan(Family family, std::string_view lower, std::str
 Result<void> MemoryJournal::scan_back(Family family, std::string_view lower, std::string_view upper,
                                       const RowVisitor& row) const {
   const std::lock_guard lock(disk_->mutex);
-  if (auto ok = usable(); !ok) return ok;
+  if (auto ok = readable(); !ok) return ok;
   const MemoryDisk::Rows& rows = rows_of(*disk_, family);
   for (auto it = rows.lower_bound(upper); it != rows.begin();) {
     --it;

@@ -64,6 +64,7 @@ class MemoryJournal final : public Journal {
   enum class Life : std::uint8_t { open, failed, dead };
 
   [[nodiscard]] Result<void> usable() const;
+  [[nodiscard]] Result<void> readable() const;
 
   std::shared_ptr<MemoryDisk> disk_;
   Life life_ = Life::open;

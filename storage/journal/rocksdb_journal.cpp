@@ -201,6 +201,8 @@ class RocksDbJournal final : public Journal {
  private:
   /// The store for the length of one call; reopen() waits for those that are out.
   [[nodiscard]] Result<std::shared_ptr<Store>> use() const;
+  /// The same, to read what is durable: after a failure too.
+  [[nodiscard]] Result<std::shared_ptr<Store>> use_for_reading() const;
   Result<void> poison(std::string_view what, const Status& status);
   Result<void> probe() const;
   void close();
@@ -249,6 +251,12 @@ Result<std::shared_ptr<Store>> RocksDbJournal::use() const {
   return store_;
 }
 
+Result<std::shared_ptr<Store>> RocksDbJournal::use_for_reading() const {
+  const std::lock_guard lock(mutex_);
+  if (!store_) return fail(Errc::io, "the journal is being reopened after: " + failure_);
+  return store_;
+}
+
 Result<void> RocksDbJournal::poison(std::string_view what, const Status& status) {
   const auto error = failed(what, status);
   const std::lock_guard lock(mutex_);
@@ -277,7 +285,7 @@ Result<void> RocksDbJournal::commit(const Batch& batch) {
 }
 
 Result<std::optional<std::string>> RocksDbJournal::get(Family family, std::string_view key) const {
-  const auto store = use();
+  const auto store = use_for_reading();
   if (!store) return tl::unexpected(store.error());
   std::string value;
   const Status status =
@@ -289,7 +297,7 @@ Result<std::optional<std::string>> RocksDbJournal::get(Family family, std::strin
 
 Result<void> RocksDbJournal::scan(Family family, std::string_view lower, std::string_view upper,
                                   const RowVisitor& row) const {
-  const auto store = use();
+  const auto store = use_for_reading();
   if (!store) return tl::unexpected(store.error());
   if (lower >= upper) return {};
   const Range range(lower, upper);
@@ -303,7 +311,7 @@ Result<void> RocksDbJournal::scan(Family family, std::string_view lower, std::st
 
 Result<void> RocksDbJournal::scan_back(Family family, std::string_view lower,
                                        std::string_view upper, const RowVisitor& row) const {
-  const auto store = use();
+  const auto store = use_for_reading();
   if (!store) return tl::unexpected(store.error());
   if (lower >= upper) return {};
   const Range range(lower, upper);
@@ -350,8 +358,8 @@ Result<void> RocksDbJournal::probe() const {
 }
 
 Result<void> RocksDbJournal::reopen() {
+  if (auto well = probe(); !well) return well;  // Until then what is durable can be read.
   close();
-  if (auto well = probe(); !well) return well;
   return open();
 }
 

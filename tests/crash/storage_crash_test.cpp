@@ -1,23 +1,17 @@
 // kill -9 at random moments: what was acknowledged is there, batches are whole, and the writer can go on.
 // Power loss (unsynced bytes gone) is tested by tests/unit/storage/journal_fault_test.cpp and runlog_test.cpp.
-#include <fcntl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "storage/base/files.hpp"
 #include "storage/journal/rocksdb_journal.hpp"
 #include "storage/runlog/runlog.hpp"
+#include "tests/crash/child.hpp"
 #include "tests/crash/storage_pattern.hpp"
 #include "tests/unit/storage/temp_directory.hpp"
 
@@ -30,78 +24,13 @@ namespace {
 constexpr int kRounds = 12;
 
 /// A storage_writer that is killed, at the latest, with this object.
-class Writer {
- public:
-  explicit Writer(std::vector<std::string> arguments) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
-    arguments.insert(arguments.begin(), MUSTER_STORAGE_WRITER);
-    std::vector<char*> argv;
-    for (std::string& each : arguments) argv.push_back(each.data());
-    argv.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(ends[1], STDOUT_FILENO);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
-    ::close(ends[1]);
-    out_ = Fd(ends[0]);
-  }
-  Writer(const Writer&) = delete;
-  Writer& operator=(const Writer&) = delete;
-  ~Writer() { kill(); }
-
-  /// Waits for the next acknowledgement; 0 when the writer ended by itself.
-  std::uint64_t next() {
-    while (true) {
-      if (const auto line = text_.find('\n'); line != std::string::npos) {
-        last_ = std::stoull(text_.substr(0, line));
-        text_.erase(0, line + 1);
-        return last_;
-      }
-      if (!fill()) return 0;
-    }
-  }
-
-  /// kill -9; returns the last acknowledgement that it got out.
-  std::uint64_t kill() {
-    if (pid_ <= 0) return last_;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-    while (fill()) {
-    }
-    while (text_.find('\n') != std::string::npos) next();
-    return last_;
-  }
-
- private:
-  bool fill() {
-    char buffer[4096];
-    ssize_t n = 0;
-    do n = ::read(out_.get(), buffer, sizeof buffer);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) text_.append(buffer, static_cast<std::size_t>(n));
-    return n > 0;
-  }
-
-  pid_t pid_ = -1;
-  Fd out_;
-  std::string text_;
-  std::uint64_t last_ = 0;
-};
-
-/// Another one in every run; MUSTER_SEED repeats the one that a failure shows.
-unsigned seed() {
-  static const char* given = std::getenv("MUSTER_SEED");
-  static const unsigned value =
-      given != nullptr ? static_cast<unsigned>(std::stoul(given)) : std::random_device{}();
-  return value;
+Child writer_of(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), MUSTER_STORAGE_WRITER);
+  return Child(std::move(arguments));
 }
 
 /// Lets it live for a random number of acknowledgements and a random part of the next one.
-std::uint64_t kill_somewhere(Writer& writer, std::mt19937& random) {
+std::uint64_t kill_somewhere(Child& writer, std::mt19937& random) {
   const auto acknowledgements = 1 + random() % 300;
   for (std::size_t i = 0; i < acknowledgements; ++i) REQUIRE(writer.next() != 0);
   // Not a wait for anything: it only spreads the moment of the kill over the writer's work.
@@ -167,7 +96,7 @@ TEST_CASE("a journal whose writer is killed keeps every acknowledged batch whole
   const auto directory = temp.path() / "shard-0";
   std::uint64_t last = 0;
   for (int round = 0; round < kRounds; ++round) {
-    Writer writer({"journal", directory.string(), std::to_string(last + 1)});
+    Child writer = writer_of({"journal", directory.string(), std::to_string(last + 1)});
     const std::uint64_t acknowledged = kill_somewhere(writer, random);
     last = check_journal(directory);
     // One batch may be durable and not acknowledged, because the kill came in between.
@@ -179,7 +108,7 @@ TEST_CASE("a journal whose writer is killed keeps every acknowledged batch whole
 TEST_CASE("a journal held by a living process is refused with its pid, a dead one's is not") {
   const TempDirectory temp;
   const auto directory = temp.path() / "shard-0";
-  Writer writer({"journal", directory.string(), "1"});
+  Child writer = writer_of({"journal", directory.string(), "1"});
   REQUIRE(writer.next() == 1);
   const auto refused = open_rocksdb_journal(directory);
   REQUIRE_FALSE(refused);
@@ -200,7 +129,7 @@ TEST_CASE("a log whose writer is killed keeps every acknowledged byte") {
   INFO("seed " << seed());
   const TempDirectory temp;
   for (int round = 0; round < kRounds; ++round) {
-    Writer writer({"runlog", temp.path().string()});
+    Child writer = writer_of({"runlog", temp.path().string()});
     const std::uint64_t acknowledged = kill_somewhere(writer, random);
     check_log(temp.path(), acknowledged);
   }

@@ -183,7 +183,7 @@ void World::ask_again(const Client& client, bool same_body) {
     nodes_[shard]->shard->call(call, [same_body, first](Result<std::string> again) {
       if (!is_final(again)) return;
       if (same_body && again != first) throw Violation("a repeat got another answer");
-      if (!same_body && (again || again.error().code != Errc::conflict))
+      if (!same_body && (again || again.error().code != Errc::key_reused))
         throw Violation("another body under the same key was taken");
     });
   });

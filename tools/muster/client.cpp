@@ -76,7 +76,7 @@ Errc code_of_status(long status) {
 }
 
 Errc code_of_name(const std::string& name, Errc otherwise) {
-  for (int i = 0; i <= static_cast<int>(Errc::internal); ++i)
+  for (int i = 0; i <= static_cast<int>(Errc::key_reused); ++i)
     if (to_string(static_cast<Errc>(i)) == name) return static_cast<Errc>(i);
   return otherwise;
 }

@@ -38,6 +38,7 @@ int exit_code(Errc code) {
     case Errc::refused:
       return 4;
     case Errc::conflict:
+    case Errc::key_reused:
       return 5;
     case Errc::unreachable:
     case Errc::unknown:

@@ -45,8 +45,6 @@ Response answer(const Router& router, Request& request, std::string& pattern) {
     if (auto key = check_key(request.header("Idempotency-Key")); !key) return problem(key.error());
   auto response = (*route)->handler(request);
   if (response) return std::move(*response);
-  if (is_key_reused(response.error()))
-    return problem(kKeyReused, response.error().code, response.error().message);
   return problem(response.error());
 }
 
@@ -152,12 +150,6 @@ Result<std::string> call_actor(const ApiContext& api, const Request& request, en
   if (!pending->given.wait_for(lock, kCallLimit, [&] { return pending->reply.has_value(); }))
     return fail(Errc::timed_out, "the engine did not answer within 30s");
   return std::move(*pending->reply);
-}
-
-// The engine says no more than Errc::conflict of both; its words are held by an integration test.
-bool is_key_reused(const Error& error) {
-  return error.code == Errc::conflict &&
-         error.message.find("idempotency key was used") != std::string::npos;
 }
 
 }  // namespace muster::musterd

@@ -98,9 +98,6 @@ Result<std::string> call_actor(const ApiContext& api, const Request& request, en
                                engine::Payload payload,
                                engine::Lane lane = engine::Lane::operator_);
 
-/// Whether the engine refused because the key had come with another request.
-bool is_key_reused(const Error& error);
-
 /// Runs of a fleet that wait, by what they wait for.
 Result<std::map<std::string, std::uint32_t>> why_waiting(const ApiContext& api,
                                                          const fbs::FleetHeadT& head);

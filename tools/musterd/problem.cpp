@@ -4,9 +4,6 @@
 
 namespace muster::musterd {
 
-const ProblemKind kKeyReused = {422, "idempotency-key-reused",
-                                "The key was used for another request",
-                                "send every new request with a new UUIDv7 as its Idempotency-Key"};
 const ProblemKind kMethodNotAllowed = {405, "method-not-allowed", "Not this method here",
                                        "GET /v1/openapi.yaml lists every address with its methods"};
 
@@ -34,6 +31,9 @@ const ProblemKind& problem_kind(Errc code) {
                                        "run `musterd check`"};
   static const ProblemKind kInternal = {500, "internal", "A fault of Muster itself",
                                         "please report it with musterd's log"};
+  static const ProblemKind kKeyReused = {422, "idempotency-key-reused",
+                                         "The key was used for another request",
+                                         "send every new request with a new UUIDv7 as its Idempotency-Key"};
   switch (code) {
     case Errc::invalid:
       return kInvalid;
@@ -57,6 +57,8 @@ const ProblemKind& problem_kind(Errc code) {
       return kCorrupt;
     case Errc::internal:
       return kInternal;
+    case Errc::key_reused:
+      return kKeyReused;
   }
   return kInternal;
 }

@@ -26,8 +26,6 @@ Response problem(const Error& error);
 /// As above, where the failure has a more special kind than its code tells.
 Response problem(const ProblemKind& kind, Errc code, std::string_view detail);
 
-/// The same Idempotency-Key came with another request.
-extern const ProblemKind kKeyReused;
 /// The address exists, but not for that method.
 extern const ProblemKind kMethodNotAllowed;
 

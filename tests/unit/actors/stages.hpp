@@ -16,12 +16,12 @@ namespace muster::actors {
 template <class K>
 std::string acts(engine::testing::Stage<K>& stage) {
   const auto name = [](const engine::ActorId& to, const engine::Payload& payload) {
-    using namespace engine::testing;
-    std::string text = to.kind == "run"     ? render_payload<Run>(payload)
-                       : to.kind == "fleet" ? render_payload<Fleet>(payload)
-                       : to.kind == "repo"  ? render_payload<Repo>(payload)
-                       : to.kind == "pull"  ? render_payload<Pull>(payload)
-                                            : render_payload<Host>(payload);
+    using engine::describe_payload;
+    std::string text = to.kind == "run"     ? describe_payload<Run>(payload)
+                       : to.kind == "fleet" ? describe_payload<Fleet>(payload)
+                       : to.kind == "repo"  ? describe_payload<Repo>(payload)
+                       : to.kind == "pull"  ? describe_payload<Pull>(payload)
+                                            : describe_payload<Host>(payload);
     return to.kind + " " + text.substr(0, text.find(' '));
   };
   std::string text;

@@ -145,7 +145,7 @@ template <class T>
 std::string text(std::string_view bytes) {
   const Result<T> record = decode_record<T>(bytes);
   if (!record) return record.error().message;
-  return engine::testing::render_table(encode_record(*record),
+  return engine::describe_table(encode_record(*record),
                                        T::TableType::MiniReflectTypeTable());
 }
 

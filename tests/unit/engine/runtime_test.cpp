@@ -115,7 +115,7 @@ TEST_CASE("An acknowledged call is there after a restart, and its key gets the s
     api_key = new_uuid_v7(engine->now());
     CHECK(call(*engine, "a", add(5), api_key) == "5");
     CHECK(call(*engine, "a", add(5), api_key) == "5");
-    CHECK(call(*engine, "a", add(6), api_key).error().code == Errc::conflict);
+    CHECK(call(*engine, "a", add(6), api_key).error().code == Errc::key_reused);
     CHECK(engine->trouble() == "");
   }
   auto engine = open(directory, shards);
@@ -244,6 +244,66 @@ TEST_CASE("A channel's numbers are taken once, and its mark survives") {
   CHECK(deliver(*engine, 1));
   CHECK(deliver(*engine, 3));
   wait_for_total(*engine, "a", "3");
+}
+
+TEST_CASE("Dead letters of all shards are listed, replayed and discarded by their ids") {
+  const std::uint32_t shards = GENERATE(1u, 3u);
+  Directory directory;
+  auto engine = open(directory, shards);
+  const std::vector<std::string> names{"a", "b", "c", "d", "e", "f"};
+  for (const auto& name : names) CHECK(call(*engine, name, add(5)).error().code == Errc::not_found);
+  std::vector<DeadLetter> all;
+  for (LetterId after;; after = all.back().id) {
+    const auto page = engine->dead_letters(after, 4);
+    REQUIRE(page);
+    if (page->empty()) break;
+    all.insert(all.end(), page->begin(), page->end());
+  }
+  REQUIRE(all.size() == names.size());
+  const auto operate = [&](OperatorCommand::Action action, LetterId letter) {
+    OperatorCommand command;
+    command.action = action;
+    command.letter = letter;
+    command.who = "ann";
+    command.key = new_uuid_v7(engine->now());
+    std::promise<Result<std::string>> done;
+    engine->operate(command, [&](Result<std::string> r) { done.set_value(std::move(r)); });
+    return done.get_future().get();
+  };
+  for (const DeadLetter& letter : all) {
+    const std::string& name = letter.message.to.key;
+    REQUIRE(call(*engine, name, fbs::OpenT{}));
+    const bool replay = name < "d";
+    REQUIRE(operate(replay ? OperatorCommand::Action::replay : OperatorCommand::Action::discard,
+                    letter.id));
+    if (replay) wait_for_total(*engine, name, "5");
+    CHECK(engine->dead_letter(letter.id)->value().state ==
+          (replay ? DeadLetter::State::replayed : DeadLetter::State::discarded));
+  }
+  CHECK(operate(OperatorCommand::Action::replay, {99, 1}).error().code == Errc::not_found);
+}
+
+TEST_CASE("After a restore all shards begin a new generation together") {
+  Directory directory;
+  REQUIRE(call(*open(directory, 3), "a", fbs::OpenT{}));
+  REQUIRE(raise_generation(directory.path) == 2u);
+  CHECK(open(directory, 3)->generation() == 2);
+  const auto aside = [&](const char* from, const char* to) {
+    std::filesystem::rename(directory.path / from, directory.path / to);
+  };
+  aside("shard-1", "kept-1");  // Interrupted: the first shard is ahead of the others.
+  REQUIRE(raise_generation(directory.path) == 3u);
+  aside("kept-1", "shard-1");
+  EngineConfig three;
+  three.shards = 3;
+  const auto refused = make_engine(three, make_kinds<Counter>(), {}, directory.path);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Errc::refused);
+  REQUIRE(raise_generation(directory.path) == 4u);
+  auto engine = open(directory, 3);
+  CHECK(engine->generation() == 4);
+  CHECK(call(*engine, "a", add(1)) == "1");
+  CHECK(raise_generation(directory.path).error().code == Errc::conflict);
 }
 
 TEST_CASE("What is told is durable when tell returns, and is not waited for inside the engine") {

@@ -158,7 +158,7 @@ TEST_CASE("A key gets one answer: while it waits, afterwards, and after a restar
   const auto first = bench.send("a", add(5), Lane::normal, key);
   const auto second = bench.send("a", add(5), Lane::normal, key);
   const auto other = bench.send("a", add(6), Lane::normal, key, "another digest");
-  CHECK(other->text() == "conflict");
+  CHECK(other->text() == "key_reused");
   bench.run_strand();
   const auto third = bench.send("a", add(5), Lane::normal, key);  // Decided, not durable.
   CHECK(third->text() == "nothing yet");
@@ -169,7 +169,7 @@ TEST_CASE("A key gets one answer: while it waits, afterwards, and after a restar
   CHECK(bench.call("a", add(5), Lane::normal, key) == "5");
   bench.restart();
   CHECK(bench.call("a", add(5), Lane::normal, key) == "5");
-  CHECK(bench.call("a", add(6), Lane::normal, key, "another digest") == "conflict");
+  CHECK(bench.call("a", add(6), Lane::normal, key, "another digest") == "key_reused");
   CHECK(bench.call("a", add(1)) == "6");
 }
 

@@ -181,9 +181,9 @@ TEST_CASE_METHOD(Bump, "what the engine refuses becomes a problem") {
   CHECK(answer(Errc::unknown, "commit").status == 503);
   CHECK(answer(Errc::refused, "it has ended").status == 409);
   const Response reused =
-      answer(Errc::conflict, "this idempotency key was used for another request");
+      answer(Errc::key_reused, "this idempotency key was used for another request");
   CHECK(reused.status == 422);
-  CHECK(code_of(reused) == "conflict");
+  CHECK(code_of(reused) == "key_reused");
 }
 
 TEST_CASE_METHOD(Bump, "bodies are JSON objects with known keys and short texts") {

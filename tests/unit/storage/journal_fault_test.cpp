@@ -37,16 +37,13 @@ struct Disk {
 
 void check_poisoned(Journal& journal) {
   CHECK(journal.commit(put(Family::state, "x", "x")).error().code == Errc::io);
-  CHECK(journal.get(Family::state, "a").error().code == Errc::io);
-  const auto any = [](std::string_view, std::string_view) { return true; };
-  CHECK(journal.scan(Family::state, "", "z", any).error().code == Errc::io);
-  CHECK(journal.scan_back(Family::state, "", "z", any).error().code == Errc::io);
+  CHECK(to_text(journal) == "state a=1");  // What is durable is still read.
   CHECK(journal.drop(Family::state, "a", "b").error().code == Errc::io);
 }
 
 }  // namespace
 
-TEST_CASE("after a failed sync everything is refused until the disk is well and reopened") {
+TEST_CASE("after a failed sync every write is refused and every read answered until the disk is well and reopened") {
   for (const bool full : {false, true}) {
     DYNAMIC_SECTION((full ? "ENOSPC" : "EIO")) {
       Disk disk;
