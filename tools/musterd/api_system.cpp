@@ -72,6 +72,7 @@ Result<Response> metrics(const ApiContext& api, const Request&) {
   });
   now.engine_in_trouble = !listed || !api.parts.engine.trouble().empty();
   now.connections = api.parts.connections();
+  now.messages = api.parts.events.last();
   Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   response.body = api.parts.metrics.scrape(now);

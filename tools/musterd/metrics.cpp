@@ -38,6 +38,12 @@ struct Metrics::Parts {
                                   .Help("Resident memory of musterd")
                                   .Register(registry)
                                   .Add({});
+  prometheus::Counter& messages =
+      prometheus::BuildCounter()
+          .Name("muster_engine_messages_total")
+          .Help("Messages that actors took, since the installation began; seen since the start")
+          .Register(registry)
+          .Add({});
 };
 
 Metrics::Metrics() : parts_(std::make_unique<Parts>()) {
@@ -61,6 +67,8 @@ std::string Metrics::scrape(const Now& now) {
   parts_->trouble.Set(now.engine_in_trouble ? 1 : 0);
   parts_->connections.Set(static_cast<double>(now.connections));
   parts_->memory.Set(static_cast<double>(resident_bytes()));
+  const double more = static_cast<double>(now.messages) - parts_->messages.Value();
+  if (more > 0) parts_->messages.Increment(more);
   return prometheus::TextSerializer().Serialize(parts_->registry.Collect());
 }
 

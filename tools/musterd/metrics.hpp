@@ -21,6 +21,7 @@ class Metrics {
     std::map<std::string, std::uint64_t> runs;  ///< By state, over all fleets.
     bool engine_in_trouble = false;
     std::size_t connections = 0;
+    std::uint64_t messages = 0;  ///< That actors took, as the newest change's position says.
   };
   /// Text format 0.0.4.
   std::string scrape(const Now& now);
