@@ -6,6 +6,7 @@
 #include <atomic>
 #include <mutex>
 #include <set>
+#include <unordered_map>
 
 #include "actors/host/host.hpp"
 #include "actors/indexes.hpp"
@@ -24,8 +25,10 @@ using Clock = std::chrono::steady_clock;
 /// A round takes at most this part of the dispatcher's time: 1 / (1 + kRest).
 constexpr int kRest = 4;
 constexpr Duration kOverloadedPause{200};
-/// The reasons are copied out for readers at most so often.
+/// The reasons are copied out for readers at most so often, and for at most 1 / (1 + kPublishRest)
+/// of the time.
 constexpr Duration kPublishPause{200};
+constexpr int kPublishRest = 20;
 
 /// What a commit changed that the dispatcher follows.
 struct Delta {
@@ -89,7 +92,7 @@ class Dispatcher::Impl {
     std::string fleet;
     WaitReason reason = WaitReason::next_round;
   };
-  using Reasons = std::map<std::string, Reason, std::less<>>;
+  using Reasons = std::unordered_map<std::string, Reason>;
 
   void changed(const std::vector<engine::Change>& changes);
 
@@ -122,7 +125,7 @@ class Dispatcher::Impl {
   bool resync_planned_ = false;
   bool publish_planned_ = false;
   bool had_room_ = true;
-  Duration rest_{};
+  Duration rest_{}, publish_rest_{};
 
   mutable std::mutex reasons_mutex_;
   std::shared_ptr<const Reasons> reasons_ = std::make_shared<Reasons>();
@@ -300,14 +303,17 @@ void Dispatcher::Impl::withdraw(const std::string& run, std::uint32_t attempt) {
 
 void Dispatcher::Impl::publish_later() {
   if (std::exchange(publish_planned_, true)) return;
-  strand_->after(kPublishPause, [this] {
+  strand_->after(std::max(kPublishPause, publish_rest_), [this] {
     publish_planned_ = false;
+    const auto begun = Clock::now();
     publish();
+    publish_rest_ = std::chrono::duration_cast<Duration>(Clock::now() - begun) * kPublishRest;
   });
 }
 
 void Dispatcher::Impl::publish() {
   auto reasons = std::make_shared<Reasons>();
+  reasons->reserve(view_.demand().size() + view_.proposed().size());
   for (const engine::Demand& demand : view_.demand())
     reasons->emplace(demand.run, Reason{demand.fleet});
   for (const auto& [run, entry] : view_.proposed())
@@ -322,7 +328,7 @@ void Dispatcher::Impl::publish() {
 
 std::string Dispatcher::Impl::why(std::string_view run) const {
   const std::lock_guard lock(reasons_mutex_);
-  const auto found = reasons_->find(run);
+  const auto found = reasons_->find(std::string(run));
   return found == reasons_->end() ? "" : explain(found->second.reason);
 }
 

@@ -93,7 +93,7 @@ class Hosts::Impl {
   std::vector<std::pair<engine::PendingEffect, engine::EffectDone>> early_effects_;
   std::shared_ptr<void> subscription_;
   PackSink packs_;
-  LogSink logs_;
+  LogSinks logs_;
   HostWork work_;
   const std::shared_ptr<Strand> strand_ = std::make_shared<Strand>("hosts");
   std::unique_ptr<storage::LinkServer> server_;
@@ -417,7 +417,7 @@ void Hosts::Impl::event(HostLine& line, const FramePtr& bytes) {
     return;
   }
   // Behind the packs that came before it.
-  packs_.after([this, inflow = line.inflow, bytes] {
+  packs_.after(line.name, [this, inflow = line.inflow, bytes] {
     strand_->post([this, inflow, bytes] {
       if (HostLine* present = line_of(inflow)) deliver(*present, bytes);
     });
@@ -437,7 +437,7 @@ void Hosts::Impl::deliver(HostLine& line, const FramePtr& bytes) {
     event.taken = [this, host = line.name, sandbox, phase] {
       ++events_;
       work_.heard(sandbox, phase);
-      if (phase == wire::Phase::finished) packs_.forget(sandbox.first, sandbox.second);
+      if (phase == wire::Phase::finished) packs_.forget(host, sandbox.first, sandbox.second);
       // Perhaps because a blob did not arrive whole: the next Start brings them again.
       if (phase == wire::Phase::refused) lines_[host].blobs_sent.clear();
     };
@@ -493,7 +493,7 @@ void Hosts::Impl::pack(HostLine& line, const FramePtr& bytes) {
   if (!line.welcomed || !placements_->is_placed_on(line.name, run, frame.attempt()))
     return;  // fenced
   packs_.part(
-      bytes,
+      line.name, bytes,
       [this, inflow = line.inflow](const std::string& digest) {
         wire::FrameT answer;
         wire::AckT ack;

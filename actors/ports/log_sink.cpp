@@ -112,6 +112,10 @@ void LogSink::sync(Open& open, const RunLogKey& key) {
   const auto found = open.logs.find(key);
   if (found == open.logs.end()) return;
   Log& log = found->second;
+  // Closing a segment makes it durable by itself: a small log is synced once.
+  if (log.last)
+    if (const auto done = logs_.finish(key); !done && done.error().code != Errc::not_found)
+      spdlog::warn("the log of {}-{}: {}", key.run, key.attempt, done.error().message);
   const auto durable = logs_.sync(key);
   if (!durable) {
     open.session->close("its log can't be stored: " + durable.error().message);
@@ -120,10 +124,7 @@ void LogSink::sync(Open& open, const RunLogKey& key) {
   log.acknowledged = log.over_limit ? log.end : *durable;
   log.up_to = log.last ? log.acknowledged : log.acknowledged + kWindow;
   grant(open, key, log);
-  if (!log.last) return;
-  if (const auto done = logs_.finish(key); !done && done.error().code != Errc::not_found)
-    spdlog::warn("the log of {}-{}: {}", key.run, key.attempt, done.error().message);
-  open.logs.erase(found);
+  if (log.last) open.logs.erase(found);
 }
 
 void LogSink::grant(Open& open, const RunLogKey& key, const Log& log) {
@@ -138,6 +139,33 @@ void LogSink::grant(Open& open, const RunLogKey& key, const Log& log) {
   // A lost credit would silence that log for the rest of the session.
   if (!sent && sent.error().code == Errc::overloaded)
     open.session->close("it takes its log credit too slowly");
+}
+
+LogSinks::LogSinks(storage::RunLog& logs, const LogSink::MayWrite& may_write) {
+  for (auto& sink : sinks_) sink = std::make_unique<LogSink>(logs, may_write);
+}
+
+LogSink& LogSinks::sink_of(std::string_view run) {
+  return *sinks_[std::hash<std::string_view>()(run) % sinks_.size()];
+}
+
+void LogSinks::open(std::shared_ptr<Session> session, RunLogKey key) {
+  LogSink& sink = sink_of(key.run);
+  sink.open(std::move(session), std::move(key));
+}
+
+void LogSinks::chunk(std::shared_ptr<Session> session, FramePtr frame) {
+  const auto* run = wire::GetFrame(frame->data())->run();
+  LogSink& sink = sink_of(run ? run->string_view() : std::string_view());
+  sink.chunk(std::move(session), std::move(frame));
+}
+
+void LogSinks::closed(const std::shared_ptr<Session>& session) {
+  for (auto& sink : sinks_) sink->closed(session);
+}
+
+void LogSinks::stop() {
+  for (auto& sink : sinks_) sink->stop();
 }
 
 }  // namespace muster::actors

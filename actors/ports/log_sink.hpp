@@ -2,16 +2,21 @@
 // what lies below `up_to`, and may forget what lies below `acknowledged`, which survives power
 // loss.
 //
-// On its own strand. What was appended is synced together at most every kSyncPause, or as soon as
-// half of a log's window is spent, so that many chatting logs share few syncs and none waits for
-// another. Every log has the same window, so none takes more than its part of the link.
+// Each sink has a strand of its own. What was appended is synced together at most every kSyncPause,
+// or as soon as half of a log's window is spent, so that many chatting logs share few syncs and
+// none waits for another. Every log has the same window, so none takes more than its part of the
+// link. Several sinks share the logs among them, because syncs wait for the disk and the file
+// system commits those that wait together.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "actors/ports/inflow.hpp"
 #include "actors/ports/strand.hpp"
@@ -23,7 +28,7 @@ class LogSink {
  public:
   static constexpr std::uint64_t kWindow = 2u << 20;    ///< Unacknowledged bytes of one log.
   static constexpr std::size_t kMaxLogs = 1'024;        ///< Open at once in one session.
-  static constexpr Duration kSyncPause{100};
+  static constexpr Duration kSyncPause{500};
 
   /// `may_write`: whether that attempt was placed on that host; any thread.
   using MayWrite = std::function<bool(const std::string& host, const storage::RunLogKey&)>;
@@ -68,6 +73,23 @@ class LogSink {
   std::map<storage::Session*, Open> open_;  // on the strand
   bool scheduled_ = false;
   Strand strand_{"logs"};
+};
+
+/// Every log by the sink that its run's id picks.
+class LogSinks {
+ public:
+  static constexpr std::size_t kSinks = 4;
+
+  LogSinks(storage::RunLog& logs, const LogSink::MayWrite& may_write);
+  void open(std::shared_ptr<storage::Session> session, storage::RunLogKey key);
+  void chunk(std::shared_ptr<storage::Session> session, FramePtr frame);
+  void closed(const std::shared_ptr<storage::Session>& session);
+  void stop();
+
+ private:
+  LogSink& sink_of(std::string_view run);
+
+  std::array<std::unique_ptr<LogSink>, kSinks> sinks_;
 };
 
 }  // namespace muster::actors

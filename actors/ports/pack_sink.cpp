@@ -4,27 +4,29 @@
 
 namespace muster::actors {
 
-void PackSink::part(FramePtr frame, std::function<void(const std::string&)> taken,
+void PackSink::part(const std::string& host, FramePtr frame,
+                    std::function<void(const std::string&)> taken,
                     std::function<void(const std::string&)> refused) {
-  strand_.post(
-      [this, frame = std::move(frame), taken = std::move(taken), refused = std::move(refused)] {
-        const auto* opened = wire::GetFrame(frame->data());
-        const auto* pack = opened->body_as_CommitPack();
-        const std::string run = opened->run() ? opened->run()->str() : "";
-        std::string digest = pack->digest()->str();
-        const auto whole = append(run + "-" + std::to_string(opened->attempt()), *frame, digest);
-        if (!whole) {
-          refused(whole.error().message);
-        } else if (*whole) {
-          taken(digest);
-        }
-      });
+  Lane& lane = lane_of(host);
+  lane.strand.post([this, &lane, frame = std::move(frame), taken = std::move(taken),
+                    refused = std::move(refused)] {
+    const auto* opened = wire::GetFrame(frame->data());
+    const auto* pack = opened->body_as_CommitPack();
+    const std::string run = opened->run() ? opened->run()->str() : "";
+    std::string digest = pack->digest()->str();
+    const auto whole = append(lane, run + "-" + std::to_string(opened->attempt()), *frame, digest);
+    if (!whole) {
+      refused(whole.error().message);
+    } else if (*whole) {
+      taken(digest);
+    }
+  });
 }
 
-Result<bool> PackSink::append(const std::string& who, std::string_view frame,
+Result<bool> PackSink::append(Lane& lane, const std::string& who, std::string_view frame,
                               const std::string& digest) {
   const auto* pack = wire::GetFrame(frame.data())->body_as_CommitPack();
-  Progress& progress = progress_[who];
+  Progress& progress = lane.progress[who];
   if (progress.digest != digest) {
     if (!progress.digest.empty() && !packs_.has(progress.digest))
       (void)packs_.remove(progress.digest);  // begun and given up: nothing may pile up
@@ -37,8 +39,14 @@ Result<bool> PackSink::append(const std::string& who, std::string_view frame,
   return packs_.append(digest, pack->offset(), pack->total(), bytes);
 }
 
-void PackSink::forget(const std::string& run, std::uint32_t attempt) {
-  strand_.post([this, who = run + "-" + std::to_string(attempt)] { progress_.erase(who); });
+void PackSink::forget(const std::string& host, const std::string& run, std::uint32_t attempt) {
+  Lane& lane = lane_of(host);
+  lane.strand.post(
+      [&lane, who = run + "-" + std::to_string(attempt)] { lane.progress.erase(who); });
+}
+
+void PackSink::stop() {
+  for (Lane& lane : lanes_) lane.strand.stop();
 }
 
 }  // namespace muster::actors

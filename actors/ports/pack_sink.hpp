@@ -1,8 +1,10 @@
-// Takes the packs of finished attempts, part by part, into the pack store. On its own strand,
-// because the last part checks and syncs the whole. Events of the same session pass through after()
-// so that they are looked at only when the packs sent before them are durable.
+// Takes the packs of finished attempts, part by part, into the pack store. On strands of its own,
+// because the last part checks and syncs the whole; one host's always on the same. Events of that
+// host pass through after() so that they are looked at only when the packs sent before them are
+// durable.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -18,18 +20,22 @@ class PackSink {
  public:
   /// More packs of one attempt are a host gone wrong.
   static constexpr unsigned kPacksPerAttempt = 4;
+  static constexpr std::size_t kLanes = 4;
 
   explicit PackSink(Blobs& packs) : packs_(packs) {}
 
   /// `taken` is called when the pack is whole and durable, `refused` when the host broke the rules.
-  /// Both on the sink's strand.
-  void part(FramePtr frame, std::function<void(const std::string& digest)> taken,
+  /// Both on a strand of the sink.
+  void part(const std::string& host, FramePtr frame,
+            std::function<void(const std::string& digest)> taken,
             std::function<void(const std::string& why)> refused);
-  /// Runs on the sink's strand when everything before it is done.
-  void after(std::function<void()> task) { strand_.post(std::move(task)); }
-  /// The attempt has ended.
-  void forget(const std::string& run, std::uint32_t attempt);
-  void stop() { strand_.stop(); }
+  /// Runs on a strand of the sink when everything of that host before it is done.
+  void after(const std::string& host, std::function<void()> task) {
+    lane_of(host).strand.post(std::move(task));
+  }
+  /// The attempt has ended on that host.
+  void forget(const std::string& host, const std::string& run, std::uint32_t attempt);
+  void stop();
 
  private:
   struct Progress {
@@ -37,11 +43,17 @@ class PackSink {
     unsigned packs = 0;
   };
 
-  Result<bool> append(const std::string& who, std::string_view frame, const std::string& digest);
+  struct Lane {
+    std::map<std::string, Progress> progress;  // by run-attempt, on the strand
+    Strand strand{"packs"};
+  };
+
+  Lane& lane_of(const std::string& host) { return lanes_[std::hash<std::string>()(host) % kLanes]; }
+  Result<bool> append(Lane& lane, const std::string& who, std::string_view frame,
+                      const std::string& digest);
 
   Blobs& packs_;
-  std::map<std::string, Progress> progress_;  // by run-attempt, on the strand
-  Strand strand_{"packs"};
+  std::array<Lane, kLanes> lanes_;
 };
 
 }  // namespace muster::actors

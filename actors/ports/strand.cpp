@@ -1,5 +1,6 @@
 #include "actors/ports/strand.hpp"
 
+#include <pthread.h>
 #include <spdlog/spdlog.h>
 
 namespace muster::actors {
@@ -34,6 +35,8 @@ void Strand::stop() {
 }
 
 void Strand::run() {
+  // What a profile or `top -H` shows; Linux takes 15 bytes.
+  ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
   std::function<void()> task;
   while (take(task)) {
     try {

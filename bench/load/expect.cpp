@@ -33,6 +33,7 @@ std::vector<MetricName> make_names() {
       {"cpu", Unit::time, "processor time of musterd"},
       {"fairness", Unit::share,
        "Jain's index of the fleets' progress when half of all runs had ended; 1 is fair"},
+      {"overload_answers", Unit::number, "requests that were refused with 429 and a Retry-After"},
       {"lease_losses", Unit::number, "leases that a host saw end while it was up"},
       {"reconnects", Unit::number, "sessions beyond the first of each host"},
   };
@@ -90,6 +91,7 @@ const std::vector<PhaseName>& phase_names() {
       {"renew", "a heartbeat until its answer"},
       {"log", "the last byte of a log until it was durable"},
       {"api", "an answer of the HTTP API"},
+      {"operate", "an operator's pause, resume, drain or uncordon until it was done"},
   };
   return names;
 }

@@ -206,6 +206,8 @@ Result<void> Fleets::read_attempts(const std::string& run) {
   for (const json& attempt : attempts) {
     span("queue", time_at(attempt, "queued_at"), time_at(attempt, "placed_at"));
     span("start", time_at(attempt, "placed_at"), time_at(attempt, "accepted_at"));
+    if (const std::string failure = text_at(attempt, "class"); failure != "none")
+      meters_.attempt_failed(failure + "(" + text_at(attempt, "reason") + ")");
   }
   if (!attempts.empty())
     span("settle", time_at(attempts.back(), "finished_at"), time_at(*whole, "ended_at"));

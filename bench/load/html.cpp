@@ -28,7 +28,7 @@ svg .title { fill: var(--text); font-size: 13px; font-weight: 600; } svg .y { te
 .s0 { stroke: var(--c0); } .s1 { stroke: var(--c1); } .s2 { stroke: var(--c2); } .s3 { stroke: var(--c3); } .s4 { stroke: var(--c4); }
 .s5 { stroke: var(--c5); } .f0 { fill: var(--c0); } .f1 { fill: var(--c1); } .f2 { fill: var(--c2); } .f3 { fill: var(--c3); }
 .f4 { fill: var(--c4); } .f5 { fill: var(--c5); }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; margin-top: 1rem; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .2rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 )";
@@ -39,6 +39,9 @@ std::string tag(const std::string& name, const std::string& text) {
 
 std::string seconds(double s) {
   return amount_text(Unit::time, s * 1'000);
+}
+std::string axis_seconds(double s) {
+  return amount_text(Unit::number, s) + "s";
 }
 std::string count(double n) {
   return amount_text(Unit::number, n);
@@ -81,21 +84,21 @@ std::string time_plots(const Report& report) {
   const auto& samples = report.timeline.samples();
   const std::vector<double> xs = values(samples, &Sample::at_s);
   std::string out;
-  out += line_plot("Runs ended per second", xs, seconds,
+  out += line_plot("Runs ended per second", xs, axis_seconds,
                    {{"runs/s", rates(samples, &Sample::ended)}}, count);
-  out += line_plot("Runs by what they do", xs, seconds,
+  out += line_plot("Runs by what they do", xs, axis_seconds,
                    {{"on hosts", values(samples, &Sample::running)},
                     {"queued", values(samples, &Sample::queued)},
                     {"waiting", values(samples, &Sample::waiting)}},
                    count);
-  out += line_plot("Durable messages per second", xs, seconds,
+  out += line_plot("Durable messages per second", xs, axis_seconds,
                    {{"messages/s", rates(samples, &Sample::messages)}}, count);
-  out += line_plot("Memory of musterd", xs, seconds,
+  out += line_plot("Memory of musterd", xs, axis_seconds,
                    {{"resident", values(samples, &Sample::memory)}}, size);
-  out += line_plot("Processors that musterd uses", xs, seconds,
+  out += line_plot("Processors that musterd uses", xs, axis_seconds,
                    {{"processors", rates(samples, &Sample::cpu_s)}}, count);
-  out += line_plot("Connected hosts", xs, seconds, {{"hosts", values(samples, &Sample::hosts)}},
-                   count);
+  out += line_plot("Connected hosts", xs, axis_seconds,
+                   {{"hosts", values(samples, &Sample::hosts)}}, count);
   return out;
 }
 
@@ -108,7 +111,7 @@ std::string percentile_plots(const Report& report) {
     return curves.empty() ? "" : percentile_plot(title, curves);
   };
   return plot("A run's phases, by percentile", {"total", "queue", "start", "settle", "refill"}) +
-         plot("The link and the API, by percentile", {"ack", "renew", "log", "api"});
+         plot("The link and the API, by percentile", {"ack", "renew", "log", "api", "operate"});
 }
 
 std::string phase_table(const Report& report) {

@@ -7,6 +7,7 @@
 
 #include "bench/load/faults.hpp"
 #include "bench/load/fleets.hpp"
+#include "bench/load/pressure.hpp"
 #include "bench/load/progress.hpp"
 #include "bench/load/repositories.hpp"
 #include "bench/load/target.hpp"
@@ -55,6 +56,7 @@ class Load {
   std::vector<std::unique_ptr<actors::Strand>> strands_;
   std::vector<std::unique_ptr<SimulatedHost>> hosts_;
   std::unique_ptr<FaultMaker> faults_;
+  std::unique_ptr<ApiPressure> pressure_;
 
   std::string started_at_;
   std::int64_t began_unix_ms_ = 0;
@@ -127,13 +129,16 @@ Result<void> Load::play() {
   faults_ =
       std::make_unique<FaultMaker>(options_.faults, options_.workload.seed, hosts_, shared_.meters);
   faults_->start();
+  pressure_ = std::make_unique<ApiPressure>(target_->endpoint(), options_, shared_.meters);
+  pressure_->start();
   const auto deadline = began_ + options_.timeout;
   auto next_fleet = began_, next_look = began_;
   for (;;) {
     const auto now = Clock::now();
     const bool all_made = fleets_->made() == options_.fleets;
     if (!all_made && now >= next_fleet) {
-      if (auto made = fleets_->make_next(); !made) return made;
+      if (auto made = fleets_->make_next(); !made && made.error().code != Errc::overloaded)
+        return made;
       next_fleet = std::max(next_fleet + options_.every, began_);
     }
     if (now >= next_look) {
@@ -156,6 +161,7 @@ Result<void> Load::look() {
   if (const std::string dead = target_->death(); !dead.empty())
     return fail(Errc::unreachable, dead);
   auto seen = fleets_->look();
+  if (!seen && seen.error().code == Errc::overloaded) return {};
   if (!seen) {
     shared_.meters.error("looking at the fleets: " + seen.error().message);
     if (++missed_looks_ > kMaxMissedLooks) return tl::unexpected<Error>(seen.error());
@@ -183,6 +189,10 @@ Result<void> Load::look() {
   sample.messages = std::max(0.0, messages_ - messages_at_start_);
   memory_peak_ = std::max({memory_peak_, resources.memory, resources.memory_peak});
   timeline_.add(sample);
+  std::vector<std::string> running;
+  for (const FleetProgress& fleet : seen_)
+    if (!fleet.over()) running.push_back(fleet.name);
+  pressure_->running(std::move(running));
   note_half(static_cast<std::uint64_t>(sample.ended));
   show(sample);
   ended_ = Clock::now();
@@ -233,6 +243,7 @@ Result<Report> Load::run() {
   if (auto connected = connect_hosts(); !connected) return tl::unexpected<Error>(connected.error());
   if (auto played = play(); !played) incomplete_ = played.error().message;
   progress_.close();
+  if (pressure_) pressure_->stop();
   if (faults_) faults_->stop();
   if (incomplete_.empty()) {
     drain();
@@ -278,10 +289,18 @@ void Load::settle(Report& report) {
 
 void Load::add_faults(Report& report) {
   const Meters& m = shared_.meters;
-  report.faults = {{"hosts lost", m.hosts_lost},    {"reconnect storms", m.storms},
-                   {"slow reads", m.slow_reads},    {"sessions", m.sessions},
-                   {"leases lost", m.lease_losses}, {"attempts started", m.starts},
-                   {"attempts stopped", m.stops}};
+  report.faults = {{"hosts lost", m.hosts_lost},
+                   {"reconnect storms", m.storms},
+                   {"slow reads", m.slow_reads},
+                   {"sessions", m.sessions},
+                   {"leases lost", m.lease_losses},
+                   {"attempts started", m.starts},
+                   {"attempts stopped", m.stops},
+                   {"clients answered", m.flood_answered},
+                   {"clients refused, 429", m.flood_refused},
+                   {"operator's orders", m.operations}};
+  for (const auto& [how, count] : m.failures())
+    report.faults.emplace_back("of the sample, " + how, count);
 }
 
 void Load::add_fleets(Report& report) {
@@ -314,6 +333,7 @@ void Load::add_metrics(Report& report) {
     to["messages_per_s"] = (messages_ - messages_at_start_) / seconds;
   to["frames_per_s"] = static_cast<double>(m.frames_in + m.frames_out) / seconds;
   to["log_bytes_per_s"] = static_cast<double>(m.log_bytes) / seconds;
+  to["overload_answers"] = static_cast<double>(m.flood_refused);
   to["lease_losses"] = static_cast<double>(m.lease_losses);
   to["reconnects"] = static_cast<double>(m.sessions) - static_cast<double>(options_.hosts);
   const Resources now = target_->resources();

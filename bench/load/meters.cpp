@@ -19,6 +19,16 @@ std::map<std::string, Histogram> Meters::phases() const {
   return phases_;
 }
 
+void Meters::attempt_failed(const std::string& how) {
+  const std::lock_guard lock(mutex_);
+  if (failures_.contains(how) || failures_.size() < kMaxFailureKinds) ++failures_[how];
+}
+
+std::map<std::string, std::uint64_t> Meters::failures() const {
+  const std::lock_guard lock(mutex_);
+  return failures_;
+}
+
 void Meters::error(const std::string& what) {
   const std::lock_guard lock(mutex_);
   ++errors_;

@@ -19,16 +19,21 @@ using Clock = std::chrono::steady_clock;
 class Meters {
  public:
   static constexpr std::size_t kMaxErrorTexts = 20;
+  static constexpr std::size_t kMaxFailureKinds = 50;
 
   std::atomic<std::uint64_t> frames_in{0}, frames_out{0}, starts{0}, stops{0}, finished{0},
       events_durable{0}, log_bytes{0}, sessions{0}, lease_losses{0}, hosts_lost{0}, storms{0},
-      slow_reads{0}, running{0}, connected{0};
+      slow_reads{0}, flood_answered{0}, flood_refused{0}, operations{0}, running{0}, connected{0};
   std::atomic<std::int64_t> events_held{0}, logs_held{0};  ///< On hosts, not yet durable.
 
   /// A phase of expect.hpp.
   void took(const std::string& phase, Clock::duration time);
   void took_ms(const std::string& phase, std::int64_t milliseconds);
   [[nodiscard]] std::map<std::string, Histogram> phases() const;
+
+  /// An attempt of the sample that did not succeed: "agent(exit_code)".
+  void attempt_failed(const std::string& how);
+  [[nodiscard]] std::map<std::string, std::uint64_t> failures() const;
 
   /// What must not happen. All are counted, the first ones kept.
   void error(const std::string& what);
@@ -38,6 +43,7 @@ class Meters {
  private:
   mutable std::mutex mutex_;
   std::map<std::string, Histogram> phases_;
+  std::map<std::string, std::uint64_t> failures_;
   std::uint64_t errors_ = 0;
   std::vector<std::string> texts_;
 };

@@ -123,6 +123,9 @@ void declare_hosts(CLI::App& app, Options& to) {
   parsed(app, "--slow", "SHARE", faults.slow_share, parse_share,
          "Hosts that time and again read nothing for a while");
   duration(app, "--slow-pause", faults.slow_pause, "How long such a while is [3s]");
+  count(app, "--flood", to.flood, 0, kMaxFlood, "Clients that ask the API without a pause");
+  duration(app, "--operate-every", to.operate_every,
+           "An operator pauses and resumes a fleet, drains and uncordons a host, so often");
 }
 
 void declare_engine(CLI::App& app, Options& to) {

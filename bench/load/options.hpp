@@ -16,6 +16,7 @@ constexpr std::uint32_t kMaxRuns = 1'000'000;
 constexpr std::uint32_t kMaxFleets = 5'000;
 constexpr std::uint32_t kMaxHosts = 1'000;
 constexpr std::uint32_t kMaxSlots = 1'000;
+constexpr std::uint32_t kMaxFlood = 2'000;
 /// Real repositories take a directory each.
 constexpr std::uint32_t kMaxRealRepositories = 5'000;
 
@@ -40,6 +41,8 @@ struct Options {
   Workload workload;
   std::string delivery = "none";
   Faults faults;
+  std::uint32_t flood = 0;   ///< Clients of the API that ask without a pause.
+  Duration operate_every{};  ///< 0: no operator.
 
   std::string root, url, link, tls, musterd;
   std::string name;

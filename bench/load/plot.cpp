@@ -135,7 +135,7 @@ std::string percentile_plot(const std::string& title, const std::vector<Curve>& 
            text_at(kLeft - 6, y_of(std::pow(10, power)) + 4, "y",
                    amount_text(Unit::time, std::pow(10, power - 3)));
   const std::array<std::pair<double, const char*>, 6> marks{
-      {{0, "0"}, {0.30103, "50%"}, {1, "90%"}, {2, "99%"}, {3, "99.9%"}, {4, "99.99%"}}};
+      {{0, "0"}, {0.30103, "50%"}, {1, "90%"}, {2, "99%"}, {3, "99.9%"}, {3.9, "99.99%"}}};
   for (const auto& [nines, label] : marks)
     out += text_at(x_of(nines), kHeight - kBottom + 16, "x", label);
   std::vector<std::string> names;

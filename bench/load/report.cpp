@@ -24,7 +24,7 @@ std::string amount(const Report& report, const char* name) {
 }
 
 void add_line(std::string& to, const std::string& name, const std::string& value) {
-  to += "  " + padded(name, 20) + value + "\n";
+  to += "  " + padded(name, 20) + " " + value + "\n";
 }
 
 std::string millis(std::uint64_t micros) {

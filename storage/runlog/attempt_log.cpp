@@ -74,6 +74,7 @@ Result<void> AttemptLog::load() {
   if (!names->open.empty()) {
     if (names->open.size() > 1 || names->open.front() != end_of_all())
       return fail(Errc::corrupt, directory_.string() + ": the segments don't follow each other");
+    unsynced_ = doubtful_names(names->open.front() == 0);
     if (auto ok = open_segment(names->open.front()); !ok) return ok;
   }
   loaded_ = true;
@@ -99,23 +100,35 @@ Result<void> AttemptLog::load_closed(const std::vector<std::uint64_t>& firsts) {
   return {};
 }
 
+/// Callers set unsynced_ first.
 Result<void> AttemptLog::open_segment(std::uint64_t first) {
   auto segment = OpenSegment::open(name(first, ".log"), first, system_);
   if (!segment) return tl::unexpected(segment.error());
-  if (auto ok = sync_names(first); !ok) return ok;
   open_.emplace(std::move(*segment));
   return {};
 }
 
-/// Before anything in a segment counts as durable its name must be; for the first one that includes the
-/// directories above it (run, first 2), which a crash may have left created and not synced.
-Result<void> AttemptLog::sync_names(std::uint64_t first) const {
-  constexpr int kLevels = 4;
-  fs::path directory = directory_;
-  for (int level = 0; level < (first == 0 ? kLevels : 1); ++level) {
-    if (auto ok = sync_directory(directory); !ok) return ok;
-    directory = directory.parent_path();
+/// Before anything in a segment counts as durable its name must be. For the first one that includes the
+/// directories above it (run, first 2), where they are there already: a crash may have left them created and
+/// not synced. Those that are not yet there are synced as they are made.
+std::vector<fs::path> AttemptLog::doubtful_names(bool first) const {
+  std::vector<fs::path> names{directory_};
+  if (!first) return names;
+  const fs::path run = directory_.parent_path(), letters = run.parent_path();
+  std::error_code ignored;
+  if (fs::is_directory(directory_, ignored)) names.push_back(run);
+  if (fs::is_directory(run, ignored)) names.push_back(letters);
+  if (fs::is_directory(letters, ignored) && !durable_.knows(letters))
+    names.push_back(letters.parent_path());
+  return names;
+}
+
+Result<void> AttemptLog::sync_names() {
+  while (!unsynced_.empty()) {
+    if (auto ok = sync_directory(unsynced_.back()); !ok) return ok;
+    unsynced_.pop_back();
   }
+  durable_.learn(directory_.parent_path().parent_path());
   return {};
 }
 
@@ -128,6 +141,8 @@ Result<void> AttemptLog::close_segment() {
     const auto compressed = compress_segment(*bytes);
     if (!compressed) return tl::unexpected(compressed.error());
     if (auto ok = write_file_durably(name(first, ".log.zst"), *compressed, 0640); !ok) return ok;
+    std::erase(unsynced_, directory_);  // just synced
+    if (auto ok = sync_names(); !ok) return ok;
     closed_.push_back({first, end});
   }
   // If this fails or is lost, the next load removes it.
@@ -162,6 +177,7 @@ Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes) {
   if (open_ && open_->file_bytes() >= limits_.segment_bytes)
     if (auto ok = close_segment(); !ok) return ok;
   if (!open_) {
+    unsynced_ = doubtful_names(end == 0);
     if (auto made = make_directory(directory_, 0750); !made) return made;
     if (auto ok = open_segment(end); !ok) return ok;
   }
@@ -171,9 +187,14 @@ Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes) {
 Result<std::uint64_t> AttemptLog::sync() {
   const std::lock_guard lock(mutex_);
   if (auto ok = load(); !ok) return tl::unexpected(ok.error());
-  if (open_)
-    if (auto ok = open_->sync(); !ok) return tl::unexpected(ok.error());
+  if (auto ok = make_durable(); !ok) return tl::unexpected(ok.error());
   return end_of_all();
+}
+
+Result<void> AttemptLog::make_durable() {
+  if (!open_) return {};
+  if (auto ok = open_->sync(); !ok) return ok;
+  return sync_names();
 }
 
 Result<void> AttemptLog::finish() {
@@ -208,7 +229,7 @@ Result<std::uint64_t> AttemptLog::end() {
 
 Result<void> AttemptLog::settle() {
   const std::lock_guard lock(mutex_);
-  return open_ ? open_->sync() : Result<void>{};
+  return make_durable();
 }
 
 }  // namespace muster::storage

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,11 +14,30 @@
 
 namespace muster::storage {
 
+/// Directories whose own names are known to have survived, so that they are not synced again for every log
+/// below them: at most one for each pair of letters that a run's id begins with. Thread-safe.
+class DurableDirectories {
+ public:
+  bool knows(const std::filesystem::path& directory) {
+    const std::lock_guard lock(mutex_);
+    return known_.contains(directory.string());
+  }
+  void learn(const std::filesystem::path& directory) {
+    const std::lock_guard lock(mutex_);
+    known_.insert(directory.string());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::string> known_;
+};
+
 class AttemptLog {
  public:
-  /// `directory` need not exist; the first append creates it. `limits` and `system` must live longer.
-  AttemptLog(std::filesystem::path directory, const RunLogLimits& limits, const RunLogSystem& system)
-      : directory_(std::move(directory)), limits_(limits), system_(system) {}
+  /// `directory` need not exist; the first append creates it. The references must live longer.
+  AttemptLog(std::filesystem::path directory, const RunLogLimits& limits, const RunLogSystem& system,
+             DurableDirectories& durable)
+      : directory_(std::move(directory)), limits_(limits), system_(system), durable_(durable) {}
 
   Result<void> append(std::uint64_t offset, std::string_view bytes);
   Result<std::uint64_t> sync();
@@ -38,7 +58,9 @@ class AttemptLog {
   Result<void> load_closed(const std::vector<std::uint64_t>& firsts);
   Result<void> open_segment(std::uint64_t first);
   Result<void> close_segment();
-  Result<void> sync_names(std::uint64_t first) const;
+  [[nodiscard]] std::vector<std::filesystem::path> doubtful_names(bool first) const;
+  Result<void> sync_names();
+  Result<void> make_durable();
   [[nodiscard]] Result<void> must_exist() const;
   [[nodiscard]] std::uint64_t end_of_all() const;
   [[nodiscard]] std::filesystem::path name(std::uint64_t first, const char* suffix) const;
@@ -46,10 +68,12 @@ class AttemptLog {
   const std::filesystem::path directory_;
   const RunLogLimits& limits_;
   const RunLogSystem& system_;
+  DurableDirectories& durable_;
   std::mutex mutex_;
   bool loaded_ = false;
   std::vector<Closed> closed_;
   std::optional<OpenSegment> open_;
+  std::vector<std::filesystem::path> unsynced_;  ///< Directories to sync before open_ counts as durable.
 };
 
 }  // namespace muster::storage

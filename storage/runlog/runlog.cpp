@@ -64,6 +64,7 @@ class FileRunLog final : public RunLog {
   const fs::path directory_;
   const RunLogLimits limits_;
   const RunLogSystem system_;
+  DurableDirectories durable_;
   std::mutex mutex_;
   std::map<RunLogKey, Entry> logs_;
   std::list<RunLogKey> used_;  ///< The most recently used first.
@@ -80,7 +81,7 @@ Result<std::shared_ptr<AttemptLog>> FileRunLog::find(const RunLogKey& key) {
   const fs::path place =
       directory_ / key.run.substr(0, 2) / key.run / std::to_string(key.attempt);
   used_.push_front(key);
-  auto log = std::make_shared<AttemptLog>(place, limits_, system_);
+  auto log = std::make_shared<AttemptLog>(place, limits_, system_, durable_);
   logs_.emplace(key, Entry{log, used_.begin()});
   return log;
 }

@@ -129,7 +129,8 @@ Result<void> OpenSegment::recover() {
   }
   if (end_.position < size)
     if (auto ok = cut(end_); !ok) return ok;
-  if (system_->sync_data(fd_.get()) != 0) return fail_errno("sync " + path_.string(), errno);
+  if (size > 0 && system_->sync_data(fd_.get()) != 0)
+    return fail_errno("sync " + path_.string(), errno);
   durable_ = end_;
   return {};
 }
