@@ -31,7 +31,7 @@ TIMES and SIZES are one value (2s, 4KiB), uniform:1s..5s, exp:2s (mean) or logno
 
 A changed run of --delivery none ends as delivered(not_pushed): its pack of random bytes is sent and stored like any
 other, and nothing is pushed. With branch or pull_request, muster-load makes a small bare repository per run on this
-machine (5,000 at most), and each changed run brings one and the same real commit, which musterd checks and pushes.
+machine (5,000 at most), and each changed run brings a real commit of its own, which musterd checks and pushes.
 
 With --tls DIR the hosts take ca.pem, hosts/NAME.pem and hosts/NAME.key from DIR, NAME being load-1, load-2, …
 as `musterd host add load-1` makes them. With --root muster-load makes them itself. Hosts stay listed as

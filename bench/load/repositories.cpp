@@ -1,10 +1,6 @@
 #include "bench/load/repositories.hpp"
 
-#include <fstream>
-
 #include "bench/load/fleets.hpp"
-#include "storage/base/files.hpp"
-#include "storage/base/ids.hpp"
 #include "storage/base/process.hpp"
 
 namespace muster::load {
@@ -39,72 +35,39 @@ class Git {
   fs::path directory_;
 };
 
-/// A commit that holds one file; `parent` may be empty.
-Result<std::pair<std::string, std::string>> commit(const Git& git, const std::string& text,
-                                                   const std::string& parent) {
-  const auto blob = git.run({"hash-object", "-w", "--stdin"}, text);
-  if (!blob) return tl::unexpected<Error>(blob.error());
-  const auto tree = git.run({"mktree"}, "100644 blob " + *blob + "\tREADME.md\n");
-  if (!tree) return tl::unexpected<Error>(tree.error());
-  std::vector<std::string> words{"commit-tree", *tree, "-m", "A load test"};
-  if (!parent.empty()) words.insert(words.end(), {"-p", parent});
-  const auto made = git.run(words);
-  if (!made) return tl::unexpected<Error>(made.error());
-  return std::pair{*made, *tree};
-}
-
-Result<std::string> pack_of(const Git& git, const fs::path& directory, const CommitFacts& facts) {
-  const std::string range = facts.head_sha + "\n^" + facts.base_sha + "\n";
-  const auto name = git.run({"pack-objects", "--revs", "--quiet", "pack"}, range);
-  if (!name) return name;
-  return read_file(directory / ("pack-" + *name + ".pack"));
-}
-
-Result<CommitFacts> make_commits(const fs::path& directory) {
+/// A repository with main at a first commit.
+Result<CommitFacts> make_first(const fs::path& directory) {
   const Git git(directory);
   if (auto made =
           git.run({"init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."});
       !made)
     return tl::unexpected<Error>(made.error());
-  const auto base = commit(git, "before\n", "");
+  const auto blob = git.run({"hash-object", "-w", "--stdin"}, "before\n");
+  if (!blob) return tl::unexpected<Error>(blob.error());
+  const auto tree = git.run({"mktree"}, "100644 blob " + *blob + "\tREADME.md\n");
+  if (!tree) return tl::unexpected<Error>(tree.error());
+  const auto base = git.run({"commit-tree", *tree, "-m", "Begin"});
   if (!base) return tl::unexpected<Error>(base.error());
-  const auto head = commit(git, "after\n", base->first);
-  if (!head) return tl::unexpected<Error>(head.error());
-  CommitFacts facts{base->first, head->first, head->second, "", ""};
-  auto pack = pack_of(git, directory, facts);
-  if (!pack) return tl::unexpected<Error>(pack.error());
-  facts.pack = std::move(*pack);
-  facts.pack_digest = sha256_hex(facts.pack);
+  if (auto set = git.run({"update-ref", "refs/heads/main", *base}); !set)
+    return tl::unexpected<Error>(set.error());
+  CommitFacts facts;
+  facts.real = true;
+  facts.base_sha = *base;
+  facts.blob.content = "after\n";
+  facts.tree = tree_of("README.md", facts.blob);
   return facts;
-}
-
-/// As the template, with main at the first commit and without what came after it.
-Result<void> make_pattern(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::create_directories(to, error);
-  if (error) return fail(Errc::io, to.string() + ": " + error.message());
-  const Git git(to);
-  for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"init", "--quiet", "--bare",
-                                 "--template=", "--initial-branch=main", "."},
-        {"fetch", "--quiet", "--no-tags", from.string(), "refs/heads/base:refs/heads/main"}})
-    if (auto done = git.run(words); !done) return tl::unexpected<Error>(done.error());
-  return {};
 }
 
 }  // namespace
 
 Result<CommitFacts> make_repositories(const fs::path& directory, std::uint32_t fleets,
                                       std::uint32_t repositories) {
-  const fs::path commits = directory / "commits", pattern = directory / "pattern";
+  const fs::path pattern = directory / "pattern";
   std::error_code error;
-  fs::create_directories(commits, error);
-  if (error) return fail(Errc::io, commits.string() + ": " + error.message());
-  auto facts = make_commits(commits);
+  fs::create_directories(pattern, error);
+  if (error) return fail(Errc::io, pattern.string() + ": " + error.message());
+  auto facts = make_first(pattern);
   if (!facts) return facts;
-  if (auto allowed = Git(commits).run({"update-ref", "refs/heads/base", facts->base_sha}); !allowed)
-    return tl::unexpected<Error>(allowed.error());
-  if (auto made = make_pattern(commits, pattern); !made) return tl::unexpected<Error>(made.error());
   for (std::uint32_t fleet = 1; fleet <= fleets; ++fleet) {
     for (std::uint32_t i = 1; i <= repositories; ++i) {
       const fs::path to = repository_url(directory.string(), fleet, i);
@@ -117,7 +80,9 @@ Result<CommitFacts> make_repositories(const fs::path& directory, std::uint32_t f
 }
 
 CommitFacts invented_commit() {
-  return {std::string(40, 'b'), std::string(40, 'd'), std::string(40, 'e'), "", ""};
+  CommitFacts facts;
+  facts.base_sha = std::string(40, 'b');
+  return facts;
 }
 
 }  // namespace muster::load

@@ -1,5 +1,4 @@
-// Real repositories for loads that deliver: bare, small, all with the same first commit, and one
-// commit on top of it as a pack that fits each of them. By git.
+// Real repositories for loads that deliver: bare, small, all with the same first commit. By git.
 #pragma once
 
 #include <cstdint>

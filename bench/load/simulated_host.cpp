@@ -321,6 +321,32 @@ void SimulatedHost::finish(Attempt& attempt) {
   end_attempt(attempt, std::move(report), std::move(pack));
 }
 
+void SimulatedHost::add_commit(wire::AttemptReportT& report, const Attempt& attempt,
+                               std::string& pack) const {
+  const CommitFacts& facts = shared_.commit;
+  const std::string id = id_of(attempt.run, attempt.number);
+  if (facts.real) {
+    const std::string who = " muster-load <muster-load@localhost> 1700000000 +0000\n";
+    const GitObject commit{ObjectType::commit, "tree " + object_id(facts.tree) + "\nparent " +
+                                                   facts.base_sha + "\nauthor" + who + "committer" +
+                                                   who + "\nA load test\n\nMuster-Run: " + id +
+                                                   "\n"};
+    report.head_sha = object_id(commit);
+    report.tree_sha = object_id(facts.tree);
+    pack = make_pack({commit, facts.tree, facts.blob});
+  } else {
+    report.head_sha = std::string(40, 'd');
+    report.tree_sha = std::string(40, 'e');
+    Random random(seed_of(shared_.workload.seed, id));
+    while (pack.size() < attempt.plan.pack_bytes) {
+      const std::uint64_t eight = random.next();
+      pack.append(reinterpret_cast<const char*>(&eight), sizeof eight);
+    }
+  }
+  report.pack_digest = sha256_hex(pack);
+  report.pack_bytes = pack.size();
+}
+
 wire::AttemptReportT SimulatedHost::report_of(const Attempt& attempt, std::string& pack) const {
   const auto add_step = [](wire::AttemptReportT& to, const char* name, int exit_code,
                            std::int64_t from, std::int64_t until) {
@@ -353,19 +379,7 @@ wire::AttemptReportT SimulatedHost::report_of(const Attempt& attempt, std::strin
   report.outcome = wire::Outcome::unchanged;
   if (fate == Fate::unchanged) return report;
   report.outcome = wire::Outcome::changed;
-  report.head_sha = shared_.commit.head_sha;
-  report.tree_sha = shared_.commit.tree_sha;
-  pack = shared_.commit.pack;
-  report.pack_digest = shared_.commit.pack_digest;
-  if (pack.empty()) {
-    Random random(seed_of(shared_.workload.seed, attempt.run));
-    while (pack.size() < attempt.plan.pack_bytes) {
-      const std::uint64_t eight = random.next();
-      pack.append(reinterpret_cast<const char*>(&eight), sizeof eight);
-    }
-    report.pack_digest = sha256_hex(pack);
-  }
-  report.pack_bytes = pack.size();
+  add_commit(report, attempt, pack);
   report.diff = std::make_unique<wire::DiffStatT>();
   report.diff->files = report.diff->insertions = 1;
   return report;

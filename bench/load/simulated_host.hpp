@@ -20,6 +20,7 @@
 #include <string>
 
 #include "actors/ports/strand.hpp"
+#include "bench/load/git_objects.hpp"
 #include "bench/load/meters.hpp"
 #include "bench/load/plan.hpp"
 #include "storage/link/link.hpp"
@@ -34,10 +35,13 @@ struct HostSetup {
   std::uint32_t slots = 25;
 };
 
-/// A commit that fits every simulated repository. Empty pack: each change gets bytes of its own
-/// that are no pack, for fleets that deliver nothing.
+/// What the commit of a changed run is made of. Real: a commit of its own, as a pack that fits
+/// every simulated repository. Else ids that look like ids and a pack of random bytes, for fleets
+/// that deliver nothing.
 struct CommitFacts {
-  std::string base_sha, head_sha, tree_sha, pack, pack_digest;
+  bool real = false;
+  std::string base_sha;  ///< main of every repository.
+  GitObject blob{ObjectType::blob, ""}, tree{ObjectType::tree, ""};
 };
 
 /// What all hosts of a load share; outlives them.
@@ -119,6 +123,7 @@ class SimulatedHost {
            std::unique_ptr<wire::AttemptReportT> report = nullptr, std::string pack = {});
   void send_event(Event& event);
   bool send(storage::Stream stream, wire::FrameT frame);
+  void add_commit(wire::AttemptReportT& report, const Attempt& attempt, std::string& pack) const;
   [[nodiscard]] wire::AttemptReportT report_of(const Attempt& attempt, std::string& pack) const;
 
   const HostSetup setup_;
