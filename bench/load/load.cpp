@@ -185,7 +185,7 @@ Result<void> Load::look() {
   sample.hosts = static_cast<double>(shared_.meters.connected);
   sample.memory = resources.memory;
   sample.cpu_s = std::max(0.0, resources.cpu_s - at_start_.cpu_s);
-  messages_ = fleets_->messages();
+  messages_ = std::max(messages_, fleets_->messages());  // none while musterd is overloaded
   sample.messages = std::max(0.0, messages_ - messages_at_start_);
   memory_peak_ = std::max({memory_peak_, resources.memory, resources.memory_peak});
   timeline_.add(sample);
