@@ -76,6 +76,12 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   facts.rootfs = image->rootfs;
   facts.made_rootfs = image->made;
   facts.mount_points = image->mount_points;
+  facts.image_env = image->env;
+  if (host.config.disk_limit == DiskLimit::loop) {
+    auto empty = host.disks.empty_image(spec.disk_bytes);
+    if (!empty) return tl::unexpected(AttemptFailure{"no_disk", empty.error().message});
+    facts.empty_disk = *empty;
+  }
   for (const auto& name : spec.secrets) {
     auto secret = read_secret(host.config.paths.secrets() / name, name);
     if (!secret) return tl::unexpected(AttemptFailure{"no_secret", secret.error().message});
@@ -125,13 +131,17 @@ std::uint64_t stream_bytes(const Places& places, Progress& progress) {
 
 Host::Host(HostConfig settings, Cgroups cgroups)
     : config(std::move(settings)), ops(config.paths, std::move(cgroups), config.runtime),
-      images(config.paths, config.muster_init), mirrors(config.paths, config.concurrent_fetches),
+      images(config.paths, config.muster_init, config.image_directories),
+      mirrors(config.paths, config.concurrent_fetches),
+      disks(config.paths.host() / "disks"),
       blobs(config.paths.host() / "blobs") {}
 
 Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
   if (auto ready = complete(config); !ready) return tl::unexpected(ready.error());
   auto cgroups = Cgroups::find();
   if (!cgroups) return tl::unexpected(cgroups.error());
+  if (config.image_directories.empty())
+    config.image_directories = {config.paths.root / "srv/muster/images"};
   for (const auto& [path, mode] :
        {std::pair{config.paths.data(), 0711u}, {config.paths.host(), 0711u},
         {config.paths.host() / "attempts", 0711u}, {config.paths.host() / "blobs", 0700u},
@@ -209,7 +219,7 @@ namespace {
 
 /// Sets outcome, reason and message from the facts; the pack is not looked at yet.
 void judge(wire::AttemptReportT& report, const wire::SandboxSpecT& spec, Progress& progress,
-           const std::optional<StopCause>& stop, const CgroupUsage& usage, int exit_code) {
+           const std::optional<StopCause>& stop, const CgroupUsage& usage, bool disk_full, int exit_code) {
   const auto failed = [&](std::string reason, std::string message) {
     report.outcome = wire::Outcome::failed;
     report.reason = std::move(reason);
@@ -241,6 +251,7 @@ void judge(wire::AttemptReportT& report, const wire::SandboxSpecT& spec, Progres
       (steps.back().exit_code != 0 || !steps.back().reason.empty())) {
     if (usage.oom_kills > 0 && steps.back().reason.empty())
       progress.close_open_step("out_of_memory", now_ms());
+    if (disk_full && steps.back().reason.empty()) progress.close_open_step("disk_full", now_ms());
     report.outcome = wire::Outcome::step_failed;
     return;
   }
@@ -325,13 +336,19 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
   const CgroupUsage usage = host.ops.usage(places.id);
   report.peak_memory_bytes = usage.peak_memory_bytes;
   report.cpu_ms = usage.cpu_ms;
-  judge(report, spec, progress, stop, usage, host.ops.exit_code(places.id).value_or(-1));
+  const bool disk_full = host.config.disk_limit == DiskLimit::loop && disk_is_full(places.writable());
+  judge(report, spec, progress, stop, usage, disk_full, host.ops.exit_code(places.id).value_or(-1));
   if (report.outcome == wire::Outcome::changed) add_pack(host, spec, started, progress, report);
   add_steps(report, progress);
-  Output output = read_output(places.out());
+  const Mask mask = mask_from(places.in() / "plan");
+  Output output = read_output(places.out(), mask);
   report.summary = std::move(output.summary);
   report.result_json = std::move(output.result_json);
   report.warnings = std::move(output.warnings);
+  if (usage.refused_processes > 0)
+    report.warnings.push_back("it reached its limit of " + std::to_string(spec.pids) + " processes " +
+                              std::to_string(usage.refused_processes) + " times");
+  report.message = mask.masked(report.message);
   for (const auto& warning : report.warnings) note(places, warning);
   if (!report.message.empty()) note(places, report.message);
   report.log_bytes = stream_bytes(places, progress);
@@ -355,12 +372,12 @@ wire::AttemptReportT conclude_unstarted(Host& host, const wire::SandboxSpecT& sp
 }
 
 wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                 const std::function<void(std::string_view)>& log) {
+                                 const std::function<void(std::string_view)>& log, unsigned slot) {
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   const Fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   ::inotify_add_watch(watch.get(), host.ops.exits().c_str(), IN_CREATE | IN_MOVED_TO);
   auto started = fetch_attempt(host, spec);
-  if (started) started = create_attempt(host, spec, std::move(*started), 0);
+  if (started) started = create_attempt(host, spec, std::move(*started), slot);
   if (!started) {
     auto report = conclude_unstarted(host, spec, started.error(), std::nullopt);
     tear_down(host, places.id, report);

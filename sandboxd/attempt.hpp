@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "sandboxd/disk.hpp"
 #include "sandboxd/host_ops.hpp"
 #include "sandboxd/image.hpp"
 #include "sandboxd/mirror.hpp"
@@ -27,6 +28,13 @@ struct HostConfig {
   std::uint32_t uid_base = 1u << 30;    ///< User ids of sandboxes begin here, 65536 for each slot.
   unsigned concurrent_fetches = 4;
   bool allow_host_network = false;
+  /// Of one sandbox's log, not yet acknowledged by the engine: beyond, it is frozen until that is drained.
+  std::uint64_t log_spool_bytes = 64ull << 20;
+  DiskLimit disk_limit = DiskLimit::measure;
+  /// With less free than this where sandboxes lie, the host takes no work and cleans its caches.
+  std::uint64_t disk_low_water_bytes = 2ull << 30;
+  /// Where images of fleet files may lie; empty: /srv/muster/images.
+  std::vector<std::filesystem::path> image_directories;
 };
 
 /// The machine, as every attempt uses it. Thread-safe.
@@ -39,6 +47,7 @@ class Host {
   HostOps ops;
   Images images;
   Mirrors mirrors;
+  Disks disks;
   Blobs blobs;                          ///< Agent bundles.
   std::filesystem::path scratch_git;
   std::uint64_t max_open_files = 1024;
@@ -100,6 +109,6 @@ std::filesystem::path pack_path(const Places& places);
 /// Everything at once. The log comes in pieces as it is written. The attempt's directory stays (report's pack in it)
 /// until teardown(id, true).
 wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                 const std::function<void(std::string_view)>& log);
+                                 const std::function<void(std::string_view)>& log, unsigned slot = 0);
 
 }  // namespace muster::sandbox

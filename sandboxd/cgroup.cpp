@@ -1,5 +1,6 @@
 #include "sandboxd/cgroup.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -118,6 +119,7 @@ CgroupUsage Cgroups::usage(const std::string& group) const {
   CgroupUsage usage;
   usage.peak_memory_bytes = number(file("memory", group, "memory.max_usage_in_bytes", "memory.peak"));
   usage.oom_kills = number_of(file("memory", group, "memory.oom_control", "memory.events"), "oom_kill");
+  usage.refused_processes = number_of(file("pids", group, "pids.events", "pids.events"), "max");
   usage.cpu_ms = v2_ ? static_cast<std::int64_t>(
                            number_of(file("cpu", group, "", "cpu.stat"), "usage_usec") / 1000)
                      : static_cast<std::int64_t>(
@@ -134,6 +136,26 @@ std::vector<int> Cgroups::processes(const std::string& group) const {
   return {pids.begin(), pids.end()};
 }
 
+fs::path Cgroups::freezer(const std::string& group) const {
+  return file("freezer", group, "freezer.state", "cgroup.freeze");
+}
+
+bool Cgroups::can_freeze() const { return v2_ || has("freezer"); }
+
+Result<void> Cgroups::freeze(const std::string& group, bool frozen) const {
+  const fs::path path = freezer(group);
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return fail_errno("open " + path.string(), errno);
+  const std::string_view word = v2_ ? (frozen ? "1" : "0") : (frozen ? "FROZEN" : "THAWED");
+  if (::write(fd.get(), word.data(), word.size()) < 0) return fail_errno("write " + path.string(), errno);
+  return {};
+}
+
+bool Cgroups::frozen(const std::string& group) const {
+  const auto state = read_file(freezer(group), 64);
+  return state && (state->starts_with("1") || state->starts_with("FR"));  // FROZEN or FREEZING
+}
+
 Result<void> Cgroups::remove(const std::string& group) const {
   if (group.empty() || group.find("..") != std::string::npos)
     return fail(Errc::internal, "not a cgroup of ours: " + group);
@@ -147,6 +169,7 @@ Result<void> Cgroups::remove(const std::string& group) const {
     }
     if (gone) return {};
     for (const int pid : processes(group)) ::kill(pid, SIGKILL);
+    if (!v2_ && frozen(group)) (void)freeze(group, false);  // v1: a frozen process does not die
     std::this_thread::sleep_for(std::chrono::milliseconds(attempt < 20 ? 1 : 5));
   }
   return fail(Errc::io, "cgroup " + group + " still holds processes");

@@ -14,6 +14,7 @@ struct CgroupUsage {
   std::uint64_t peak_memory_bytes = 0;
   std::int64_t cpu_ms = 0;
   std::uint64_t oom_kills = 0;
+  std::uint64_t refused_processes = 0;  ///< Forks that the limit refused.
 };
 
 class Cgroups {
@@ -29,6 +30,10 @@ class Cgroups {
   [[nodiscard]] CgroupUsage usage(const std::string& group) const;
   /// Every process in it, in any hierarchy.
   [[nodiscard]] std::vector<int> processes(const std::string& group) const;
+  /// Stops or continues every process in it (cgroup.freeze; v1: the freezer). Errc::not_found where no hierarchy can.
+  Result<void> freeze(const std::string& group, bool frozen) const;
+  [[nodiscard]] bool frozen(const std::string& group) const;
+  [[nodiscard]] bool can_freeze() const;
   /// Kills all processes in it and removes it with everything below, in every hierarchy. Errc::io when a process
   /// survives for 10 s.
   Result<void> remove(const std::string& group) const;
@@ -41,6 +46,7 @@ class Cgroups {
     std::vector<std::string> controllers;  // v1; empty for v2
     bool unified = false;
   };
+  [[nodiscard]] std::filesystem::path freezer(const std::string& group) const;
   [[nodiscard]] std::filesystem::path file(std::string_view controller, const std::string& group,
                                            std::string_view v1_name, std::string_view v2_name) const;
 

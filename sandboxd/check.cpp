@@ -84,6 +84,14 @@ Finding open_parents(const fs::path& path) {
           closed.empty() ? "" : "chmod o+x " + closed.string() + ", or choose another --root"};
 }
 
+/// Tried for real, once: whether images can be made and mounted.
+Finding own_disks(const HostConfig& config) {
+  const auto made = make_directory(config.paths.host(), 0711);
+  const auto done = made ? try_disk(config.paths.host()) : made;
+  return {done.has_value(), "disks of sandboxes in image files" + (done ? "" : ": " + done.error().message),
+          done ? "" : "apt-get install e2fsprogs and modprobe loop, or set disk_limit: measure"};
+}
+
 std::vector<Finding> examine(HostConfig& config) {
   std::vector<Finding> findings;
   findings.push_back({::geteuid() == 0, "sandboxd runs as root", ::geteuid() == 0 ? "" : "run it as root"});
@@ -106,8 +114,10 @@ std::vector<Finding> examine(HostConfig& config) {
                       cgroups ? "" : "mount -t cgroup2 cgroup2 /sys/fs/cgroup"});
   if (cgroups)
     for (const char* name : {"memory", "pids", "cpu"}) findings.push_back(controller(*cgroups, name));
+  if (cgroups && !cgroups->v2()) findings.push_back(controller(*cgroups, "freezer"));
   const bool merged = fs::is_symlink("/bin", error);
   findings.push_back({merged, "/bin, /lib are links into /usr", merged ? "" : "apt-get install usrmerge"});
+  if (config.disk_limit == DiskLimit::loop) findings.push_back(own_disks(config));
   findings.push_back(open_parents(config.paths.host()));
   findings.push_back(open_parents(config.paths.runtime()));
   return findings;

@@ -36,6 +36,12 @@ template <class T>
 Setter into(T& target) {
   return [&target](const YAML::Node& node) { target = node.as<T>(); };
 }
+Setter into(std::vector<std::filesystem::path>& target) {
+  return [&target](const YAML::Node& node) {
+    const auto texts = node.as<std::vector<std::string>>();
+    target.assign(texts.begin(), texts.end());
+  };
+}
 Setter into(std::filesystem::path& target) {
   return [&target](const YAML::Node& node) { target = node.as<std::string>(); };
 }
@@ -57,6 +63,15 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
       {"slots", into(config.slots)},
       {"labels", into(config.labels)},
       {"allow_host_network", into(config.host.allow_host_network)},
+      {"log_spool_bytes", into(config.host.log_spool_bytes)},
+      {"disk_low_water_bytes", into(config.host.disk_low_water_bytes)},
+      {"disk_limit", [&](const YAML::Node& node) {
+         const auto word = node.as<std::string>();
+         if (word != "measure" && word != "loop")
+           trouble += name + ":" + std::to_string(node.Mark().line + 1) + ": disk_limit is measure or loop\n";
+         config.host.disk_limit = word == "loop" ? DiskLimit::loop : DiskLimit::measure;
+       }},
+      {"image_directories", into(config.host.image_directories)},
       {"concurrent_fetches", into(config.host.concurrent_fetches)},
       {"runtime", into(config.host.runtime)},
       {"conmon", into(config.host.conmon)},

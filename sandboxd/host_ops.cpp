@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "sandboxd/disk.hpp"
 #include "sandboxd/log_reader.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
@@ -228,6 +229,7 @@ Result<void> HostOps::apply(const Operation& operation) const {
     Result<void> operator()(const WriteFile& op) const { return write_plainly(op); }
     Result<void> operator()(const Symlink& op) const { return link_to(op); }
     Result<void> operator()(const MountOverlay& op) const { return mount_overlay(op); }
+    Result<void> operator()(const MountDisk& op) const { return mount_disk(op.empty, op.image, op.target); }
     Result<void> operator()(const CreateContainer& op) const { return ops.create(op); }
     Result<void> operator()(const StartContainer& op) const { return ops.start(op.id); }
   };
@@ -293,6 +295,7 @@ void HostOps::signal(const std::string& id, int signal_number) const {
   const auto members = cgroups_.processes(group(id));  // a recycled pid is not among them
   if (pid > 1 && std::find(members.begin(), members.end(), pid) != members.end())
     ::kill(pid, signal_number);
+  if (frozen(id)) (void)freeze(id, false);
 }
 
 bool HostOps::alive(const std::string& id) const { return !cgroups_.processes(group(id)).empty(); }
@@ -319,7 +322,10 @@ Result<void> HostOps::teardown(const std::string& id, bool forget) const {
     ::kill(conmon, SIGKILL);  // it would write an exit file after us
   if (auto done = remove_tree(runtime_state(id)); !done) return done;
   if (auto done = unmount_below(places.run); !done) return done;
+  // What is deleted first need not be written when its file system is unmounted.
+  if (!mounts_below(places.writable()).empty()) (void)remove_tree(places.writable());
   if (auto done = unmount_below(places.kept); !done) return done;
+  ::unlink(places.disk().c_str());
   if (auto done = remove_tree(places.run); !done) return done;
   if (auto done = remove_tree(places.writable()); !done) return done;
   ::unlink((exits() / id).c_str());

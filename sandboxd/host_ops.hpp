@@ -25,8 +25,11 @@ class HostOps {
   /// stays unless `forget`.
   Result<void> teardown(const std::string& id, bool forget) const;
 
-  /// SIGTERM or SIGKILL to muster-init; nothing happens when it is gone.
+  /// SIGTERM or SIGKILL to muster-init, which wakes a frozen sandbox; nothing happens when it is gone.
   void signal(const std::string& id, int signal_number) const;
+  /// Stops every process of the sandbox, or lets them go on. Time that it is frozen does not count for its steps.
+  Result<void> freeze(const std::string& id, bool frozen) const { return cgroups_.freeze(group(id), frozen); }
+  [[nodiscard]] bool frozen(const std::string& id) const { return cgroups_.frozen(group(id)); }
   /// A process of the sandbox lives.
   [[nodiscard]] bool alive(const std::string& id) const;
   /// conmon, which reports its end, lives.

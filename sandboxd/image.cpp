@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandboxd/caches.hpp"
 #include "sandboxd/host_ops.hpp"
+#include "sandboxd/image_build.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
 #include "storage/base/process.hpp"
@@ -31,13 +33,6 @@ constexpr const char* kNsswitch =
 constexpr const char* kCopied[] = {"ld.so.cache", "alternatives",  "ssl/certs", "ca-certificates.conf",
                                    "services",    "protocols",     "mime.types", "ssl/openssl.cnf"};
 
-std::string stamp(const fs::path& path) {
-  struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return "-";
-  return std::to_string(info.st_size) + "." + std::to_string(info.st_mtim.tv_sec) + "." +
-         std::to_string(info.st_mtim.tv_nsec);
-}
-
 // Nothing here is synced one by one: the root of image `host` is made anew after a boot, and what is unpacked is
 // synced whole before it gets its name.
 
@@ -55,11 +50,6 @@ Result<void> write_text(const fs::path& path, std::string_view text) {
   return {};
 }
 
-Result<void> sync_all(const fs::path& directory) {
-  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid() || ::syncfs(fd.get()) != 0) return fail_errno("sync " + directory.string(), errno);
-  return {};
-}
 
 /// The first part of this boot's id: what was made and not synced in an earlier one is not trusted.
 std::string boot() { return read_file("/proc/sys/kernel/random/boot_id", 64).value_or("boot").substr(0, 8); }
@@ -109,20 +99,6 @@ Result<void> make_host_root(const fs::path& root, const fs::path& init) {
   return make_etc(root / "etc");
 }
 
-/// Made beside and renamed, so that what is found is whole.
-template <class Make>
-Result<fs::path> once(const fs::path& target, Make make) {
-  std::error_code error;
-  if (fs::is_directory(target, error)) return target;
-  const fs::path half = target.string() + ".half";
-  if (auto removed = remove_tree(half); !removed) return tl::unexpected(removed.error());
-  if (auto made = make_plain_directory(half); !made) return tl::unexpected(made.error());
-  if (Result<void> made = make(half); !made) return tl::unexpected(made.error());
-  if (::rename(half.c_str(), target.c_str()) != 0)
-    return fail_errno("rename to " + target.string(), errno);
-  return target;
-}
-
 /// Everybody may read; what was executable stays so. Links are not followed.
 Result<void> open_to_all(const fs::path& top) {
   std::error_code error;
@@ -148,6 +124,34 @@ Result<void> untar(const fs::path& tar, const fs::path& into) {
 
 }  // namespace
 
+std::string stamp(const fs::path& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) return "-";
+  return std::to_string(info.st_size) + "." + std::to_string(info.st_mtim.tv_sec) + "." +
+         std::to_string(info.st_mtim.tv_nsec);
+}
+
+Result<void> sync_all(const fs::path& directory) {
+  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid() || ::syncfs(fd.get()) != 0) return fail_errno("sync " + directory.string(), errno);
+  return {};
+}
+
+Result<fs::path> once(const fs::path& target, const std::function<Result<void>(const fs::path&)>& make) {
+  std::error_code error;
+  if (fs::is_directory(target, error)) {
+    touch_cache(target);
+    return target;
+  }
+  const fs::path half = target.string() + ".half";
+  if (auto removed = remove_tree(half); !removed) return tl::unexpected(removed.error());
+  if (auto made = make_plain_directory(half); !made) return tl::unexpected(made.error());
+  if (Result<void> made = make(half); !made) return tl::unexpected(made.error());
+  if (::rename(half.c_str(), target.c_str()) != 0)
+    return fail_errno("rename to " + target.string(), errno);
+  return target;
+}
+
 void Images::remove_old() {
   std::error_code error;
   for (fs::directory_iterator it(paths_.images(), error), end; !error && it != end; it.increment(error)) {
@@ -161,23 +165,48 @@ void Images::remove_old() {
 Result<Image> Images::get(const std::string& name) {
   const std::lock_guard lock(mutex_);
   if (name == "host") return host();
+  const ImageName asked = parse_image(name);
+  const auto path = allowed_path(asked.path);
+  if (!path) return tl::unexpected(path.error());
+  std::error_code error;
+  if (asked.scheme == "oci") return oci(*path, asked.tag);
   if (name.starts_with("dir:")) {
-    std::error_code error;
-    const fs::path rootfs = fs::canonical(name.substr(4), error);
-    if (error || !fs::is_directory(rootfs, error))
+    if (!fs::is_directory(*path, error))
       return fail(Errc::not_found, "image " + name + ": no such directory on this host");
-    return over(rootfs);
+    return over(*path);
   }
   if (name.starts_with("tar:")) {
-    const fs::path tar = name.substr(4);
-    std::error_code error;
-    if (!fs::is_regular_file(tar, error))
+    if (!fs::is_regular_file(*path, error))
       return fail(Errc::not_found, "image " + name + ": no such file on this host");
-    auto rootfs = unpacked(tar, "tar-" + sha256_hex(tar.string() + stamp(tar)).substr(0, 16));
+    auto rootfs = unpacked(*path, "tar-" + sha256_hex(path->string() + stamp(*path)).substr(0, 16));
     if (!rootfs) return tl::unexpected(rootfs.error());
     return over(*rootfs);
   }
   return fail(Errc::refused, "image " + name + " is not supported");
+}
+
+ImageName parse_image(const std::string& name) {
+  const std::size_t colon = name.find(':');
+  ImageName parsed{name.substr(0, colon), colon == std::string::npos ? "" : name.substr(colon + 1), ""};
+  const std::size_t tag = parsed.path.rfind(':');
+  if (parsed.scheme != "oci" || tag == std::string::npos || parsed.path.find('/', tag) != std::string::npos)
+    return parsed;
+  parsed.tag = parsed.path.substr(tag + 1);
+  parsed.path.resize(tag);
+  return parsed;
+}
+
+Result<fs::path> Images::allowed_path(const std::string& name) const {
+  std::error_code error;
+  const fs::path path = fs::weakly_canonical(name, error);
+  std::string directories;
+  for (const auto& allowed : allowed_) {
+    const fs::path inner = path.lexically_relative(fs::weakly_canonical(allowed, error));
+    if (!inner.empty() && *inner.begin() != ".." && inner != ".") return path;
+    directories += (directories.empty() ? "" : ", ") + allowed.string();
+  }
+  return fail(Errc::refused, "image " + name + " is not below one of this host's image_directories (" +
+                                 directories + ")");
 }
 
 Result<Image> Images::host() {

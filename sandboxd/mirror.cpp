@@ -11,6 +11,7 @@
 #include <chrono>
 #include <sstream>
 
+#include "sandboxd/caches.hpp"
 #include "sandboxd/spec.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
@@ -55,7 +56,8 @@ bool is_plain(const fs::path& git_dir) {
   std::error_code error;
   for (const char* special : {"objects/info/alternates", "shallow", "reftable", "commondir"})
     if (fs::exists(git_dir / special, error)) return false;
-  return true;
+  // Through a link its owner could lend us the objects of somebody else.
+  return !fs::is_symlink(git_dir / "objects", error) && !fs::is_symlink(git_dir / "objects/pack", error);
 }
 
 void read_packed_refs(const fs::path& git_dir, Refs& refs) {
@@ -297,6 +299,7 @@ Result<MirrorState> Mirrors::fetch(const fs::path& directory, const std::string&
   std::error_code error;
   if (!is_mirror(directory))
     if (auto made = make_mirror(directory, canonical); !made) return tl::unexpected(made.error());
+  touch_cache(directory);
   state.hit = !fs::exists(updating, error) && has_commit(state.objects, state.base_sha);
   if (state.hit) return state;
 
@@ -317,6 +320,11 @@ Result<MirrorState> Mirrors::fetch(const fs::path& directory, const std::string&
     return fail(Errc::unreachable, url + ": the commit " + state.base_sha + " did not arrive");
   ::unlink(updating.c_str());
   return state;
+}
+
+std::string Mirrors::key(const std::string& url) {
+  const auto name = parse_repository(url, "/");
+  return name ? sha256_hex(name->canonical_url) : "";
 }
 
 std::vector<std::string> Mirrors::warm(std::size_t limit) const {

@@ -35,6 +35,8 @@ class Mirrors {
   /// Errc::unreachable: the remote could not be read; Errc::not_found: no such branch, or an empty repository.
   Result<MirrorState> update(const std::string& url, const std::string& base_branch);
 
+  /// The name of the mirror's directory; empty for what is no repository's URL.
+  static std::string key(const std::string& url);
   /// Canonical URLs with a mirror, most recently used first, at most `limit`.
   [[nodiscard]] std::vector<std::string> warm(std::size_t limit) const;
 

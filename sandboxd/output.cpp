@@ -2,8 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "sandboxd/init/plan_format.hpp"
 #include "sandboxd/pack.hpp"
 #include "sandboxd/progress.hpp"
+#include "storage/base/files.hpp"
 
 namespace muster::sandbox {
 
@@ -11,6 +13,8 @@ namespace {
 
 constexpr std::uint64_t kMaxSummary = 64u << 10;
 constexpr std::uint64_t kMaxResult = 256u << 10;
+constexpr std::size_t kMaxOrders = 64u << 20;
+constexpr int kMaxDepth = 64;  // printing JSON recurses
 
 using Json = nlohmann::json;
 
@@ -35,13 +39,49 @@ std::string trouble_with(const Json& result) {
   return {};
 }
 
+/// Null when it is not JSON, or nested deeper than anybody would.
+Json parse(const std::string& text) {
+  bool deep = false;
+  Json parsed = Json::parse(
+      text,
+      [&](int depth, Json::parse_event_t, Json&) {
+        deep = deep || depth > kMaxDepth;
+        return !deep;
+      },
+      false);
+  return deep ? Json() : parsed;
+}
+
+Json masked(const Json& value, const Mask& mask) {
+  if (value.is_string()) return mask.masked(value.get_ref<const std::string&>());
+  if (value.is_array()) {
+    Json list = Json::array();
+    for (const auto& item : value) list.push_back(masked(item, mask));
+    return list;
+  }
+  if (!value.is_object()) return value;
+  Json object = Json::object();
+  for (const auto& [key, item] : value.items()) object[mask.masked(key)] = masked(item, mask);
+  return object;
+}
+
 }  // namespace
 
-Output read_output(const std::filesystem::path& out) {
+Mask mask_from(const std::filesystem::path& orders) {
+  Mask mask;
+  const auto text = read_file(orders, kMaxOrders);
+  if (!text) return mask;
+  std::string_view rest = *text, key, value;
+  while (take_field(rest, key, value))
+    if (key == "mask") mask.add(value);
+  return mask;
+}
+
+Output read_output(const std::filesystem::path& out, const Mask& mask) {
   Output output;
   auto summary = take_text(out, "output/summary.md", kMaxSummary);
   if (summary) {
-    output.summary = valid_utf8(*summary);
+    output.summary = valid_utf8(mask.masked(*summary));
   } else if (summary.error().code != Errc::not_found) {
     output.warnings.push_back("summary.md: " + summary.error().message);
   }
@@ -51,11 +91,11 @@ Output read_output(const std::filesystem::path& out) {
       output.warnings.push_back("result.json: " + result.error().message);
     return output;
   }
-  const Json parsed = Json::parse(*result, nullptr, false);
+  const Json parsed = parse(*result);
   if (std::string trouble = trouble_with(parsed); !trouble.empty()) {
     output.warnings.push_back("result.json " + trouble + "; it is ignored");
   } else {
-    output.result_json = parsed.dump(-1, ' ', false, Json::error_handler_t::replace);
+    output.result_json = masked(parsed, mask).dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   return output;
 }

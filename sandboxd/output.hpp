@@ -1,9 +1,12 @@
-// What the agent left in $MUSTER_OUTPUT. All optional; what is invalid becomes a warning.
+// What the agent left in $MUSTER_OUTPUT. All optional; what is invalid becomes a warning. Secrets are masked in it, as
+// muster-init masks them in the log.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "sandboxd/init/mask.hpp"
 
 namespace muster::sandbox {
 
@@ -13,6 +16,9 @@ struct Output {
   std::vector<std::string> warnings;
 };
 
-Output read_output(const std::filesystem::path& out);
+Output read_output(const std::filesystem::path& out, const Mask& mask);
+
+/// The secrets that a sandbox was given, from muster-init's orders, which live as long as the sandbox does.
+Mask mask_from(const std::filesystem::path& orders);
 
 }  // namespace muster::sandbox

@@ -8,10 +8,13 @@ namespace {
 
 constexpr const char* kAgentHome = "/home/agent";
 
-/// The contract's variables win over the fleet file's; those win over the defaults.
+/// The contract's variables win over the fleet file's; those win over the image's and the defaults.
 std::map<std::string, std::string> environment(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   std::map<std::string, std::string> env = {
       {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"LANG", "C.UTF-8"}};
+  for (const auto& entry : facts.image_env)
+    if (const std::size_t equal = entry.find('='); equal != std::string::npos && entry.find('\0') == std::string::npos)
+      env[entry.substr(0, equal)] = entry.substr(equal + 1);
   for (const auto& entry : spec.env) env[entry->key] = entry->value;
   for (const auto& [name, value] : facts.secrets) env[name] = value;
   env["HOME"] = kAgentHome;
@@ -69,6 +72,8 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   orders.add("out", "/muster/out");
   orders.add("max_pack", static_cast<long long>(spec.max_pack_bytes));
   for (const auto& [name, value] : environment(spec, facts)) orders.add("env", name + "=" + value);
+  for (const auto& [name, value] : facts.secrets) orders.add("mask", value);
+  orders.add("max_log", static_cast<long long>(spec.max_log_bytes));
   orders.add("base", facts.base_sha);
   orders.add("branch", spec.branch);
   orders.add("url", spec.url);
@@ -98,6 +103,7 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   ops.push_back(MakeDirectory{places.run, 0711, 0});
   ops.push_back(MakeDirectory{places.kept, 0711, 0});
   ops.push_back(MakeDirectory{places.writable(), 0711, 0});
+  if (!facts.empty_disk.empty()) ops.push_back(MountDisk{facts.empty_disk, places.disk(), places.writable()});
   for (const char* name : {"work", "home", "tmp", "out"})
     ops.push_back(MakeDirectory{places.writable() / name, 0700, agent});
   ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
@@ -142,6 +148,10 @@ struct Describe {
   std::string operator()(const MountOverlay& op) const {
     return "overlay " + op.upper.string() + ":" + op.lower.string() + " on " + op.target.string() +
            " | unmount";
+  }
+  std::string operator()(const MountDisk& op) const {
+    return "disk " + op.image.string() + " of " + op.empty.filename().string() + " on " + op.target.string() +
+           " | unmount, unlink";
   }
   std::string operator()(const CreateContainer& op) const {
     return "create " + op.id + " | kill, remove its cgroups and the runtime's state";

@@ -32,6 +32,7 @@ struct Places {
   [[nodiscard]] std::filesystem::path writable() const { return kept / "rw"; }
   [[nodiscard]] std::filesystem::path work() const { return writable() / "work"; }
   [[nodiscard]] std::filesystem::path out() const { return writable() / "out"; }
+  [[nodiscard]] std::filesystem::path disk() const { return kept / "disk"; }
   [[nodiscard]] std::filesystem::path log() const { return kept / "log"; }
   [[nodiscard]] std::filesystem::path errors() const { return run / "errors"; }  ///< of conmon and the runtime
 };
@@ -50,9 +51,11 @@ struct PlanFacts {
   bool made_rootfs = true;            ///< Has our mount points; else they are put under it by overlayfs.
   std::filesystem::path mount_points; ///< For images that lack them.
   std::filesystem::path objects;      ///< The mirror's objects.
+  std::filesystem::path empty_disk;   ///< An empty file system to copy for this sandbox; empty: none.
   std::filesystem::path agent_dir;    ///< The unpacked bundle; empty: none.
   bool has_opt = false;
   std::string base_sha;
+  std::vector<std::string> image_env; ///< NAME=VALUE of an OCI image.
   std::map<std::string, std::string> secrets;
 };
 
@@ -77,6 +80,10 @@ struct Symlink {
 struct MountOverlay {
   std::filesystem::path upper, lower, target;
 };
+/// A copy of an empty file system, mounted: the sandbox's disk.
+struct MountDisk {
+  std::filesystem::path empty, image, target;
+};
 struct CreateContainer {
   std::string id;
   std::vector<std::string> conmon;  ///< argv; its standard output is the container's: the log
@@ -87,7 +94,7 @@ struct StartContainer {
 };
 
 using Operation =
-    std::variant<MakeDirectory, WriteFile, Symlink, MountOverlay, CreateContainer, StartContainer>;
+    std::variant<MakeDirectory, WriteFile, Symlink, MountOverlay, MountDisk, CreateContainer, StartContainer>;
 
 struct Plan {
   std::string id;

@@ -8,6 +8,8 @@
 //   reboot, swap, time: kernel interfaces with a history, of no use to an agent.
 // - prlimit64 of another process: same uid suffices, and muster-init has it.
 // - sockets other than unix, IPv4, IPv6, netlink: no AF_VSOCK, AF_PACKET, AF_ALG, …
+// - ioctl TIOCSTI: it types into the terminal of whoever watches. The kernel looks at the low 32 bits of a request only,
+//   so the filter must, too.
 // - every other architecture's table (i386, x32): 32-bit programs don't run.
 #include "sandboxd/seccomp.hpp"
 
@@ -33,7 +35,7 @@ constexpr std::string_view kAllowed[] = {
     "geteuid", "getgid", "getgroups", "getitimer", "getpeername", "getpgid", "getpgrp", "getpid",
     "getppid", "getpriority", "getrandom", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid",
     "getsockname", "getsockopt", "gettid", "gettimeofday", "getuid", "getxattr", "inotify_add_watch",
-    "inotify_init", "inotify_init1", "inotify_rm_watch", "ioctl", "ioprio_get", "ioprio_set", "kill",
+    "inotify_init", "inotify_init1", "inotify_rm_watch", "ioprio_get", "ioprio_set", "kill",
     "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "lchown", "lgetxattr",
     "link", "linkat", "listen", "listxattr", "llistxattr", "lremovexattr", "lseek", "lsetxattr", "lstat",
     "madvise", "membarrier", "memfd_create", "mincore", "mkdir", "mkdirat", "mknod", "mknodat", "mlock",
@@ -60,6 +62,7 @@ constexpr std::string_view kAllowed[] = {
     "unlinkat", "utime", "utimensat", "utimes", "vfork", "vmsplice", "wait4", "waitid", "write", "writev"};
 
 constexpr std::uint64_t kNamespaceFlags = 0x7E020000;  // NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET
+constexpr std::uint64_t kTypeIntoTerminal = 0x5412;    // TIOCSTI
 constexpr std::uint64_t kNewTime = 0x80;               // the exit signal's place in clone, a flag in unshare
 
 Json allow(std::string_view name, unsigned arg, std::string_view op, std::uint64_t value,
@@ -84,6 +87,9 @@ Json seccomp_profile() {
   rules.push_back(allow("prlimit64", 0, "SCMP_CMP_EQ", 0));
   for (const std::uint64_t family : {1u, 2u, 10u, 16u})  // AF_UNIX AF_INET AF_INET6 AF_NETLINK
     rules.push_back(allow("socket", 0, "SCMP_CMP_EQ", family));
+  // Every request that differs from TIOCSTI in at least one of its 32 bits; libseccomp has no masked "not equal".
+  for (std::uint64_t bit = 1; bit <= 0x80000000; bit <<= 1)
+    rules.push_back(allow("ioctl", 1, "SCMP_CMP_MASKED_EQ", bit, ~kTypeIntoTerminal & bit));
   for (const std::uint64_t persona : {0x0ull, 0x8ull, 0x20000ull, 0x20008ull, 0xffffffffull})
     rules.push_back(allow("personality", 0, "SCMP_CMP_EQ", persona));
   rules.push_back(answer({"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"}, kEnosys));

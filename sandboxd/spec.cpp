@@ -157,10 +157,8 @@ Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits
   if (spec.network == wire::Network::host && !limits.allow_host_network)
     return fail(Errc::refused,
                 "network: host needs allow_host_network: true in this host's sandboxd.yaml");
-  if (spec.image.starts_with("oci:"))
-    return fail(Errc::refused, "image " + spec.image + ": OCI images come with a later version; "
-                               "use host, dir:PATH or tar:PATH");
-  if (spec.image != "host" && !spec.image.starts_with("dir:/") && !spec.image.starts_with("tar:/"))
+  if (spec.image != "host" && !spec.image.starts_with("dir:/") && !spec.image.starts_with("tar:/") &&
+      !spec.image.starts_with("oci:/"))
     return fail(Errc::invalid, "image: host, dir:/PATH, tar:/PATH or oci:PATH");
   return {};
 }

@@ -61,10 +61,9 @@ Result<EventSpool> EventSpool::open(const fs::path& file) {
   for (std::string_view bytes; take(rest, number, bytes);) {
     if (bytes.empty()) {
       spool.mark_ = number;
-      while (!spool.waiting_.empty() && spool.waiting_.front().number <= number)
-        spool.waiting_.pop_front();
+      while (!spool.waiting_.empty() && spool.waiting_.front().number <= number) spool.pop();
     } else {
-      spool.waiting_.push_back({number, std::string(bytes)});
+      spool.push(number, std::string(bytes));
     }
     spool.next_ = number + 1;
   }
@@ -78,6 +77,16 @@ Result<EventSpool> EventSpool::open(const fs::path& file) {
   return spool;
 }
 
+void EventSpool::push(std::uint64_t number, std::string frame) {
+  waiting_bytes_ += frame.size();
+  waiting_.push_back({number, std::move(frame)});
+}
+
+void EventSpool::pop() {
+  waiting_bytes_ -= waiting_.front().frame.size();
+  waiting_.pop_front();
+}
+
 Result<void> EventSpool::write(std::uint64_t number, std::string_view bytes) {
   const std::string text = record(number, bytes);
   const ssize_t n = ::pwrite(fd_.get(), text.data(), text.size(), static_cast<off_t>(size_));
@@ -89,14 +98,14 @@ Result<void> EventSpool::write(std::uint64_t number, std::string_view bytes) {
 
 Result<std::uint64_t> EventSpool::append(std::string frame) {
   if (auto done = write(next_, frame); !done) return tl::unexpected(done.error());
-  waiting_.push_back({next_, std::move(frame)});
+  push(next_, std::move(frame));
   return next_++;
 }
 
 Result<void> EventSpool::acknowledge(std::uint64_t mark) {
   if (mark <= mark_) return {};
   mark_ = std::min(mark, next_ - 1);
-  while (!waiting_.empty() && waiting_.front().number <= mark_) waiting_.pop_front();
+  while (!waiting_.empty() && waiting_.front().number <= mark_) pop();
   // An unwritten mark only means that some events are sent twice: the engine knows their numbers.
   return waiting_.empty() || size_ > kRewriteBytes ? rewrite() : Result<void>{};
 }

@@ -32,19 +32,27 @@ class EventSpool {
   /// The engine's mark is elsewhere (its data was restored, or ours was lost): what waits is numbered from there.
   Result<void> renumber(std::uint64_t mark);
 
+  /// So much waits that no new work should be taken. What lives may still say its few words: they are bounded by slots.
+  [[nodiscard]] bool full() const { return waiting_bytes_ > kFullBytes; }
+
   [[nodiscard]] std::uint64_t mark() const { return mark_; }
   [[nodiscard]] const std::deque<Event>& waiting() const { return waiting_; }
 
  private:
   Result<void> write(std::uint64_t number, std::string_view bytes);
   Result<void> rewrite();
+  void push(std::uint64_t number, std::string frame);
+  void pop();
 
   std::filesystem::path path_;
   Fd fd_;
   std::uint64_t size_ = 0;
   std::uint64_t mark_ = 0;
   std::uint64_t next_ = 1;
+  static constexpr std::uint64_t kFullBytes = 64ull << 20;
+
   std::deque<Event> waiting_;
+  std::uint64_t waiting_bytes_ = 0;
 };
 
 }  // namespace muster::sandbox

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "sandboxd/caches.hpp"
 #include "sandboxd/pack.hpp"
 #include "storage/link/frame.hpp"
 
@@ -22,6 +23,8 @@ namespace {
 constexpr std::size_t kMaxRecord = 2u << 20;
 constexpr std::size_t kLogPiece = 256u << 10;
 constexpr int kPiecesPerTurn = 8;             // of one sandbox's log, so that none starves the others
+constexpr std::uint64_t kLogSlack = 1u << 20;  // step reports, git's words, notes of the host
+constexpr std::uint64_t kAckedStep = 1u << 20;
 constexpr std::int64_t kLimitGraceMs = 10'000;
 constexpr std::int64_t kCheckMs = 1'000;      // for ends that no file event told
 constexpr std::int64_t kMeasureMs = 5'000;    // disk use
@@ -91,6 +94,12 @@ struct Supervisor::Sandbox {
   std::optional<StopCause> stop;
   std::int64_t kill_at = 0;  // boot_ms; 0: not yet
   Progress::Stage said = Progress::Stage::preparing;
+  // its log and the engine
+  std::uint64_t log_acknowledged = 0;
+  std::uint64_t acknowledged_on_disk = 0;
+  bool caught_up = false;  // the log has been read to its end since this process took it up
+  bool frozen = false;
+  std::int64_t frozen_since = 0, frozen_ms = 0;
   // finished
   std::uint64_t finished_number = 0;
   std::uint64_t log_end = 0;
@@ -125,6 +134,8 @@ void Supervisor::start(std::string_view bytes) {
     spdlog::warn("{}: {}", id, ok.error().message);
     return refuse(frame, ok.error().code == Errc::refused ? "not_allowed" : "bad_spec");
   }
+  if (disk_low_) return refuse(frame, "disk_low");
+  if (outlet_.full()) return refuse(frame, "events_full");
   if (!start->spec->agent_bundle.empty() && !host_.blobs.has(start->spec->agent_bundle))
     return refuse(frame, "no_bundle");
   auto sandbox = std::make_unique<Sandbox>();
@@ -241,7 +252,8 @@ void Supervisor::follow(const std::string& id) {
     piece.clear();
     const auto read = sandbox->reader->read(piece, kLogPiece);
     if (!read || *read == 0) {
-      if (n == 0) return;
+      sandbox->caught_up = true;
+      if (n == 0) return check_spool(*sandbox);
       break;
     }
     if (!sandbox->progress->feed(piece)) {
@@ -252,8 +264,47 @@ void Supervisor::follow(const std::string& id) {
   }
   say_stage(*sandbox, sandbox->progress->stage(), sandbox->progress->steps());
   outlet_.log_grew(id);
-  if (sandbox->progress->bytes() > sandbox->spec->max_log_bytes && !sandbox->stop)
+  check_spool(*sandbox);
+  // muster-init keeps the limit; this is for one that does not.
+  if (sandbox->progress->bytes() > sandbox->spec->max_log_bytes + kLogSlack && !sandbox->stop)
     end(*sandbox, {"log_limit", false}, 0);
+}
+
+// ---- the log's spool ----
+
+void Supervisor::log_acknowledged(const std::string& id, std::uint64_t offset) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || offset <= sandbox->log_acknowledged) return;
+  sandbox->log_acknowledged = offset;
+  if (offset >= sandbox->acknowledged_on_disk + kAckedStep) {
+    write_small(Places(host_.config.paths, id).kept / "acked", std::to_string(offset));
+    sandbox->acknowledged_on_disk = offset;
+  }
+  if (sandbox->phase == Phase::running) check_spool(*sandbox);
+}
+
+void Supervisor::check_spool(Sandbox& sandbox) {
+  const std::uint64_t quota = host_.config.log_spool_bytes;
+  const std::uint64_t bytes = sandbox.progress->bytes();
+  const std::uint64_t waiting = bytes - std::min(bytes, sandbox.log_acknowledged);
+  if (sandbox.stop) return;  // it is ending, and has to run for that
+  if (waiting > quota && !sandbox.frozen) set_frozen(sandbox, true);
+  if (waiting <= quota / 2 && sandbox.frozen && sandbox.caught_up) set_frozen(sandbox, false);
+}
+
+void Supervisor::set_frozen(Sandbox& sandbox, bool frozen) {
+  if (auto done = host_.ops.freeze(sandbox.id, frozen); !done)
+    return spdlog::error("{}: {}", sandbox.id, done.error().message);
+  const std::int64_t now = boot_ms();
+  if (frozen) {
+    spdlog::warn("{}: frozen: more than {} bytes of its log wait for the engine", sandbox.id,
+                 host_.config.log_spool_bytes);
+    sandbox.frozen_since = now;
+  } else {
+    spdlog::info("{}: goes on", sandbox.id);
+    sandbox.frozen_ms += now - sandbox.frozen_since;
+  }
+  sandbox.frozen = frozen;
 }
 
 void Supervisor::say_stage(Sandbox& sandbox, Progress::Stage stage,
@@ -299,7 +350,9 @@ void Supervisor::end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms) {
               (cause.by_engine ? "engine " : "limit ") + cause.reason);
   sandbox.stop = std::move(cause);
   sandbox.kill_at = boot_ms() + grace_ms;
-  if (sandbox.phase == Phase::running) host_.ops.signal(sandbox.id, grace_ms > 0 ? SIGTERM : SIGKILL);
+  if (sandbox.phase != Phase::running) return;
+  if (sandbox.frozen) set_frozen(sandbox, false);
+  host_.ops.signal(sandbox.id, grace_ms > 0 ? SIGTERM : SIGKILL);
 }
 
 void Supervisor::ended(const std::string& id) {
@@ -314,10 +367,14 @@ void Supervisor::conclude(Sandbox& sandbox) {
   sandbox.watch = -1;
   workers_.post(
       [this, id = sandbox.id, spec = sandbox.spec, started = sandbox.started, stop = sandbox.stop,
-       progress = std::move(sandbox.progress), reader = std::move(sandbox.reader)] {
+       progress = std::move(sandbox.progress), reader = std::move(sandbox.reader),
+       frozen_ms = sandbox.frozen_ms] {
         feed_all(*reader, *progress);
         auto report = std::make_shared<wire::AttemptReportT>(
             conclude_attempt(host_, *spec, started, *progress, stop));
+        if (frozen_ms > 0)
+          report->warnings.push_back("it was frozen for " + std::to_string(frozen_ms) +
+                                     " ms, until the engine had taken enough of its log");
         write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
         tear_down(host_, id, *report);
         loop_.post([this, id, report, stage = progress->stage()] { finished(id, report, stage); });
@@ -401,11 +458,34 @@ void Supervisor::tick() {
   }
   for (const auto& id : lost)
     if (Sandbox* sandbox = find(id); sandbox != nullptr) conclude(*sandbox);
-  if (now >= next_measure_ && !measuring_) measure_disks();
+  if (now >= next_measure_ && !measuring_) {
+    watch_free_disk();
+    measure_disks();
+  }
+}
+
+void Supervisor::watch_free_disk() {
+  const std::uint64_t mark = host_.config.disk_low_water_bytes;
+  const std::uint64_t free = free_bytes(host_.config.paths.host());
+  const bool was = disk_low_;
+  disk_low_ = free < (disk_low_ ? mark + mark / 4 : mark);  // with a distance, so that it does not flutter
+  if (disk_low_ != was)
+    spdlog::warn("the disk is {}: {} bytes are free, the mark is {}; this host takes {} work",
+                 disk_low_ ? "low" : "no longer low", free, mark, disk_low_ ? "no" : "more");
+  if (!disk_low_ || cleaning_) return;
+  cleaning_ = true;
+  std::set<std::string> in_use;
+  for (const auto& [id, sandbox] : sandboxes_)
+    in_use.insert({Mirrors::key(sandbox->spec->url), sandbox->spec->agent_bundle});
+  workers_.post([this, in_use, wanted = mark + mark / 4 - std::min(free, mark + mark / 4)] {
+    clean_caches(host_.config.paths, in_use, wanted);
+    loop_.post([this] { cleaning_ = false; });
+  });
 }
 
 void Supervisor::measure_disks() {
   next_measure_ = boot_ms() + kMeasureMs;
+  if (host_.config.disk_limit == DiskLimit::loop) return;  // the kernel watches
   std::vector<std::pair<std::string, std::uint64_t>> running;
   for (const auto& [id, sandbox] : sandboxes_)
     if (sandbox->phase == Phase::running && !sandbox->stop)
@@ -431,6 +511,7 @@ void Supervisor::measure_disks() {
 Result<void> Supervisor::recover(
     const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled) {
   for (const auto& id : host_.ops.leftovers()) recover_one(id, spooled);
+  watch_free_disk();  // now that it is known which caches are in use
   return {};
 }
 
@@ -452,6 +533,8 @@ void Supervisor::recover_one(
   if (const auto stop = read_file(places.kept / "stop", 4096))
     sandbox.stop = StopCause{stop->substr(std::min(stop->find(' '), stop->size() - 1) + 1),
                              stop->starts_with("engine ")};
+  if (const auto acked = read_file(places.kept / "acked", 64))
+    sandbox.log_acknowledged = sandbox.acknowledged_on_disk = std::strtoull(acked->c_str(), nullptr, 10);
   if (const auto said = read_file(places.kept / "said", 16))
     sandbox.said = *said == "2" ? Progress::Stage::verifying : Progress::Stage::running;
   const auto kept = read_started(host_, id);
@@ -486,6 +569,8 @@ void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
   const bool lives = host_.ops.alive(sandbox.id) && !waits;
   if (lives || ran || host_.ops.exit_code(sandbox.id)) {
     spdlog::info("{}: {}", sandbox.id, lives ? "adopted" : "had ended");
+    sandbox.frozen = lives && host_.ops.frozen(sandbox.id);
+    sandbox.frozen_since = boot_ms();
     run(sandbox);
     if (!lives && !host_.ops.exit_code(sandbox.id) && !host_.ops.supervised(sandbox.id))
       loop_.post([this, id = sandbox.id] {
@@ -524,6 +609,7 @@ std::vector<std::pair<std::string, std::optional<std::uint64_t>>> Supervisor::lo
 }
 
 unsigned Supervisor::free_slots() const {
+  if (disk_low_) return 0;
   const auto used = std::count_if(sandboxes_.begin(), sandboxes_.end(),
                                   [](const auto& entry) { return !entry.second->over(); });
   return slots_ > static_cast<unsigned>(used) ? slots_ - static_cast<unsigned>(used) : 0;

@@ -5,7 +5,7 @@
 //
 // On disk, in data()/host/attempts/ID: `start` (the Start frame, durable before `accepted` is said), `stop` (why it
 // is being ended), `said` (which phases were said), `report` (before teardown), `finished` (number of its event, end of
-// its log), and the log and pack until the engine has them.
+// its log), `acked` (what the engine has of the log, roughly), and the log and pack until the engine has them.
 #pragma once
 
 #include <functional>
@@ -36,6 +36,8 @@ struct Outlet {
   std::function<void(const std::string& id)> log_grew;
   std::function<void(const std::string& id, std::uint64_t end)> log_ended;
   std::function<void(const std::string& id)> forgotten;
+  /// The engine has not taken what was said for so long that no new work may begin.
+  std::function<bool()> full;
 };
 
 class Supervisor {
@@ -55,6 +57,8 @@ class Supervisor {
   void stop_all(wire::StopReason reason);
   /// The engine has every event up to `mark`.
   void events_taken(std::uint64_t mark);
+  /// The engine has the log up to `offset`: a sandbox that was frozen until then goes on.
+  void log_acknowledged(const std::string& id, std::uint64_t offset);
   /// The engine has the whole log.
   void log_taken(const std::string& id);
   /// The log can't be read or is not wanted: the attempt is forgotten without it.
@@ -85,6 +89,9 @@ class Supervisor {
                 Progress::Stage stage);
   void keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end);
   void end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms);
+  /// Freezes the sandbox while more of its log waits for the engine than its quota, and lets it go on at half of that.
+  void check_spool(Sandbox& sandbox);
+  void set_frozen(Sandbox& sandbox, bool frozen);
   void refuse(const wire::FrameT& frame, const std::string& reason);
   void forget_if_taken(const std::string& id);
   void recover_one(const std::string& id,
@@ -92,6 +99,8 @@ class Supervisor {
   bool take_slot(Sandbox& sandbox);
   void tick();
   void measure_disks();
+  /// Below the low-water mark the host takes no work, and removes what it could get again.
+  void watch_free_disk();
   Sandbox* find(const std::string& id);
   void say(Sandbox& sandbox, wire::Phase phase, std::int64_t at);
 
@@ -103,6 +112,7 @@ class Supervisor {
   std::uint64_t mark_ = 0;
   std::int64_t next_check_ = 0, next_measure_ = 0;
   bool measuring_ = false;
+  bool disk_low_ = false, cleaning_ = false;
   Workers fetches_;
   Workers workers_;  // last: their tasks use everything above
 };

@@ -2,13 +2,13 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <set>
 #include <thread>
 
+#include "sandboxd/caches.hpp"
 #include "sandboxd/version.hpp"
 
 namespace muster::sandbox {
@@ -31,12 +31,6 @@ std::string text(const flatbuffers::String* string) { return string ? string->st
 std::string_view view(const flatbuffers::Vector<std::uint8_t>* bytes) {
   if (bytes == nullptr) return {};
   return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
-}
-
-std::uint64_t free_bytes(const fs::path& path) {
-  struct statvfs info{};
-  return ::statvfs(path.c_str(), &info) == 0
-             ? static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize : 0;
 }
 
 wire::FrameT frame_of(const std::string& id) {
@@ -68,6 +62,7 @@ Outlet Uplink::outlet() {
     logs_.try_emplace(id, Places(config_.host.paths, id).log()).first->second.end = end;
     pump_log(id);
   };
+  outlet.full = [this] { return spool_.full(); };
   outlet.forgotten = [this](const std::string& id) { logs_.erase(id); };
   return outlet;
 }
@@ -322,6 +317,7 @@ void Uplink::credit(const wire::Frame& frame, const wire::LogCredit& credit) {
   Log& log = found->second;
   log.acknowledged = std::max(log.acknowledged, credit.acknowledged());
   log.up_to = credit.up_to();
+  supervisor_->log_acknowledged(id, log.acknowledged);
   if (log.end && credit.acknowledged() >= *log.end && (log.last_said || *log.end == 0))
     return supervisor_->log_taken(id);  // erases it
   // The first credit of a session says where the engine is.

@@ -29,8 +29,8 @@ bool one_of(std::string_view text, const std::array<std::string_view, N>& list) 
 }
 
 bool is_limit(std::string_view reason) {
-  return one_of(reason, std::array<std::string_view, 4>{"timed_out", "idle", "out_of_memory",
-                                                        "disk_full"});
+  return one_of(reason, std::array<std::string_view, 5>{"timed_out", "idle", "out_of_memory",
+                                                        "disk_full", "log_limit"});
 }
 
 bool is_forbidden(std::string_view reason) {
@@ -54,6 +54,7 @@ std::string how_it_ended(const wire::StepReportT& step) {
   if (step.reason == "idle") return name + " gave no output for too long";
   if (step.reason == "out_of_memory") return name + " ran out of memory";
   if (step.reason == "disk_full") return name + " filled its disk";
+  if (step.reason == "log_limit") return name + " printed more than its log may hold";
   if (step.signal != 0) return name + " was killed by signal " + std::to_string(step.signal);
   return name + " exited with " + std::to_string(step.exit_code);
 }

@@ -25,6 +25,31 @@ void emit(LogType type, std::uint8_t step, std::string_view bytes) {
   }
 }
 
+namespace {
+std::int64_t left = -1;  // of the limit; -1: there is none
+bool full = false;
+}  // namespace
+
+void limit_log(std::int64_t bytes) { left = bytes > 0 ? bytes : -1; }
+
+bool log_is_full() { return full; }
+
+void emit_output(LogType type, std::uint8_t step, std::string_view bytes) {
+  while (!bytes.empty() && !full) {
+    const std::string_view piece = bytes.substr(0, kMaxLogFrame);
+    bytes.remove_prefix(piece.size());
+    if (left >= 0) {
+      left -= static_cast<std::int64_t>(piece.size() + kLogHeaderBytes);
+      full = left < 0;
+    }
+    if (!full) {
+      emit(type, step, piece);
+    } else {
+      emit(LogType::note, step, "the log has reached its limit; what came after is not kept");
+    }
+  }
+}
+
 std::string quoted(std::string_view text) {
   static const char* const kHex = "0123456789abcdef";
   std::string out = "\"";

@@ -107,6 +107,7 @@ Command Repository::git(const std::string& directory, std::vector<std::string> a
   command.directory = plan_.work;
   command.timeout_ms = kGitTimeoutMs;
   command.frame_step = step;
+  command.mask = &plan_.mask;
   return command;
 }
 

@@ -5,6 +5,8 @@
 // - it alone holds the pipe to the log, so step reports in it can't be forged;
 // - between two steps it kills every other process, so nothing of the agent is alive while git commits.
 //
+// Secrets are masked here, before a byte of output becomes log: no store, no link and no restart has to care.
+//
 // It writes the run's log (storage/base/log_frame.hpp) on its standard output. No exceptions, statically linked.
 #pragma once
 
@@ -15,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sandboxd/init/mask.hpp"
 #include "storage/base/log_frame.hpp"
 
 namespace muster::sandbox::init {
@@ -40,6 +43,8 @@ struct Plan {
   std::string message, author_name, author_email, date_s;
   std::int64_t max_pack = 0;
   bool manual = false;
+  std::int64_t max_log = 0;  // 0: none
+  Mask mask;
   std::vector<std::string> env;
   std::vector<Action> actions;
 };
@@ -49,6 +54,11 @@ bool parse_plan(std::string_view text, Plan& plan);
 // ---- frames.cpp ----
 std::int64_t unix_ms();
 void emit(LogType type, std::uint8_t step, std::string_view bytes);
+/// What steps print, counted and in frames of the right size. From the limit on nothing more is written but one note.
+void emit_output(LogType type, std::uint8_t step, std::string_view bytes);
+/// For emit_output; 0: none.
+void limit_log(std::int64_t bytes);
+bool log_is_full();
 /// A JSON string literal.
 std::string quoted(std::string_view text);
 
@@ -64,13 +74,14 @@ struct Command {
   int in = -1;                      // -1: /dev/null
   int out = -1;                     // -1: into the log
   std::string* capture = nullptr;   // standard output goes here (64 KiB) instead
+  const Mask* mask = nullptr;       // hides secrets in what goes into the log
   std::uint8_t frame_step = 0;
 };
 
 struct Ended {
   int exit_code = -1;
   int signal = 0;
-  std::string reason;  // timed_out | idle | stopped | start_failed, or empty
+  std::string reason;  // timed_out | idle | log_limit | stopped | start_failed, or empty
   std::int64_t user_ms = 0, system_ms = 0, max_rss_kb = 0;
 };
 

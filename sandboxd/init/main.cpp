@@ -21,6 +21,8 @@ bool parse_plan(std::string_view text, Plan& plan) {
     else if (key == "out") plan.out = v;
     else if (key == "max_pack") plan.max_pack = atoll(v.c_str());
     else if (key == "env") plan.env.push_back(v);
+    else if (key == "mask") plan.mask.add(v);
+    else if (key == "max_log") plan.max_log = atoll(v.c_str());
     else if (key == "base") plan.base = v;
     else if (key == "branch") plan.branch = v;
     else if (key == "url") plan.url = v;
@@ -95,6 +97,7 @@ Ended run_step(const Plan& plan, const Step& step) {
   command.timeout_ms = step.timeout_ms;
   command.idle_ms = step.idle_ms;
   command.frame_step = step.index;
+  command.mask = &plan.mask;
   return supervise(command);
 }
 
@@ -135,6 +138,7 @@ int run() {
   std::string text;
   Plan plan;
   if (!watch_signals() || !read_whole(kPlanFile, text) || !parse_plan(text, plan)) return 120;
+  limit_log(plan.max_log);
   Repository repository(plan);
   for (const Action& action : plan.actions) {
     if (stop_requested()) return 143;

@@ -7,7 +7,8 @@
 // Fields in order of use:
 //   work DIR                 the workspace            objects DIR     where the mirror's objects are mounted
 //   out DIR                  for the commit's pack    max_pack BYTES
-//   env KEY=VALUE            of every step
+//   env KEY=VALUE            of every step            mask VALUE      a secret: "***" in the log (mask.hpp)
+//   max_log BYTES            of all steps' output
 //   base SHA, branch NAME, url TEXT
 //   message, author_name, author_email, date_s        of the commit; manual 0|1
 //   checkout                 an action: make the workspace

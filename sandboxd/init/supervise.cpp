@@ -20,6 +20,7 @@ namespace muster::sandbox::init {
 namespace {
 
 constexpr std::int64_t kGraceMs = 10'000;  // between SIGTERM and SIGKILL, as the contract says
+constexpr std::int64_t kFrozenMs = 1'000;     // never waits for longer, so that a longer wait is known for what it is
 constexpr std::size_t kMaxCapture = 64u << 10;
 constexpr int kPipeBytes = 256 << 10;
 
@@ -101,12 +102,23 @@ class Supervision {
  private:
   void turn() {
     std::array<pollfd, 3> polled{{{fds_[0], POLLIN, 0}, {fds_[1], POLLIN, 0}, {signals, POLLIN, 0}}};
-    poll(polled.data(), polled.size(), wait_ms());
+    const int wait = wait_ms();
+    const std::int64_t before = clock_ms();
+    poll(polled.data(), polled.size(), wait);
+    excuse(clock_ms() - before - wait);
     if (polled[0].revents != 0) pump(0);
     if (polled[1].revents != 0) pump(1);
     if (polled[2].revents != 0) take_signals();
     reap(WNOHANG);
     if (!exited_) check_limits();
+  }
+
+  /// A poll that took longer than it was told to: the sandbox was frozen. That time counts for no limit.
+  void excuse(std::int64_t overtime) {
+    if (overtime < kFrozenMs) return;
+    started_ += overtime;
+    heard_ += overtime;
+    if (kill_at_ > 0) kill_at_ += overtime;
   }
 
   [[nodiscard]] int wait_ms() const {
@@ -117,7 +129,7 @@ class Supervision {
       if (command_.timeout_ms > 0) until = std::min(until, started_ + command_.timeout_ms);
       if (command_.idle_ms > 0) until = std::min(until, heard_ + command_.idle_ms);
     }
-    return static_cast<int>(std::clamp<std::int64_t>(until - clock_ms(), 0, 60'000));
+    return static_cast<int>(std::clamp<std::int64_t>(until - clock_ms(), 0, kFrozenMs));
   }
 
   void check_limits() {
@@ -126,6 +138,7 @@ class Supervision {
       if (now >= kill_at_) kill(-1, SIGKILL);
       return;
     }
+    if (log_is_full()) return end_at_once("log_limit");
     if (stopping) return end("stopped");
     if (command_.timeout_ms > 0 && now >= started_ + command_.timeout_ms) return end("timed_out");
     if (command_.idle_ms > 0 && now >= heard_ + command_.idle_ms) return end("idle");
@@ -136,6 +149,13 @@ class Supervision {
     kill_at_ = clock_ms() + kGraceMs;
     kill(-1, SIGTERM);
     kill(-1, SIGCONT);  // a stopped process would sleep through SIGTERM
+  }
+
+  /// Whoever floods the log gets no time to go on with it.
+  void end_at_once(const char* reason) {
+    ended_.reason = reason;
+    kill_at_ = clock_ms();
+    kill(-1, SIGKILL);
   }
 
   static void take_signals() {
@@ -172,7 +192,7 @@ class Supervision {
     if (n <= 0) {
       close(fds_[which]);
       fds_[which] = -1;
-      return;
+      return write_log(which, {}, true);
     }
     heard_ = clock_ms();
     const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
@@ -180,8 +200,18 @@ class Supervision {
       command_.capture->append(
           bytes.substr(0, kMaxCapture - std::min(kMaxCapture, command_.capture->size())));
     } else {
-      emit(which == 0 ? LogType::out : LogType::err, command_.frame_step, bytes);
+      write_log(which, bytes, false);
     }
+  }
+
+  void write_log(std::size_t which, std::string_view bytes, bool last) {
+    const LogType type = which == 0 ? LogType::out : LogType::err;
+    if (command_.mask == nullptr || command_.mask->empty())
+      return emit_output(type, command_.frame_step, bytes);
+    masked_.clear();
+    command_.mask->feed(undecided_[which], bytes, masked_);
+    if (last) command_.mask->finish(undecided_[which], masked_);
+    emit_output(type, command_.frame_step, masked_);
   }
 
   void drain() {
@@ -194,6 +224,8 @@ class Supervision {
   const Command& command_;
   pid_t pid_;
   std::array<int, 2> fds_;
+  std::array<Mask::Stream, 2> undecided_;
+  std::string masked_;
   std::int64_t started_;
   std::int64_t heard_;
   std::int64_t kill_at_ = 0;

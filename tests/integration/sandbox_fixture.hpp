@@ -51,8 +51,9 @@ class Sandboxes {
     (void)remove_tree(root_);
   }
 
-  void open() {
-    auto host = Host::open(config());
+  void open() { open(config()); }
+  void open(HostConfig settings) {
+    auto host = Host::open(std::move(settings));
     if (!host) FAIL(host.error().message);
     host_ = std::move(*host);
   }
@@ -60,6 +61,7 @@ class Sandboxes {
     HostConfig config;
     config.paths = Paths{root_ / "host"};
     config.muster_init = MUSTER_INIT;
+    config.image_directories = {root_ / "images"};
     return config;
   }
   Host& host() { return *host_; }
@@ -102,10 +104,10 @@ class Sandboxes {
   }
 
   /// Runs it; `log` gets the text that its steps printed.
-  wire::AttemptReportT run(const wire::SandboxSpecT& spec) {
+  wire::AttemptReportT run(const wire::SandboxSpecT& spec, unsigned slot = 0) {
     std::string stream;
     log.clear();
-    auto report = run_attempt(*host_, spec, [&](std::string_view piece) { stream += piece; });
+    auto report = run_attempt(*host_, spec, [&](std::string_view piece) { stream += piece; }, slot);
     std::string_view rest = stream;
     for (LogFrame frame; take_log_frame(rest, frame).value_or(false);)
       if (frame.type == LogType::out || frame.type == LogType::err) log += frame.bytes;

@@ -59,7 +59,7 @@ TEST_CASE("the environment is the contract's and nothing else") {
   const auto report = sandboxes.run(spec);
   CHECK(brief(report) == "unchanged agent=0");
   CHECK(sandboxes.log ==
-        "CI=true\nDRY_RUN=true\nHOME=/home/agent\nKEY=s3cret\nLANG=C.UTF-8\nLOGNAME=agent\nMUSTER_ATTEMPT=2\n"
+        "CI=true\nDRY_RUN=true\nHOME=/home/agent\nKEY=***\nLANG=C.UTF-8\nLOGNAME=agent\nMUSTER_ATTEMPT=2\n"
         "MUSTER_BASE_BRANCH=main\nMUSTER_BASE_SHA=" + report.base_sha +
             "\nMUSTER_BRANCH=muster/test\nMUSTER_CONTEXT_FILE=/muster/in/context.json\n"
             "MUSTER_FEEDBACK_FILE=/muster/in/feedback.json\nMUSTER_FLEET=test\nMUSTER_OUTPUT=/muster/out/output\n"
@@ -75,54 +75,42 @@ TEST_CASE("the environment is the contract's and nothing else") {
   }
 }
 
+TEST_CASE("secrets reach the agent, and neither the log, nor what conmon keeps of it, nor the report") {
+  Sandboxes sandboxes;
+  const std::string key = "tok-9f8e7d6c5b4a", pem = "-----BEGIN-----\nMIIBVgIBADANBgkq\n-----END-----";
+  const fs::path secrets = sandboxes.host().config.paths.secrets();
+  fs::create_directories(secrets);
+  std::ofstream(secrets / "KEY") << key << "\n";
+  std::ofstream(secrets / "PEM") << pem << "\n";
+  shell("chmod 0600 KEY PEM", secrets);
+  auto spec = sandboxes.spec(
+      "test \"$KEY\" = " + key + "; test \"$(echo \"$PEM\" | sed -n 2p)\" = MIIBVgIBADANBgkq; "
+      "echo \"key $KEY\"; echo \"on stderr $KEY\" >&2; printf '%s' \"${KEY:0:7}\"; sleep 0.1; printf '%s\\n' \"${KEY:7}\"; "
+      "echo \"$PEM\" | sed 's/^/| /'; (yes \"$KEY\" || true) | head -c 1000000; "
+      "echo \"use $KEY\" > $MUSTER_OUTPUT/summary.md; printf '{\"title\":\"%s\",\"labels\":[\"%s\"]}' \"$KEY\" \"x$KEY\" "
+      "> $MUSTER_OUTPUT/result.json; echo; echo \"the end $KEY\"; exit 3");
+  spec.secrets = {"KEY", "PEM"};
+  const auto report = sandboxes.run(spec);
+  CHECK(brief(report) == "step_failed agent=3");
+  CHECK(sandboxes.log.find("key ***\n") != std::string::npos);
+  CHECK(sandboxes.log.find("on stderr ***\n") != std::string::npos);
+  CHECK(sandboxes.log.find("\n***\n| ***\n| ***\n| ***\n***\n***\n") != std::string::npos);
+  CHECK(report.steps[0]->tail.ends_with("the end ***"));
+  CHECK(report.summary == "use ***\n");
+  CHECK(report.result_json == R"({"labels":["x***"],"title":"***"})");
+  const auto kept = read_file(Places(sandboxes.host().config.paths, "0123456789ABC-1").log(), 16u << 20);
+  REQUIRE(kept);
+  for (const std::string& secret : {key, std::string("MIIBVgIBADANBgkq"), std::string("-----BEGIN-----")}) {
+    CHECK(sandboxes.log.find(secret) == std::string::npos);
+    CHECK(kept->find(secret) == std::string::npos);
+  }
+}
+
 TEST_CASE("the workspace is a normal clone on its branch, without a credential") {
   Sandboxes sandboxes;
   CHECK(printed(sandboxes, "pwd; git status -sb; git log --format='%s %an' ; git remote -v | cut -f1 | sort -u; "
                            "git fsck; git config --list --show-origin | grep -ci credential || true") ==
         "/work\n## muster/test\nfirst Test\norigin\n0\n");
-}
-
-TEST_CASE("each way out is refused") {
-  Sandboxes sandboxes;
-  const std::vector<std::pair<std::string, std::string>> attacks = {
-      {"user namespace", "unshare -U true"},
-      {"mount namespace", "unshare -m true"},
-      {"mount", "python3 -c 'import ctypes; exit(0 if ctypes.CDLL(None).mount(b\"none\", b\"/tmp\", b\"tmpfs\", 0, 0) == 0 else 1)'"},
-      {"chroot", "python3 -c 'import os; os.chroot(\"/tmp\")'"},
-      {"set the host name", "python3 -c 'import socket; socket.sethostname(\"x\")'"},
-      {"device node", "mknod /tmp/sda b 8 0"},
-      {"raw packets", "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'"},
-      {"vsock", "python3 -c 'import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)'"},
-      {"kernel crypto", "python3 -c 'import socket; socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)'"},
-      {"keyctl", "python3 -c 'import ctypes; exit(0 if ctypes.CDLL(None).syscall(250, 0, -3, 0) >= 0 else 1)'"},
-      {"bpf", "python3 -c 'import ctypes; exit(0 if ctypes.CDLL(None).syscall(321, 0, 0, 0) >= 0 else 1)'"},
-      {"perf", "python3 -c 'import ctypes; exit(0 if ctypes.CDLL(None).syscall(298, 0, 0, -1, -1, 0) >= 0 else 1)'"},
-      {"io_uring", "python3 -c 'import ctypes; exit(0 if ctypes.CDLL(None).syscall(425, 1, 0) >= 0 else 1)'"},
-      {"ptrace", "python3 -c 'import ctypes; exit(0 if ctypes.CDLL(None).syscall(101, 0, 0, 0, 0) >= 0 else 1)'"},
-      {"memory of init", "head -c1 /proc/1/mem"},
-      {"environment of init", "cat /proc/1/environ"},
-      {"log pipe of init", "echo forged > /proc/1/fd/1"},
-      {"limits of init", "prlimit --pid 1 --nofile=1"},
-      {"kernel settings", "echo x > /proc/sys/kernel/core_pattern"},
-      {"magic key", "echo c > /proc/sysrq-trigger"},
-      {"kernel memory", "head -c1 /proc/kcore | grep -q ."},
-      {"cgroups", "ls /sys/fs/cgroup | grep -q ."},
-      {"write the toolchain", "touch /usr/bin/evil"},
-      {"write the root", "touch /evil"},
-      {"write /etc", "touch /etc/passwd"},
-      {"write the mirror", "touch /muster/objects/evil"},
-      {"write init", "touch /muster/init"},
-      {"write the context", "touch /muster/in/evil"},
-      {"become root", "su -c true"},
-      {"network", "python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 2)'"},
-      {"loopback of the host", "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 22), 2)'"},
-  };
-  std::string script, expected;
-  for (const auto& [name, attack] : attacks) {
-    script += "if ( " + attack + " ) 2>/dev/null; then echo '" + name + ": ESCAPED'; else echo '" + name + ": refused'; fi\n";
-    expected += name + ": refused\n";
-  }
-  CHECK(printed(sandboxes, script) == expected);
 }
 
 TEST_CASE("process 1 can't be ended or stopped from inside") {
@@ -157,15 +145,6 @@ TEST_CASE("git of a hostile workspace runs nowhere: not on the host, not in the 
   CHECK(shell("git show " + report.head_sha + ":a.txt", sandboxes.repository()) == "changed");
 }
 
-TEST_CASE("a tree made to resist removal is removed") {
-  Sandboxes sandboxes;
-  auto spec = sandboxes.spec(
-      "cd /tmp; python3 -c 'import os\nfor i in range(3000): os.mkdir(\"d\"); os.chdir(\"d\")'; "
-      "cd /tmp; mkdir closed; touch closed/x; chmod 000 closed; ln -s / root; mkfifo pipe; touch -- '-rf' 'a b'");
-  CHECK(sandboxes.run(spec).outcome == wire::Outcome::unchanged);
-  sandboxes.require_gone("0123456789ABC-1");
-}
-
 TEST_CASE("two sandboxes share no user id and no file") {
   Sandboxes sandboxes;
   auto spec = sandboxes.spec("cat /proc/self/uid_map");
@@ -186,18 +165,54 @@ TEST_CASE("two sandboxes share no user id and no file") {
 
 TEST_CASE("a directory is an image, and a tar of one") {
   Sandboxes sandboxes;
-  shell("mkdir -p img/etc && for f in $(for p in bash git; do which $p; ldd $(which $p) | grep -o '/[^ ]*'; done | sort -u); "
+  shell("mkdir -p images; cd images; mkdir -p img/etc && for f in $(for p in bash git; do which $p; ldd $(which $p) | grep -o '/[^ ]*'; done | sort -u); "
         "do cp --parents -L $f img; done && echo mine > img/etc/marker && tar -C img -cf img.tar . ",
         sandboxes.root());
   auto spec = sandboxes.spec("echo x > x; read m < /etc/marker; test $m = mine; test ! -e /usr/bin/python3");
-  for (const std::string& image : {"dir:" + (sandboxes.root() / "img").string(),
-                                  "tar:" + (sandboxes.root() / "img.tar").string()}) {
+  for (const std::string& image : {"dir:" + (sandboxes.root() / "images/img").string(),
+                                  "tar:" + (sandboxes.root() / "images/img.tar").string()}) {
     spec.image = image;
     spec.attempt += 1;
     const auto report = sandboxes.run(spec);
     INFO(report.message);
     CHECK(brief(report) == "changed agent=0");
     sandboxes.require_gone(sandbox_id(spec.run, spec.attempt));
+  }
+}
+
+TEST_CASE("an OCI image, as a layout and as an archive, is unpacked once, by its digest") {
+  Sandboxes sandboxes;
+  shell("mkdir -p images/img; cd images; for f in $(for p in bash git cat; do which $p; ldd $(which $p) | grep -o '/[^ ]*'; done | "
+        "sort -u); do cp --parents -L $f img; done; "
+        "umoci init --layout oci; umoci new --image oci:one; umoci insert --rootless --image oci:one img / 2>/dev/null; "
+        "echo 1 > m; umoci insert --rootless --image oci:one m /etc/marker 2>/dev/null; "
+        "umoci config --image oci:one --config.env FROM_IMAGE=yes --config.env HOME=/nowhere --config.workingdir /proc/self/fd/7; "
+        "umoci tag --image oci:one two; echo 2 > m; umoci insert --rootless --image oci:two m /etc/marker 2>/dev/null; "
+        "skopeo --insecure-policy copy -q oci:oci:two oci-archive:two.tar:two",
+        sandboxes.root());
+  const std::string images = (sandboxes.root() / "images").string();
+  const auto run = [&](const std::string& image, const std::string& script) {
+    auto spec = sandboxes.spec(script);
+    static std::uint32_t attempt = 0;
+    spec.attempt = ++attempt;
+    spec.image = image;
+    const auto report = sandboxes.run(spec);
+    INFO(report.message);
+    sandboxes.require_gone(sandbox_id(spec.run, spec.attempt));
+    return brief(report) + ": " + (report.message.empty() ? sandboxes.log : report.message);
+  };
+  const std::string show = "cat /etc/marker; echo $FROM_IMAGE $HOME $PWD; test ! -e /usr/bin/python3";
+  CHECK(run("oci:" + images + "/oci:one", show) == "unchanged agent=0: 1\nyes /home/agent /work\n");
+  CHECK(run("oci:" + images + "/oci:two", show) == "unchanged agent=0: 2\nyes /home/agent /work\n");
+  CHECK(run("oci:" + images + "/two.tar", show) == "unchanged agent=0: 2\nyes /home/agent /work\n");
+  CHECK(shell("ls " + sandboxes.host().config.paths.images().string() + " | grep -c ^oci-") == "2");
+  CHECK_THAT(run("oci:" + images + "/oci:none", show), Catch::StartsWith("failed(image_failed)"));
+  CHECK_THAT(run("oci:" + images + "/none.tar", show), Catch::EndsWith("none.tar: not on this host"));
+  SECTION("a blob that is not what its digest says is refused") {
+    shell("cp -r oci bad; b=$(ls -S bad/blobs/sha256/* | head -1); echo x >> $b", images);
+    CHECK_THAT(run("oci:" + images + "/bad:one", show), Catch::StartsWith("unchanged"));  // the digest is known: not read again
+    shell("rm -rf " + sandboxes.host().config.paths.images().string() + "/oci-*");
+    CHECK_THAT(run("oci:" + images + "/bad:one", show), Catch::StartsWith("failed(image_failed)"));
   }
 }
 

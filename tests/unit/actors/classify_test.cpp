@@ -67,6 +67,7 @@ TEST_CASE("what each fact of an attempt means") {
       {{Outcome::step_failed, "agent", -1, 15, "idle"}, "failed agent idle policy"},
       {{Outcome::step_failed, "agent", 137, 9, "out_of_memory"}, "failed agent out_of_memory policy"},
       {{Outcome::step_failed, "agent", 1, 0, "disk_full"}, "failed agent disk_full policy"},
+      {{Outcome::step_failed, "agent", 137, 0, "log_limit"}, "failed agent log_limit policy"},
       {{Outcome::step_failed, "verify:tests", 1}, "failed verification verify_failed policy"},
       {{Outcome::step_failed, "verify:tests", 77}, "failed verification verify_failed policy"},
       {{Outcome::step_failed, "verify:tests", -1, 9, "timed_out"}, "failed verification timed_out policy"},

@@ -23,8 +23,8 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().message ==
         path.string() + ":2: slots has a value of the wrong kind\n" + path.string() +
-            ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, engine, labels, muster_init, name, "
-            "runtime, slots, tls, uid_base");
+            ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, disk_limit, disk_low_water_bytes, engine, "
+            "image_directories, labels, log_spool_bytes, muster_init, name, runtime, slots, tls, uid_base");
 }
 
 }  // namespace muster::sandbox::test

@@ -80,7 +80,7 @@ TEST_CASE("muster-init's orders: checkout, steps, the commit before the first ve
   add_step(spec, "agent", "./bump.sh").idle_timeout_ms = 5;
   add_step(spec, "verify:tests", "npm test").if_exists = "package.json";
   CHECK(orders(spec) ==
-        "work=/work\nobjects=/muster/objects\nout=/muster/out\nmax_pack=67108864\n"
+        "work=/work\nobjects=/muster/objects\nout=/muster/out\nmax_pack=67108864\nmax_log=67108864\n"
         "base=" + std::string(40, 'a') +
             "\nbranch=muster/libgreet-2\nurl=/srv/git/acme/api.git\nmessage=Move\n\nauthor_name=Muster\n"
             "author_email=muster@localhost\ndate_s=1790000000\nmanual=0\ncheckout=\n"
@@ -150,10 +150,11 @@ TEST_CASE("secrets and the fleet file's variables never hide the contract's") {
   std::string_view rest = text, key, value;
   std::set<std::string> env;
   while (take_field(rest, key, value))
-    if (key == "env") env.insert(std::string(value));
+    if (key == "env" || key == "mask") env.insert(std::string(value));
   CHECK(env.contains("MUSTER_RUN_ID=7K2M4P0Q8RSTV"));
   CHECK(env.contains("HOME=/home/agent"));
   CHECK(env.contains("CI=secret"));
+  CHECK(env.contains("secret"));
   CHECK_FALSE(env.contains("DRY_RUN=true"));
 }
 
@@ -174,7 +175,7 @@ TEST_CASE("the system calls that matter are not allowed") {
     INFO(name);
     CHECK_FALSE(unconditional.contains(name));
   }
-  CHECK(conditional == std::set<std::string>{"clone", "personality", "prlimit64", "socket", "unshare"});
+  CHECK(conditional == std::set<std::string>{"clone", "ioctl", "personality", "prlimit64", "socket", "unshare"});
 }
 
 }  // namespace muster::sandbox::test

@@ -67,6 +67,22 @@ TEST_CASE("an engine with another mark gets what waits under its own numbers") {
   CHECK(spool.append("d").value() == 73);
 }
 
+TEST_CASE("it says when it is full, also after a restart, and no longer when that is taken") {
+  const testing::TempDirectory directory;
+  const auto path = directory.path() / "events";
+  {
+    auto spool = EventSpool::open(path).value();
+    for (int n = 0; n < 8; ++n) REQUIRE(spool.append(std::string(8u << 20, 'x')));
+    CHECK_FALSE(spool.full());
+    REQUIRE(spool.append("y"));
+    CHECK(spool.full());
+  }
+  auto spool = EventSpool::open(path).value();
+  CHECK(spool.full());
+  REQUIRE(spool.acknowledge(1));
+  CHECK_FALSE(spool.full());
+}
+
 TEST_CASE("the file does not grow for ever") {
   const testing::TempDirectory directory;
   const auto path = directory.path() / "events";

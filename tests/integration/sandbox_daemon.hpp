@@ -1,0 +1,390 @@
+// sandboxd as a process, against an engine that the test plays over the real link.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "storage/base/ids.hpp"
+#include "storage/link/link.hpp"
+#include "tests/integration/sandbox_fixture.hpp"
+
+namespace muster::sandbox::test {
+
+using storage::Session;
+using storage::Stream;
+
+/// The engine's end: acknowledges what it is told to, and remembers everything.
+class FakeEngine {
+ public:
+  explicit FakeEngine(const fs::path& ca) : ca_(ca) { listen(); }
+  ~FakeEngine() { disconnect(); }
+
+  /// Goes away, as a killed engine would; what was heard stays known.
+  void disconnect() {
+    if (server_) server_->stop();
+    server_.reset();
+    change([&] { session_.reset(); });
+  }
+  /// Comes back, under the same address.
+  void listen() {
+    storage::SessionEvents callbacks;
+    callbacks.connected = [this](std::shared_ptr<Session> session) {
+      change([&] { session_ = std::move(session); });
+    };
+    callbacks.frame = [this](Session& session, Stream stream, std::string_view bytes) {
+      take(session, stream, *wire::GetFrame(bytes.data()));
+    };
+    callbacks.closed = [this](Session& session, const std::string&) {
+      change([&] {
+        if (session_.get() == &session) session_.reset();
+      });
+    };
+    const auto tls = storage::ensure_server_certificate(ca_.string());
+    REQUIRE(tls);
+    auto server = storage::LinkServer::start("127.0.0.1:" + std::to_string(port_), *tls, std::move(callbacks));
+    if (!server) FAIL(server.error().message);
+    server_ = std::move(*server);
+    port_ = server_->port();
+  }
+
+  [[nodiscard]] int port() const { return port_; }
+  /// How many bytes of a log the host may send beyond what came; 0: it waits.
+  void set_credit(std::uint64_t bytes) {
+    std::vector<wire::FrameT> frames;
+    change([&] {
+      credit_ = bytes;
+      for (const auto& [id, log] : logs) frames.push_back(credit_frame(id));
+    });
+    for (auto& frame : frames) send(Stream::logs, std::move(frame));
+  }
+
+  void start(const wire::SandboxSpecT& spec) {
+    {
+      const std::lock_guard lock(mutex_);
+      placed_.insert(sandbox_id(spec.run, spec.attempt));
+    }
+    send(Stream::control, start_frame(spec));
+  }
+  /// As the real engine: at every Hello that does not name it, the Start comes again.
+  void start_or_repeat(const wire::SandboxSpecT& spec) {
+    const std::lock_guard lock(mutex_);
+    const std::string id = sandbox_id(spec.run, spec.attempt);
+    placed_.insert(id);
+    repeated_[id] = std::make_shared<wire::SandboxSpecT>(spec);
+    if (session_) answer(*session_, Stream::control, start_frame(spec));
+  }
+  void stop(const std::string& run, std::uint32_t attempt, std::int64_t grace_ms) {
+    wire::FrameT frame;
+    frame.run = run;
+    frame.attempt = attempt;
+    wire::StopT stop;
+    stop.grace_ms = grace_ms;
+    frame.body.Set(std::move(stop));
+    send(Stream::control, std::move(frame));
+  }
+  void send_blob(const std::string& digest, const std::string& bytes) {
+    wire::FrameT frame;
+    wire::BlobT blob;
+    blob.digest = digest;
+    blob.total = bytes.size();
+    blob.bytes.assign(bytes.begin(), bytes.end());
+    frame.body.Set(std::move(blob));
+    send(Stream::control, std::move(frame));
+  }
+  /// Whether events are acknowledged and heartbeats answered.
+  void acknowledge(bool of_events, bool of_heartbeats) {
+    change([&] {
+      acknowledging_ = of_events;
+      renewing_ = of_heartbeats;
+    });
+  }
+  void place(std::set<std::string> placed) {
+    change([&] { placed_ = std::move(placed); });
+  }
+  void set_lease(std::int64_t ms) {
+    change([&] { lease_ms_ = ms; });
+  }
+
+  /// Waits for a condition over what was heard; the limit only ends a test that would hang.
+  template <class Predicate>
+  void wait(Predicate predicate) {
+    std::unique_lock lock(mutex_);
+    const bool came = changed_.wait_for(lock, std::chrono::seconds(60), predicate);
+    INFO(story_locked());
+    REQUIRE(came);
+  }
+  void wait_connected() {
+    wait([&] { return session_ != nullptr && hellos > 0; });
+  }
+  std::shared_ptr<const wire::AttemptReportT> wait_report(const std::string& id) {
+    wait([&] { return reports.contains(id); });
+    const std::lock_guard lock(mutex_);
+    return reports[id];
+  }
+  /// The text that the steps printed, as far as its log came.
+  std::string log_text(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    std::string text;
+    std::string_view rest = logs[id];
+    for (LogFrame frame; take_log_frame(rest, frame).value_or(false);)
+      if (frame.type == LogType::out || frame.type == LogType::err) text += frame.bytes;
+    return text;
+  }
+  /// "1 accepted 2 running …" of one attempt, in order, each number once.
+  std::string story(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    std::string text;
+    for (const auto& [number, event] : events)
+      if (event.first == id) text += (text.empty() ? "" : " ") + event.second;
+    return text;
+  }
+
+  // Under the lock.
+  int hellos = 0;
+  std::optional<unsigned> free_slots;                              // of the last Heartbeat
+  std::vector<std::string> running;                                // of the last Hello
+  std::map<std::uint64_t, std::pair<std::string, std::string>> events;  // number -> id, phase
+  std::map<std::string, std::shared_ptr<const wire::AttemptReportT>> reports;
+  std::map<std::string, std::string> logs;    // by id, from offset 0
+  std::set<std::string> complete_logs;
+  std::map<std::string, std::string> packs;   // by digest
+
+ private:
+  template <class Change>
+  void change(Change apply) {
+    {
+      const std::lock_guard lock(mutex_);
+      apply();
+    }
+    changed_.notify_all();
+  }
+  std::string story_locked() const {
+    std::string text;
+    for (const auto& [number, event] : events)
+      text += std::to_string(number) + " " + event.first + " " + event.second + "\n";
+    return text;
+  }
+  void send(Stream stream, wire::FrameT frame) {
+    std::shared_ptr<Session> session;
+    {
+      const std::lock_guard lock(mutex_);
+      session = session_;
+    }
+    REQUIRE(session);
+    REQUIRE(session->send(stream, storage::encode_frame(frame)));
+  }
+
+  void take(Session& session, Stream stream, const wire::Frame& frame) {
+    const std::lock_guard lock(mutex_);
+    const std::string id = frame.run() ? sandbox_id(frame.run()->str(), frame.attempt()) : "";
+    switch (frame.body_type()) {
+      case wire::Body::Hello: hello(session, *frame.body_as_Hello()); break;
+      case wire::Body::Heartbeat: heartbeat(session, *frame.body_as_Heartbeat()); break;
+      case wire::Body::RunEvent: event(session, id, frame); break;
+      case wire::Body::CommitPack: pack(*frame.body_as_CommitPack()); break;
+      case wire::Body::LogChunk: chunk(session, stream, frame, id); break;
+      default: FAIL("a frame that no host sends");
+    }
+    changed_.notify_all();
+  }
+  static void answer(Session& session, Stream stream, wire::FrameT frame) {
+    (void)session.send(stream, storage::encode_frame(frame));
+  }
+  void hello(Session& session, const wire::Hello& hello) {
+    ++hellos;
+    running.clear();
+    if (hello.running() != nullptr)
+      for (const auto* id : *hello.running()) running.push_back(id->str());
+    wire::FrameT frame;
+    wire::WelcomeT welcome;
+    welcome.session = static_cast<std::uint64_t>(hellos);
+    welcome.generation = 1;
+    welcome.lease_ms = lease_ms_;
+    welcome.heartbeat_ms = 50;
+    welcome.placed.assign(placed_.begin(), placed_.end());
+    welcome.event_mark = mark_;
+    frame.body.Set(std::move(welcome));
+    answer(session, Stream::control, std::move(frame));
+    for (const auto& [id, spec] : repeated_)
+      if (!reports.contains(id) && std::find(running.begin(), running.end(), id) == running.end())
+        answer(session, Stream::control, start_frame(*spec));
+  }
+  static wire::FrameT start_frame(const wire::SandboxSpecT& spec) {
+    wire::FrameT frame;
+    frame.run = spec.run;
+    frame.attempt = spec.attempt;
+    wire::StartT start;
+    start.spec = std::make_unique<wire::SandboxSpecT>(spec);
+    start.epoch = std::make_unique<wire::Epoch>(1, spec.attempt, 1);
+    frame.body.Set(std::move(start));
+    return frame;
+  }
+  void heartbeat(Session& session, const wire::Heartbeat& beat) {
+    free_slots = beat.free_slots();
+    if (!renewing_) return;
+    wire::FrameT frame;
+    wire::RenewT renew;
+    renew.heartbeat = beat.number();
+    frame.body.Set(std::move(renew));
+    answer(session, Stream::control, std::move(frame));
+  }
+  void event(Session& session, const std::string& id, const wire::Frame& frame) {
+    const auto& event = *frame.body_as_RunEvent();
+    events[frame.sequence()] = {id, wire::EnumNamePhase(event.phase())};
+    if (event.phase() == wire::Phase::refused) events[frame.sequence()].second += ":" + event.reason()->str();
+    if (event.report() != nullptr)
+      reports[id] = std::shared_ptr<const wire::AttemptReportT>(event.report()->UnPack());
+    if (!acknowledging_) return;
+    mark_ = frame.sequence();
+    wire::FrameT ack_frame;
+    wire::AckT ack;
+    ack.sequence = mark_;
+    ack_frame.body.Set(std::move(ack));
+    answer(session, Stream::control, std::move(ack_frame));
+  }
+  void pack(const wire::CommitPack& part) {
+    std::string& bytes = packs[part.digest()->str()];
+    bytes.resize(part.offset());
+    bytes.append(reinterpret_cast<const char*>(part.bytes()->data()), part.bytes()->size());
+  }
+  void chunk(Session& session, Stream stream, const wire::Frame& frame, const std::string& id) {
+    CHECK(stream == Stream::logs);
+    const auto& chunk = *frame.body_as_LogChunk();
+    std::string& log = logs[id];
+    if (chunk.bytes() != nullptr && chunk.bytes()->size() > 0) {
+      CHECK(chunk.offset() <= log.size());
+      log.resize(chunk.offset());
+      log.append(reinterpret_cast<const char*>(chunk.bytes()->data()), chunk.bytes()->size());
+    }
+    if (chunk.last()) complete_logs.insert(id);
+    answer(session, Stream::logs, credit_frame(id));
+  }
+
+  wire::FrameT credit_frame(const std::string& id) {
+    wire::FrameT frame;
+    frame.run = id.substr(0, id.find('-'));
+    frame.attempt = static_cast<std::uint32_t>(std::stoul(id.substr(id.find('-') + 1)));
+    wire::LogCreditT credit;
+    credit.acknowledged = logs[id].size();
+    credit.up_to = logs[id].size() + credit_;
+    frame.body.Set(std::move(credit));
+    return frame;
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<Session> session_;
+  std::unique_ptr<storage::LinkServer> server_;
+  std::set<std::string> placed_;
+  std::map<std::string, std::shared_ptr<const wire::SandboxSpecT>> repeated_;
+  bool acknowledging_ = true, renewing_ = true;
+  std::int64_t lease_ms_ = 60'000;
+  std::uint64_t mark_ = 0;
+  std::uint64_t credit_ = 64u << 10;
+  fs::path ca_;
+  int port_ = 0;
+};
+
+class Daemon {
+ public:
+  Daemon(const fs::path& root, const FakeEngine& engine, const fs::path& ca, unsigned slots) {
+    const auto tls = storage::ensure_host_certificate(ca.string(), "host-a");
+    REQUIRE(tls);
+    argv_ = {SANDBOXD, "--root", root.string(), "--name", "host-a",
+             "--engine", "127.0.0.1:" + std::to_string(engine.port()), "--slots", std::to_string(slots),
+             "--tls-ca", tls->ca, "--tls-cert", tls->certificate, "--tls-key", tls->key,
+             "--init", MUSTER_INIT};
+    log_ = root / "sandboxd.log";
+    start();
+  }
+  ~Daemon() { end(SIGTERM); }
+
+  void start() {
+    pid_ = ::fork();
+    REQUIRE(pid_ >= 0);
+    if (pid_ != 0) return;
+    const int log = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+    ::dup2(log, 1);
+    ::dup2(log, 2);
+    std::vector<char*> args;
+    for (auto& arg : argv_) args.push_back(arg.data());
+    args.push_back(nullptr);
+    ::execv(args[0], args.data());
+    ::_exit(127);
+  }
+  void end(int signal) {
+    if (pid_ <= 0) return;
+    ::kill(pid_, signal);
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    pid_ = 0;
+  }
+  void kill_and_restart() {
+    end(SIGKILL);
+    start();
+  }
+
+ private:
+  std::vector<std::string> argv_;
+  fs::path log_;
+  pid_t pid_ = 0;
+};
+
+struct World {
+  /// `settings` is what sandboxd.yaml says.
+  explicit World(const std::string& settings = "", unsigned slots = 2) : engine(sandboxes.root() / "ca") {
+    const Paths& paths = sandboxes.host().config.paths;
+    fs::create_directories(paths.config());
+    std::ofstream(paths.config() / "sandboxd.yaml") << settings;
+    daemon = std::make_unique<Daemon>(paths.root, engine, sandboxes.root() / "ca", slots);
+    engine.wait_connected();
+  }
+  ~World() { daemon.reset(); }
+
+  /// The sandbox touches OUT/here when it is where the test wants it, and goes on when OUT/go is there.
+  [[nodiscard]] fs::path output(const std::string& id) {
+    return Places(sandboxes.host().config.paths, id).out() / "output";
+  }
+  void wait_file(const fs::path& path) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    std::error_code error;
+    while (!fs::exists(path, error) && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    REQUIRE(fs::exists(path, error));
+  }
+  void touch(const fs::path& path) { std::ofstream(path).close(); }
+  /// Until the daemon has forgotten it: nothing at all is left.
+  void wait_forgotten(const std::string& id) {
+    const Places places(sandboxes.host().config.paths, id);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (fs::exists(places.kept) && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    REQUIRE_FALSE(fs::exists(places.kept));
+    sandboxes.require_gone(id);
+  }
+
+  Sandboxes sandboxes;
+  FakeEngine engine;
+  std::unique_ptr<Daemon> daemon;
+};
+
+inline constexpr const char* kId = "0123456789ABC-1";
+inline constexpr const char* kPause =
+    "echo before; touch $MUSTER_OUTPUT/here; until [ -e $MUSTER_OUTPUT/go ]; do sleep 0.02; done; echo after; ";
+
+inline std::string brief(const std::shared_ptr<const wire::AttemptReportT>& report) {
+  return test::brief(*report);
+}
+
+}  // namespace muster::sandbox::test

@@ -1,0 +1,128 @@
+// sandboxd killed again and again at random moments under load: no sandbox, event or log byte is lost, and nothing
+// stays behind.
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include "tests/integration/sandbox_daemon.hpp"
+
+namespace muster::sandbox::test {
+
+namespace {
+
+constexpr unsigned kSlots = 4;
+
+bool soak() {
+  const char* given = std::getenv("MUSTER_SOAK");
+  return given != nullptr && std::string_view(given) == "1";
+}
+
+unsigned seed() {
+  const char* given = std::getenv("MUSTER_SEED");
+  return given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
+}
+
+/// Everything on this machine that belongs to a sandbox of this root: one line each.
+std::string leftovers(Sandboxes& sandboxes) {
+  const Paths& paths = sandboxes.host().config.paths;
+  const auto& ops = sandboxes.host().ops;
+  std::string found;
+  for (const auto& mount : mounts_below(sandboxes.root())) found += "mount " + mount + "\n";
+  for (const auto& name : ops.cgroups().children(ops.cgroup_parent())) found += "cgroup " + name + "\n";
+  for (const fs::path& directory :
+       {paths.runtime() / "s", paths.runtime() / "runc", ops.exits(), paths.host() / "attempts"}) {
+    std::error_code error;
+    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
+      found += "entry " + it->path().string() + "\n";
+  }
+  // conmon and runc name the root in their arguments; sandboxd does, too, and is not meant.
+  const std::string root = paths.root.string();
+  for (fs::directory_iterator it("/proc"), end; it != end; ++it) {
+    const auto command = read_file(it->path() / "cmdline", 1u << 20);
+    if (!command || command->find(root) == std::string::npos || command->find("sandboxd") != std::string::npos) continue;
+    found += "process " + it->path().filename().string() + " " + command->substr(0, command->find('\0')) + "\n";
+  }
+  return found;
+}
+
+/// What the sandboxes of the first test print in `rounds` rounds.
+std::string rounds_text(int rounds) {
+  std::string text;
+  for (int i = 1; i <= rounds; ++i)
+    for (int n = 1; n <= 200; ++n) text += std::to_string(i) + " " + std::to_string(n) + "\n";
+  return text;
+}
+
+std::string attempt_id(std::uint32_t n) { return "0123456789ABC-" + std::to_string(n); }
+
+}  // namespace
+
+TEST_CASE("killed under load: no sandbox, event or log byte is lost") {
+  const unsigned kills = soak() ? 100 : 12;
+  const unsigned start = seed();
+  INFO("MUSTER_SEED=" << start);
+  std::mt19937 random(start);
+  World world("", kSlots);
+  // Each goes on until the kills are over, and something of its log is always on its way.
+  for (std::uint32_t n = 1; n <= kSlots; ++n) {
+    auto spec = world.sandboxes.spec("touch $MUSTER_OUTPUT/here; i=0; until [ -e $MUSTER_OUTPUT/go ]; do i=$((i+1)); seq -f \"$i %g\" 200; sleep 0.02; done; "
+                                     "echo $i > $MUSTER_OUTPUT/summary.md; echo x > new.txt");
+    spec.attempt = n;
+    spec.steps[0]->timeout_ms = 600'000;
+    world.engine.start_or_repeat(spec);
+  }
+  for (std::uint32_t n = 1; n <= kSlots; ++n) world.wait_file(world.output(attempt_id(n)) / "here");
+  for (unsigned kill = 0; kill < kills; ++kill) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::uniform_int_distribution<int>(0, 400)(random)));
+    world.daemon->kill_and_restart();
+  }
+  for (std::uint32_t n = 1; n <= kSlots; ++n) world.touch(world.output(attempt_id(n)) / "go");
+  for (std::uint32_t n = 1; n <= kSlots; ++n) {
+    const std::string id = attempt_id(n);
+    const auto report = world.engine.wait_report(id);
+    INFO(id << ": " << report->message);
+    CHECK(brief(report) == "changed agent=0");
+    CHECK(world.engine.story(id) == "accepted running finished");
+    world.engine.wait([&] { return world.engine.complete_logs.contains(id); });
+    CHECK(world.engine.logs[id].size() == report->log_bytes);
+    const int rounds = std::atoi(report->summary.c_str());
+    CHECK(rounds > 0);
+    CHECK((world.engine.log_text(id) == rounds_text(rounds)));
+    world.wait_forgotten(id);
+  }
+  CHECK(leftovers(world.sandboxes).empty());
+}
+
+TEST_CASE("killed at any moment of a life: every attempt ends once, and nothing is left of any") {
+  const unsigned runs = soak() ? 1000 : 24;
+  const unsigned start = seed();
+  INFO("MUSTER_SEED=" << start);
+  std::mt19937 random(start);
+  World world("", kSlots);
+  const auto ended = [&](std::uint32_t n) { return world.engine.reports.contains(attempt_id(n)); };
+  for (std::uint32_t first = 1; first <= runs; first += kSlots) {
+    const std::uint32_t last = std::min(first + kSlots - 1, runs);
+    for (std::uint32_t n = first; n <= last; ++n) {
+      auto spec = world.sandboxes.spec("seq 500; (setsid sleep 100 &); echo x > new.txt");
+      spec.attempt = n;
+      Sandboxes::add_step(spec, "verify:a", "test -s new.txt");
+      world.engine.start_or_repeat(spec);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::uniform_int_distribution<int>(0, 900)(random)));
+    world.daemon->kill_and_restart();
+    world.engine.wait([&] {
+      for (std::uint32_t n = first; n <= last; ++n)
+        if (!ended(n)) return false;
+      return true;
+    });
+    for (std::uint32_t n = first; n <= last; ++n) {
+      INFO(attempt_id(n) << ": " << world.engine.reports[attempt_id(n)]->message);
+      CHECK(brief(world.engine.reports[attempt_id(n)]) == "changed agent=0 verify:a=0");
+      CHECK(world.engine.story(attempt_id(n)) == "accepted running verifying finished");
+      world.wait_forgotten(attempt_id(n));
+    }
+  }
+  CHECK(leftovers(world.sandboxes).empty());
+}
+
+}  // namespace muster::sandbox::test

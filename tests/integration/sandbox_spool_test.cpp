@@ -1,0 +1,121 @@
+// The engine slow, deaf or gone: sandboxes go on, what they say waits on disk within bounds, and comes once and in order.
+#include "tests/integration/sandbox_daemon.hpp"
+
+namespace muster::sandbox::test {
+
+namespace {
+
+constexpr std::uint64_t kQuota = 1u << 20;
+const std::string kSettings = "log_spool_bytes: " + std::to_string(kQuota) + "\n";
+
+/// 3 MB of numbered lines, slow enough for a busy host to notice when the quota is reached.
+constexpr const char* kMany = "for i in $(seq 48); do seq -f '%0100.0f' $((i * 700)) $((i * 700 + 649)); sleep 0.05; done; ";
+std::string many() {
+  std::string text;
+  for (int i = 1; i <= 48; ++i)
+    for (int n = i * 700; n < i * 700 + 650; ++n) {
+      const std::string number = std::to_string(n);
+      text.append(100 - number.size(), '0').append(number).append("\n");
+    }
+  return text;
+}
+
+template <class Condition>
+void await(Condition condition) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!condition() && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  REQUIRE(condition());
+}
+
+}  // namespace
+
+TEST_CASE("a reader that does not take a log freezes its sandbox at the quota, and nothing of it is lost") {
+  World world(kSettings);
+  auto& ops = world.sandboxes.host().ops;
+  const fs::path log = Places(world.sandboxes.host().config.paths, kId).log();
+  world.engine.set_credit(0);
+  auto spec = world.sandboxes.spec(std::string(kMany) + "echo x > new.txt");
+  spec.steps[0]->timeout_ms = 20'000;
+  world.engine.start(spec);
+  await([&] { return ops.frozen(kId); });
+  std::uint64_t size = 0;
+  SECTION("until it takes it") {
+    // Frozen is still: conmon writes what it has, and then the file grows no more.
+    await([&] {
+      const std::uint64_t before = size;
+      size = fs::file_size(log);
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      return size == before;
+    });
+    CHECK(size > kQuota);
+    CHECK(ops.frozen(kId));
+  }
+  SECTION("also over a kill -9 of sandboxd") {
+    world.daemon->kill_and_restart();
+    world.engine.wait([&] { return world.engine.hellos == 2; });
+    CHECK(ops.frozen(kId));
+  }
+  SECTION("and for longer than the step may take: frozen time does not count") {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    CHECK(ops.frozen(kId));
+  }
+  world.engine.set_credit(64u << 10);
+  const auto report = world.engine.wait_report(kId);
+  CHECK(brief(report) == "changed agent=0");
+  REQUIRE(report->warnings.size() == 1);
+  CHECK(report->warnings[0].find("it was frozen for") == 0);
+  world.engine.wait([&] { return world.engine.complete_logs.contains(kId); });
+  CHECK((world.engine.log_text(kId) == many()));
+  world.wait_forgotten(kId);
+}
+
+TEST_CASE("a frozen sandbox can be stopped, and its lease and deadline end it") {
+  World world(kSettings);
+  auto& ops = world.sandboxes.host().ops;
+  world.engine.set_credit(0);
+  auto spec = world.sandboxes.spec("while :; do " + std::string(kMany) + " done");
+  std::string end;
+  SECTION("by the engine") { end = "cancelled(cancelled) agent=143/stopped"; }
+  SECTION("by the deadline of the attempt") {
+    end = "step_failed(timed_out) agent=143/timed_out";
+    spec.deadline_unix_ms = wall_clock_now().unix_ms + 10'000;
+  }
+  world.engine.start(spec);
+  await([&] { return ops.frozen(kId); });
+  if (spec.deadline_unix_ms == 0) world.engine.stop("0123456789ABC", 1, 5'000);
+  CHECK(brief(world.engine.wait_report(kId)) == end);
+  world.engine.set_credit(1u << 20);
+  world.wait_forgotten(kId);
+}
+
+TEST_CASE("the engine goes away: sandboxes go on and end, and on its return everything comes once and in order") {
+  World world(kSettings);
+  world.engine.start(world.sandboxes.spec(std::string(kPause) + "seq 1 20000; echo x > new.txt"));
+  auto second = world.sandboxes.spec(std::string(kPause) + kMany + "exit 7");
+  second.attempt = 2;
+  world.engine.start(second);
+  const std::string other = "0123456789ABC-2";
+  world.wait_file(world.output(kId) / "here");
+  world.wait_file(world.output(other) / "here");
+  world.engine.disconnect();
+  world.touch(world.output(kId) / "go");
+  world.touch(world.output(other) / "go");
+  // One ends while nobody listens; the other is frozen at its quota, and lives.
+  world.wait_file(Places(world.sandboxes.host().config.paths, kId).kept / "finished");
+  await([&] { return world.sandboxes.host().ops.frozen(other); });
+  SECTION("sandboxd lives") {}
+  SECTION("sandboxd is killed meanwhile, too") { world.daemon->kill_and_restart(); }
+  world.engine.listen();
+  CHECK(brief(world.engine.wait_report(kId)) == "changed agent=0");
+  CHECK(brief(world.engine.wait_report(other)) == "step_failed agent=7");
+  world.engine.wait([&] { return world.engine.complete_logs.size() == 2; });
+  CHECK(world.engine.story(kId) == "accepted running finished");
+  CHECK(world.engine.story(other) == "accepted running finished");
+  CHECK(world.engine.log_text(kId) == "before\nafter\n" + shell("seq 1 20000") + "\n");
+  CHECK((world.engine.log_text(other) == "before\nafter\n" + many()));
+  world.wait_forgotten(kId);
+  world.wait_forgotten(other);
+}
+
+}  // namespace muster::sandbox::test
