@@ -158,7 +158,7 @@ class Bench {
     fs::create_directories(agent);
     fs::copy_file(stamp, agent / "stamp");
     std::ofstream lines(agent / "lines");
-    for (int i = 0; i < 160'000; ++i)
+    for (std::uint64_t i = 0; i < 160'000; ++i)
       lines << "[" << i << "/160000] Building CXX object lib/target_" << i * 7919 % 10007
             << ".dir/src/module_" << i * 104729 % 65537 << ".cpp.o\n";
     lines.close();

@@ -151,8 +151,8 @@ void Supervisor::start(std::string_view bytes) {
   }
   Sandbox& taken = *sandbox;
   sandboxes_[id] = std::move(sandbox);
+  begin(taken);  // what comes of it arrives on this loop, so after what is said now
   say(taken, wire::Phase::accepted, wall_clock_now().unix_ms);
-  begin(taken);
 }
 
 void Supervisor::refuse(const wire::FrameT& frame, const std::string& reason) {
