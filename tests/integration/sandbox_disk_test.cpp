@@ -79,7 +79,10 @@ TEST_CASE("a host whose disk is low says so, takes no work, cleans its caches, a
   auto second = world.sandboxes.spec("true");
   second.attempt = 2;
   world.engine.start(second);
-  world.engine.wait([&] { return world.engine.events.size() >= 3; });
+  world.engine.wait([&] {
+    return std::any_of(world.engine.events.begin(), world.engine.events.end(),
+                       [](const auto& event) { return event.second.first == "0123456789ABC-2"; });
+  });
   CHECK(world.engine.story("0123456789ABC-2") == "refused:disk_low");
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while ((fs::exists(paths.mirrors() / "unused") || fs::exists(paths.host() / "bundles/unused")) &&
