@@ -332,6 +332,13 @@ void Shard::refill(Activation& a, Lane lane) {
     window_bytes_ += value.size();
     window.window.push_back({std::move(message), value.size(), true});
   }
+  if (window.more && window.unread == 0) {  // After a start nobody has counted them.
+    window.unread = sure(rows_.scan(Family::backlog, keys::backlog(a.id, lane, window.read_upto + 1),
+                                    keys::backlog(a.id, lane, ~Sequence{0}),
+                                    limits_.pending_per_actor))
+                        .size();
+    window.more = window.unread > 0;
+  }
   queue(a);
 }
 

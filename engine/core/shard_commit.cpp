@@ -1,6 +1,7 @@
 // Group commit: while one batch is with the writer the next fills; what a batch decided leaves the shard only
 // when it is durable.
 #include <algorithm>
+#include <limits>
 
 #include "engine/core/keys.hpp"
 #include "engine/core/shard.hpp"
@@ -121,6 +122,41 @@ void Shard::when_durable(Durable output) {
 
 // ---- trimming ----
 
+namespace {
+
+constexpr Duration kDeadRetention{90LL * 24 * 3'600'000};
+constexpr Duration kAuditRetention{400LL * 24 * 3'600'000};
+constexpr std::uint64_t kMostDroppedAtOnce = 50'000;
+
+/// One that can't be read is kept, for whoever looks.
+Instant recorded_at(Family family, std::string_view value) {
+  constexpr Instant kNever{std::numeric_limits<std::int64_t>::max()};
+  if (family == Family::dead) {
+    const auto letter = decode_record<fbs::DeadRecordT>(value);
+    return letter ? Instant{letter->at_unix_ms} : kNever;
+  }
+  const auto entry = decode_record<fbs::AuditRecordT>(value);
+  return entry ? Instant{entry->at_unix_ms} : kNever;
+}
+
+/// The records of a family, which lie in the order of their time, up to the first that is young enough.
+void drop_older(ShardWorld& world, Family family, Instant oldest, Sequence below) {
+  world.executor.write([&journal = world.journal, family, oldest, below] {
+    std::string upper;
+    std::uint64_t dropped = 0;
+    // A failure shows at the next commit; what was not dropped now is dropped next time.
+    (void)journal.scan(family, keys::sequence(0), keys::sequence(below),
+                       [&](std::string_view key, std::string_view value) {
+                         if (recorded_at(family, value) >= oldest) return false;
+                         upper = std::string(key) + '\0';
+                         return ++dropped < kMostDroppedAtOnce;
+                       });
+    if (!upper.empty()) (void)journal.drop(family, keys::sequence(0), upper);
+  });
+}
+
+}  // namespace
+
 void Shard::trim(const Flight& flight) {
   const auto beyond = [](std::uint64_t newest, std::uint64_t kept) {
     return newest > kept ? newest - kept : 0;
@@ -128,7 +164,12 @@ void Shard::trim(const Flight& flight) {
   trim_family(Family::inbox, inbox_trimmed_, beyond(flight.low_water, limits_.inbox_retention));
   trim_family(Family::changes, changes_trimmed_,
               beyond(flight.position, limits_.changes_retention));
+  const auto before = calls_trimmed_;
   trim_calls();
+  if (calls_trimmed_ == before) return;
+  // Only below the low-water mark: until then a dead letter is the proof that its message was consumed.
+  drop_older(world_, Family::dead, now() - kDeadRetention, flight.low_water);
+  drop_older(world_, Family::audit, now() - kAuditRetention, flight.low_water);
 }
 
 void Shard::trim_family(Family family, std::uint64_t& trimmed, std::uint64_t upto) {

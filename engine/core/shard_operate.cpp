@@ -169,9 +169,12 @@ void Shard::spill(Activation& a) {
     to_backlog(entry.message);
     pending_.remove(entry.message.sequence);
   }
-  lane.unread += lane.window.size();
   lane.window.clear();
   lane.read_upto = lane.consumed;
+  lane.unread = sure(rows_.scan(Family::backlog, keys::backlog(a.id, Lane::normal, 0),
+                                keys::backlog(a.id, Lane::normal, ~Sequence{0}),
+                                limits_.pending_per_actor))
+                    .size();
   lane.more = true;
 }
 

@@ -13,6 +13,22 @@ struct Shard::Stepped {
   Decision decision;
 };
 
+namespace {
+
+/// Encoding after every step would cost more than it tells: only states that come near are watched, and those
+/// that this message could make large.
+Result<void> check_state(const Activation& a, const Envelope& m, const void* state,
+                         std::size_t limit) {
+  if (a.state_bytes + m.payload.bytes.size() <= limit / 2) return {};
+  const std::size_t bytes = a.kind->encode_state(state).size();
+  if (bytes > limit && bytes > a.state_bytes)
+    return fail(Errc::internal, "a state may take " + std::to_string(limit) +
+                                    " bytes: keep the rest in rows");
+  return {};
+}
+
+}  // namespace
+
 /// Rows of one actor: the activation's cache over what is decided and what is committed.
 class Shard::ActorRows : public RowReader {
  public:
@@ -179,6 +195,7 @@ Result<void> Shard::try_step(Activation& a, const Envelope& m, Stepped& stepped)
     return fail(Errc::internal, "the step failed with an unknown exception");
   }
   stepped.decision = ctx.take();
+  if (auto ok = check_state(a, m, stepped.state.get(), limits_.state_bytes); !ok) return ok;
   return within_limits(a, stepped);
 }
 
@@ -189,12 +206,6 @@ Result<void> Shard::within_limits(const Activation& a, const Stepped& stepped) c
   if (timers > limits_.decision.timers)
     return fail(Errc::internal, "an actor may have " + std::to_string(limits_.decision.timers) +
                                     " timers pending");
-  // Encoding after every step would cost more than it tells: only states that come near are watched.
-  if (a.state_bytes <= limits_.state_bytes / 2) return {};
-  const std::size_t bytes = a.kind->encode_state(stepped.state.get()).size();
-  if (bytes > limits_.state_bytes && bytes > a.state_bytes)
-    return fail(Errc::internal, "a state may take " + std::to_string(limits_.state_bytes) +
-                                    " bytes: keep the rest in rows");
   return {};
 }
 

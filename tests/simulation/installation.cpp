@@ -112,19 +112,36 @@ void Installation::stop() {
 
 bool Installation::up() const { return nodes_.front()->shard != nullptr; }
 
-void Installation::fault() {
+void Installation::tell_story(const std::string& what) {
+  story_ += "  event " + std::to_string(scheduler_.steps()) + ": " + what + "\n";
+}
+
+void Installation::fail_commit() {
   using Outcome = storage::MemoryJournal::Outcome;
-  Node& node = *nodes_[static_cast<std::size_t>(scheduler_.between(0, shards() - 1))];
+  const auto shard = static_cast<std::size_t>(scheduler_.between(0, shards() - 1));
+  const bool lost = scheduler_.chance(50);
+  nodes_[shard]->journal->fail_next_commit(lost ? Outcome::lost : Outcome::kept);
+  const int again = scheduler_.chance(30) ? static_cast<int>(scheduler_.between(1, 3)) : 0;
+  nodes_[shard]->journal->fail_reopen(again);
+  tell_story("the next commit of shard " + std::to_string(shard) + " fails, " +
+             (lost ? "lost" : "kept") + ", and " + std::to_string(again) + " attempts to come back");
+}
+
+void Installation::fault() {
   const std::int64_t draw = scheduler_.between(1, 100);
+  const Duration jump{draw > 85                ? scheduler_.between(0, 60'000)
+                      : scheduler_.chance(20) ? scheduler_.between(-600'000, 600'000)
+                                              : 0};
   if (draw <= 50) {
+    tell_story("crash, clock " + muster::to_string(jump));
     stop();
-    if (scheduler_.chance(20)) clock_.offset += Duration{scheduler_.between(-600'000, 600'000)};
+    clock_.offset += jump;
     start();
   } else if (draw <= 85) {
-    node.journal->fail_next_commit(scheduler_.chance(50) ? Outcome::lost : Outcome::kept);
-    if (scheduler_.chance(30)) node.journal->fail_reopen(static_cast<int>(scheduler_.between(1, 3)));
+    fail_commit();
   } else {
-    clock_.offset += Duration{scheduler_.between(0, 60'000)};
+    tell_story("clock " + muster::to_string(jump));
+    clock_.offset += jump;
   }
 }
 

@@ -40,6 +40,11 @@ class Installation {
   void stop();
   /// One fault, drawn: a crash with an immediate start, a failing commit, a jump of the clock.
   void fault();
+  /// The next commit of some shard fails; whether it happened shows when it comes back.
+  void fail_commit();
+  /// What was done to it, a line each with the number of the event.
+  [[nodiscard]] const std::string& story() const { return story_; }
+  void tell_story(const std::string& what);
   [[nodiscard]] bool up() const;
   [[nodiscard]] int crashes() const { return crashes_; }
 
@@ -73,6 +78,7 @@ class Installation {
   Surroundings& surroundings_;
   std::vector<std::unique_ptr<Node>> nodes_;
   int crashes_ = 0;
+  std::string story_;
 };
 
 /// Bounds as small as they may be, so that every overflow happens.

@@ -21,6 +21,12 @@ constexpr std::pair<Sabotage, std::string_view> kNames[] = {
     {Sabotage::backlog_row_kept, "backlog row not deleted"},
     {Sabotage::timer_row_dropped, "timer row not written"},
     {Sabotage::dead_row_dropped, "dead letter not written"},
+    {Sabotage::timer_row_kept, "timer row not deleted"},
+    {Sabotage::letter_not_closed, "dead letter not closed"},
+    {Sabotage::pause_forgotten, "pause not written"},
+    {Sabotage::epoch_unchecked, "epoch unchecked"},
+    {Sabotage::slots_unchecked, "slots unchecked"},
+    {Sabotage::effect_not_looked_up, "effect not looked up"},
 };
 
 void add(Batch& batch, const Batch::Op& op) {
@@ -39,13 +45,21 @@ std::string_view to_string(Sabotage sabotage) {
   return "none";
 }
 
-const std::vector<Sabotage>& all_sabotages() {
-  static const std::vector<Sabotage> all = [] {
-    std::vector<Sabotage> values;
-    for (const auto& [value, name] : kNames) values.push_back(value);
-    return values;
-  }();
-  return all;
+std::vector<Sabotage> engine_sabotages() {
+  std::vector<Sabotage> values;
+  for (const auto& [value, name] : kNames)
+    if (value < Sabotage::epoch_unchecked) values.push_back(value);
+  return values;
+}
+
+std::vector<Sabotage> domain_sabotages() {
+  return {Sabotage::epoch_unchecked, Sabotage::slots_unchecked, Sabotage::effect_not_looked_up};
+}
+
+Sabotage sabotage_named(std::string_view wanted) {
+  for (const auto& [value, name] : kNames)
+    if (name == wanted) return value;
+  return Sabotage::none;
 }
 
 std::optional<Batch::Op> Saboteur::twisted(const Batch::Op& op) const {
@@ -61,6 +75,17 @@ std::optional<Batch::Op> Saboteur::twisted(const Batch::Op& op) const {
   if (is(Sabotage::backlog_row_kept, Family::backlog, false)) return std::nullopt;
   if (is(Sabotage::timer_row_dropped, Family::timers, true)) return std::nullopt;
   if (is(Sabotage::dead_row_dropped, Family::dead, true)) return std::nullopt;
+  if (is(Sabotage::timer_row_kept, Family::timers, false)) return std::nullopt;
+  if (is(Sabotage::letter_not_closed, Family::dead, true)) {
+    const auto letter = engine::decode_record<engine::fbs::DeadRecordT>(*op.value);
+    if (letter && letter->state != engine::fbs::LetterState::open) return std::nullopt;
+  }
+  if (is(Sabotage::pause_forgotten, Family::state, true) && op.key.ends_with('h')) {
+    auto head = engine::decode_record<engine::fbs::HeadRecordT>(*op.value);
+    if (!head) return op;
+    head->paused = false;
+    return Batch::Op{op.family, op.key, engine::encode_record(*head)};
+  }
   if (is(Sabotage::consumed_not_written, Family::state, true) && op.key.ends_with('h')) {
     auto head = engine::decode_record<engine::fbs::HeadRecordT>(*op.value);
     if (!head) return op;

@@ -22,10 +22,21 @@ enum class Sabotage {
   backlog_row_kept,       ///< A consumed message stays in the backlog.
   timer_row_dropped,      ///< A timer lives in memory only.
   dead_row_dropped,       ///< Parked messages leave no trace.
+  timer_row_kept,         ///< A timer that fired lives on.
+  letter_not_closed,      ///< A dead letter that was replayed or discarded stays open.
+  pause_forgotten,        ///< An actor is paused in memory only.
+  // Of the domain: FleetWorld breaks these.
+  epoch_unchecked,        ///< What a host says of an older attempt counts for the present one.
+  slots_unchecked,        ///< A host takes more than it has.
+  effect_not_looked_up,   ///< An effect that is handed out again is done again.
 };
 
 std::string_view to_string(Sabotage sabotage);
-const std::vector<Sabotage>& all_sabotages();
+/// Of the engine, which the ledger must find, and of the domain, which fleets must find.
+std::vector<Sabotage> engine_sabotages();
+std::vector<Sabotage> domain_sabotages();
+/// Sabotage::none for a name that there is not.
+Sabotage sabotage_named(std::string_view name);
 
 class Saboteur : public storage::Journal {
  public:

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace muster::sim {
 
 struct Settings {
-  std::uint64_t seeds = 1'000;
+  std::uint64_t seeds = 2'000;
   std::uint64_t first = 1;
+  std::string broken;   ///< The name of a variant (saboteur.cpp).
+  bool shrink = false;  ///< Look for the fewest faults with which the first seed fails.
 };
 
 inline Settings& settings() {

@@ -1,5 +1,7 @@
-// The installation: its start, its faults, and the look at the disks when all is done.
+// The ledger's run, the bank, and the look at the disks when all is done.
 #include "tests/simulation/world.hpp"
+
+#include <array>
 
 #include "engine/core/keys.hpp"
 #include "engine/core/records.hpp"
@@ -11,122 +13,54 @@ using storage::Family;
 
 namespace {
 
-constexpr int kMaxFaults = 40;
 constexpr std::uint64_t kMaxSteps = 400'000;
 
 engine::ActorId account_id(const std::string& key) { return {"sim", "account", key}; }
 
+std::size_t draw_shards(Scheduler& scheduler) {
+  constexpr std::array<std::size_t, 3> kShards{1, 3, 4};
+  return kShards[static_cast<std::size_t>(scheduler.between(0, 2))];
+}
+
 }  // namespace
 
 World::World(std::uint64_t seed, Sabotage sabotage)
-    : sabotage_(sabotage),
-      scheduler_(seed),
-      clock_(scheduler_),
-      kinds_(engine::make_kinds<Account>()),
-      limits_(draw_limits()) {
-  constexpr std::array<std::size_t, 3> kShards{1, 3, 4};
-  const auto shards = kShards[static_cast<std::size_t>(scheduler_.between(0, 2))];
-  for (std::size_t i = 0; i < shards; ++i) nodes_.push_back(std::make_unique<Node>());
-}
+    : scheduler_(seed),
+      installation_(scheduler_, engine::make_kinds<Account>(), draw_limits(scheduler_),
+                    draw_shards(scheduler_), sabotage, *this),
+      operator_(std::make_unique<Operator>()) {}
 
 World::~World() = default;
 
-/// Bounds as small as they may be, so that every overflow happens.
-engine::ShardLimits World::draw_limits() {
+/// The bank does a thing once per key: a repeat looks it up first.
+void World::perform(std::uint32_t shard, const engine::PendingEffect& effect) {
   Scheduler& s = scheduler_;
-  const auto some = [&](std::int64_t low, std::int64_t high) {
-    return static_cast<std::size_t>(s.between(low, high));
-  };
-  engine::ShardLimits limits;
-  limits.window = some(1, 6);
-  limits.idle_actors = some(0, 4);
-  limits.active_actors = some(1, 8);
-  limits.pending_per_actor = some(1, 12);
-  limits.bytes_in_flight = some(2'000, 60'000);
-  limits.timers_in_memory = some(1, 5);
-  limits.rows_cached = some(1, 6);
-  limits.steps_per_turn = some(1, 5);
-  limits.fired_per_turn = some(1, 4);
-  limits.unacked_messages = some(1, 6);
-  if (s.chance(50)) limits.uncommitted_bytes = 1;
-  limits.inbox_retention = some(0, 40);
-  limits.changes_retention = some(0, 40);
-  limits.trim_chunk = some(1, 20);
-  return limits;
-}
-
-std::uint32_t World::shard_of(const engine::ActorId& id) const {
-  return engine::Shard::shard_of(id, static_cast<std::uint32_t>(nodes_.size()));
-}
-
-// ---- faults ----
-
-void World::start() {
-  const auto shards = static_cast<std::uint32_t>(nodes_.size());
-  for (std::uint32_t i = 0; i < shards; ++i) {
-    Node& node = *nodes_[i];
-    node.journal = std::make_unique<storage::MemoryJournal>(node.disk);
-    node.saboteur = std::make_unique<Saboteur>(*node.journal, sabotage_);
-    node.executor = std::make_unique<SimExecutor>(scheduler_, "engine/" + std::to_string(i));
-    node.link = std::make_unique<NodeLink>(*this);
-    node.outside = std::make_unique<NodeOutside>(*this, i);
-    node.shard = std::make_unique<engine::Shard>(
-        engine::ShardConfig{{i, shards}, limits_}, kinds_,
-        engine::ShardWorld{*node.executor, clock_, *node.saboteur, *node.link, *node.outside});
-    node.executor->post([&node] {
-      node.shard->start([](Result<void> ok) {
-        if (!ok) throw Violation("the engine does not start: " + ok.error().message);
-      });
-    });
-  }
-}
-
-/// The process is gone between two events, and the power with it. Everybody starts again on the same disks.
-void World::crash() {
-  ++crashes_;
-  scheduler_.drop("engine/");
-  for (auto& node : nodes_) {
-    node->shard.reset();
-    node->saboteur->power_cut();
-    node->journal->crash(scheduler_.chance(50) ? storage::MemoryJournal::Outcome::lost
-                                               : storage::MemoryJournal::Outcome::kept);
-  }
-  if (scheduler_.chance(20)) clock_.offset += Duration{scheduler_.between(-600'000, 600'000)};
-  start();
-}
-
-/// Counted in events, so that a fault falls between any two of them, not only where time stands still.
-void World::draw_next_fault() {
-  until_fault_ = scheduler_.between(1, scheduler_.chance(30) ? 8 : 150);
-}
-
-void World::fault() {
-  Node& node = *nodes_[static_cast<std::size_t>(
-      scheduler_.between(0, static_cast<std::int64_t>(nodes_.size()) - 1))];
-  const std::int64_t draw = scheduler_.between(1, 100);
-  if (draw <= 50) {
-    crash();
-  } else if (draw <= 85) {
-    node.journal->fail_next_commit(scheduler_.chance(50) ? storage::MemoryJournal::Outcome::lost
-                                                         : storage::MemoryJournal::Outcome::kept);
-    if (scheduler_.chance(30)) node.journal->fail_reopen(static_cast<int>(scheduler_.between(1, 3)));
-  } else {
-    clock_.offset += Duration{scheduler_.between(0, 60'000)};
-  }
+  if (!bank_.insert(effect.key).second && !effect.repeated)
+    throw Violation("effect " + effect.key + " was handed out twice without saying so");
+  if (s.chance(10)) return;  // No answer: the deadline speaks.
+  fbs::AnsweredT answer;
+  answer.id = std::stoull(effect.key.substr(effect.key.find('/') + 1));
+  const engine::Payload result = Account::Messages::encode(answer);
+  const std::int64_t copies = s.chance(20) ? 2 : 1;
+  for (std::int64_t i = 0; i < copies; ++i)
+    installation_.post_after(
+        Duration{s.between(0, s.chance(10) ? 40'000 : 2'000)}, shard,
+        [effect, result](engine::Shard& there) { there.effect_done(effect, result); });
 }
 
 void World::run() {
   const std::int64_t accounts = scheduler_.between(2, 7);
   for (std::int64_t i = 0; i < accounts; ++i) accounts_.push_back("a" + std::to_string(i));
-  start();
+  installation_.start();
   start_people();
   for (int faults = 0; scheduler_.step();) {
     if (scheduler_.steps() > kMaxSteps) throw Violation("it does not come to an end");
-    if (faults == kMaxFaults || --until_fault_ > 0) continue;
+    if (faults >= most_faults_ || --until_fault_ > 0) continue;
     if (everybody_done() && scheduler_.chance(90)) continue;  // Mostly let it come to rest.
     ++faults;
-    draw_next_fault();
-    fault();
+    // Counted in events, so that a fault falls between any two of them, not only where time stands still.
+    until_fault_ = scheduler_.between(1, scheduler_.chance(30) ? 8 : 150);
+    installation_.fault();
   }
   if (!everybody_done()) throw Violation("a client waits for ever");
   verify();
@@ -134,24 +68,9 @@ void World::run() {
 
 // ---- the end ----
 
-const storage::MemoryDisk::Rows& World::rows(std::uint32_t shard, Family family) const {
-  return nodes_[shard]->disk->rows[static_cast<std::size_t>(family)];
-}
-
-std::size_t World::count(Family family) const {
-  std::size_t n = 0;
-  for (std::uint32_t shard = 0; shard < nodes_.size(); ++shard) n += rows(shard, family).size();
-  return n;
-}
-
-void World::verify_empty(Family family, std::string_view name) {
-  if (count(family) != 0) throw Violation(std::to_string(count(family)) + " rows left in " +
-                                          std::string(name));
-}
-
 void World::verify_account(const std::string& key, std::int64_t& sum) {
   const engine::ActorId id = account_id(key);
-  const auto& disk = rows(shard_of(id), Family::state);
+  const auto& disk = installation_.rows(installation_.shard_of(id), Family::state);
   const auto head = disk.find(engine::keys::head(id));
   if (head == disk.end()) throw Violation("account " + key + " is lost");
   const auto state = engine::decode_table<fbs::AccountHeadT>(*engine::state_in_head(head->second));
@@ -173,10 +92,41 @@ void World::verify_account(const std::string& key, std::int64_t& sum) {
   equal("timers set and fired", state->timers_set, state->timers_fired);
   equal("answers", state->answered, evidence("ask/"));
   equal("asked and answered", state->asked, state->answered);
-  const auto& index = rows(shard_of(id), Family::index);
+  const auto& index = installation_.rows(installation_.shard_of(id), Family::index);
   const auto entry = index.find(engine::keys::index("account", key, id));
   if (entry == index.end() || entry->second != std::to_string(state->balance))
     throw Violation(key + ": its index entry does not tell its balance");
+}
+
+std::size_t World::audits(std::string_view action) const {
+  std::size_t n = 0;
+  for (std::uint32_t shard = 0; shard < installation_.shards(); ++shard)
+    for (const auto& [key, value] : installation_.rows(shard, Family::audit))
+      if (engine::decode_record<engine::fbs::AuditRecordT>(value)->action == action) ++n;
+  return n;
+}
+
+/// Each is there once, and closed as its operator was told, with what replays parked again beside them.
+void World::verify_letters() {
+  std::size_t first_time = 0;
+  std::map<engine::LetterId, bool> closed;
+  for (std::uint32_t shard = 0; shard < installation_.shards(); ++shard) {
+    std::set<engine::Sequence> replays;
+    for (const auto& [key, value] : installation_.rows(shard, Family::dead)) {
+      const engine::LetterId id{shard, storage::get_be64(key)};
+      const auto record = engine::decode_record<engine::fbs::DeadRecordT>(value);
+      if (!replays.contains(id.sequence)) ++first_time;
+      const bool replayed = record->state == engine::fbs::LetterState::replayed;
+      if (record->state != engine::fbs::LetterState::open) closed[id] = replayed;
+      if (replayed) replays.insert(record->replayed_as);
+    }
+  }
+  if (first_time != dead_expected_)
+    throw Violation(std::to_string(first_time) + " dead letters instead of " +
+                    std::to_string(dead_expected_));
+  if (closed != operator_->closed) throw Violation("letters are not closed as the operator was told");
+  if (audits("replay") + audits("discard") != closed.size())
+    throw Violation("audit entries and closed letters differ");
 }
 
 void World::verify() {
@@ -189,7 +139,7 @@ void World::verify() {
   for (const auto& client : clients_)
     for (const Client::Paid& paid : client->paid) {
       const auto there = [&](const std::string& key, const std::string& row) {
-        return rows(shard_of(account_id(key)), Family::state)
+        return installation_.rows(installation_.shard_of(account_id(key)), Family::state)
             .contains(engine::keys::row(account_id(key), row + std::to_string(paid.id)));
       };
       applied += paid.applied ? 1 : 0;
@@ -197,23 +147,12 @@ void World::verify() {
         throw Violation("transfer " + std::to_string(paid.id) + " was answered as " +
                         (paid.applied ? "paid" : "not paid") + " and the disk says otherwise");
     }
-  if (count(Family::audit) != applied) throw Violation("audit entries and transfers differ");
-  if (count(Family::dead) != dead_expected_)
-    throw Violation(std::to_string(count(Family::dead)) + " dead letters instead of " +
-                    std::to_string(dead_expected_));
-  verify_empty(Family::effects, "effects");
-  verify_empty(Family::timers, "timers");
-  verify_empty(Family::backlog, "backlog");
-  verify_empty(Family::outbox, "outbox");
-}
-
-std::size_t World::digest() const {
-  std::size_t hash = static_cast<std::size_t>(scheduler_.steps());
-  for (const auto& node : nodes_)
-    for (const auto& family : node->disk->rows)
-      for (const auto& [key, value] : family)
-        hash = (hash * 31 + std::hash<std::string>()(key)) * 31 + std::hash<std::string>()(value);
-  return hash;
+  if (audits("transfer") != applied) throw Violation("audit entries and transfers differ");
+  verify_letters();
+  installation_.must_be_empty(Family::effects, "effects");
+  installation_.must_be_empty(Family::timers, "timers");
+  installation_.must_be_empty(Family::backlog, "backlog");
+  installation_.must_be_empty(Family::outbox, "outbox");
 }
 
 }  // namespace muster::sim

@@ -1,53 +1,40 @@
-// A whole installation in one process: shards over virtual disks, clients that repeat what was not answered, a
-// bank as the outside world, and faults. One seed decides everything.
+// The ledger: accounts that pay each other, clients that repeat what was not answered, a bank as the outside world, and
+// operators, over an installation with faults. One seed decides everything. The sum of all accounts never changes, and
+// every transfer that was answered as paid took place once.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "engine/core/shard.hpp"
-#include "storage/journal/memory_journal.hpp"
+#include "tests/simulation/installation.hpp"
 #include "tests/simulation/ledger.hpp"
-#include "tests/simulation/saboteur.hpp"
-#include "tests/simulation/scheduler.hpp"
 
 namespace muster::sim {
 
-/// A promise that was broken, in words.
-struct Violation : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-class World {
+class World : Surroundings {
  public:
   World(std::uint64_t seed, Sabotage sabotage);
-  ~World();
+  ~World() override;
 
   /// Until everybody is done and nothing moves; then looks at the disks. Throws a Violation.
   void run();
 
   [[nodiscard]] std::uint64_t steps() const { return scheduler_.steps(); }
-  [[nodiscard]] int crashes() const { return crashes_; }
-  /// Of everything on the disks: equal for equal seeds.
-  [[nodiscard]] std::size_t digest() const;
+  [[nodiscard]] int crashes() const { return installation_.crashes(); }
+  [[nodiscard]] std::size_t digest() const { return installation_.digest(); }
+  [[nodiscard]] const std::string& story() const { return installation_.story(); }
+  /// At most so many faults: to find the few that a failure needs.
+  void limit_faults(int most) { most_faults_ = most; }
 
  private:
-  struct Node;
   struct Client;
   struct Channel;
-  class NodeLink;
-  class NodeOutside;
+  struct Operator;
 
-  // The installation.
-  engine::ShardLimits draw_limits();
-  void start();
-  void crash();
-  void draw_next_fault();
-  void fault();
-  std::uint32_t shard_of(const engine::ActorId& id) const;
+  void perform(std::uint32_t shard, const engine::PendingEffect& effect) override;
+  void changed(std::uint32_t, const std::vector<engine::Change>&) override {}
 
   // The people.
   void start_people();
@@ -60,29 +47,32 @@ class World {
   void next_note(Channel& channel);
   bool everybody_done() const;
 
+  // The operator.
+  void next_command();
+  bool draw_letter(engine::OperatorCommand& command);
+  void attempt_command();
+  void retry_command(std::uint64_t attempt, std::int64_t ms);
+  void command_answered(const Result<std::string>& answer);
+
   // The end.
   void verify();
+  [[nodiscard]] std::size_t audits(std::string_view action) const;
+  void verify_letters();
   void verify_account(const std::string& key, std::int64_t& sum);
-  void verify_empty(storage::Family family, std::string_view name);
-  std::size_t count(storage::Family family) const;
-  const storage::MemoryDisk::Rows& rows(std::uint32_t shard, storage::Family family) const;
 
-  Sabotage sabotage_;
   Scheduler scheduler_;
-  SimClock clock_;
-  engine::Kinds kinds_;
-  engine::ShardLimits limits_;
-  std::vector<std::unique_ptr<Node>> nodes_;
+  Installation installation_;
   std::vector<std::string> accounts_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Channel>> channels_;
+  std::unique_ptr<Operator> operator_;
   std::set<std::string> bank_;
   std::size_t opened_ = 0;
   std::uint64_t last_id_ = 0;
   std::int64_t total_ = 0;
   std::size_t dead_expected_ = 0;
   std::int64_t until_fault_ = 1;
-  int crashes_ = 0;
+  int most_faults_ = 40;
 };
 
 }  // namespace muster::sim

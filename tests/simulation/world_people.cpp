@@ -1,9 +1,6 @@
 // Clients with idempotency keys, and hosts with channels: both repeat until they are answered.
 #include "tests/simulation/world_people.hpp"
 
-#include <array>
-#include <cstdio>
-
 namespace muster::sim {
 
 namespace {
@@ -11,31 +8,6 @@ namespace {
 constexpr std::int64_t kBalance = 1'000;
 
 engine::ActorId account_id(const std::string& key) { return {"sim", "account", key}; }
-
-/// A UUIDv7 that the seed decides.
-std::string new_key(Scheduler& s) {
-  const auto drawn = [&s](std::int64_t high) {
-    return static_cast<unsigned long long>(s.between(0, high));
-  };
-  const auto ms = static_cast<unsigned long long>(s.now().unix_ms);
-  const unsigned long long a = drawn(0xfff);
-  const unsigned long long b = drawn(0xfff);
-  const unsigned long long c = drawn(0xffffffffffff);
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%08llx-%04llx-7%03llx-8%03llx-%012llx", ms >> 16,
-                ms & 0xffff, a, b, c);
-  return text.data();
-}
-
-bool is_final(const Result<std::string>& answer) {
-  if (answer) return true;
-  switch (answer.error().code) {
-    case Errc::unknown:
-    case Errc::unreachable:
-    case Errc::overloaded: return false;
-    default: return true;
-  }
-}
 
 }  // namespace
 
@@ -54,6 +26,7 @@ void World::start_people() {
     channel.account = accounts_[static_cast<std::size_t>(i) % accounts_.size()];
     channel.last = static_cast<std::uint64_t>(scheduler_.between(1, 10));
   }
+  operator_->left = static_cast<int>(scheduler_.between(0, 6));
   Client& first = *clients_.front();
   first.left += static_cast<int>(accounts_.size());
   next_operation(first);  // It opens the accounts; the others wait for that.
@@ -64,7 +37,7 @@ bool World::everybody_done() const {
     if (client->waiting || client->left > 0) return false;
   for (const auto& channel : channels_)
     if (channel->number <= channel->last) return false;
-  return true;
+  return operator_->left == 0 && operator_->paused.empty() && !operator_->waiting;
 }
 
 void World::next_operation(Client& client) {
@@ -74,7 +47,7 @@ void World::next_operation(Client& client) {
   --client.left;
   client.waiting = true;
   client.call = {};
-  client.call.key = new_key(s);
+  client.call.key = draw_key(s);
   client.call.lane = s.chance(20) ? engine::Lane::operator_ : engine::Lane::normal;
   const auto pick = [&] {
     return accounts_[static_cast<std::size_t>(
@@ -109,9 +82,9 @@ void World::next_operation(Client& client) {
 
 void World::attempt(Client& client) {
   const std::uint64_t mine = ++client.attempts;
-  const std::uint32_t shard = shard_of(client.call.to);
-  nodes_[shard]->executor->post([this, &client, shard, call = client.call, mine] {
-    nodes_[shard]->shard->call(call, [this, &client, call, mine](Result<std::string> answer) {
+  const std::uint32_t shard = installation_.shard_of(client.call.to);
+  installation_.post(shard, [this, &client, call = client.call, mine](engine::Shard& there) {
+    there.call(call, [this, &client, call, mine](Result<std::string> answer) {
       if (!client.waiting || client.call.key != call.key) return;  // Answered already.
       if (is_final(answer)) {
         answered(client, answer);
@@ -154,6 +127,7 @@ void World::check_answer(Client& client, const Result<std::string>& answer) {
         for (auto& other : clients_)
           if (other.get() != &client) next_operation(*other);
         for (auto& channel : channels_) next_note(*channel);
+        next_command();
       }
       break;
     case Operation::pay:
@@ -178,9 +152,9 @@ void World::ask_again(const Client& client, bool same_body) {
       scheduler_.between(0, static_cast<std::int64_t>(client.history.size()) - 1))];
   engine::Call call = before;
   if (!same_body) call.digest += " changed";
-  const std::uint32_t shard = shard_of(call.to);
-  nodes_[shard]->executor->post([this, shard, call, same_body, first = answer] {
-    nodes_[shard]->shard->call(call, [same_body, first](Result<std::string> again) {
+  const std::uint32_t shard = installation_.shard_of(call.to);
+  installation_.post(shard, [call, same_body, first = answer](engine::Shard& there) {
+    there.call(call, [same_body, first](Result<std::string> again) {
       if (!is_final(again)) return;
       if (same_body && again != first) throw Violation("a repeat got another answer");
       if (!same_body && (again || again.error().code != Errc::key_reused))
@@ -204,9 +178,9 @@ void World::next_note(Channel& channel) {
   engine::ChannelMessage message{channel.name, note.number, account_id(channel.account),
                                  Account::Messages::encode(note)};
   const auto home = static_cast<std::uint32_t>(channel.name.back() - '0') %
-                    static_cast<std::uint32_t>(nodes_.size());
-  nodes_[home]->executor->post([this, home, message, &channel, again] {
-    nodes_[home]->shard->deliver(message, [this, message, &channel, again](Result<void> taken) {
+                    installation_.shards();
+  installation_.post(home, [this, message, &channel, again](engine::Shard& there) {
+    there.deliver(message, [this, message, &channel, again](Result<void> taken) {
       if (taken && channel.number == message.number) {
         ++channel.number;
         ++channel.attempts;
@@ -220,7 +194,7 @@ void World::next_note(Channel& channel) {
     if (scheduler_.chance(10)) {
       engine::ChannelMessage skipping = message;
       skipping.number += 2;
-      nodes_[home]->shard->deliver(skipping, [](Result<void> taken) {
+      there.deliver(skipping, [](Result<void> taken) {
         if (taken) throw Violation("a channel's gap was taken");
       });
     }

@@ -104,6 +104,17 @@ TEST_CASE("A send inside is never refused: what finds no room lies on disk and g
   CHECK(bench.shard->active_actors() <= 1);
 }
 
+TEST_CASE("A state that one message makes too large is refused, and the actor goes on") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  fbs::AnswerT large;
+  large.error = std::string(70'000, 'x');  // The step puts it into its state.
+  CHECK(bench.call("a", large) == "internal");
+  CHECK(bench.dead_reasons().at(0).find("keep the rest in rows") != std::string::npos);
+  CHECK(bench.state("a").log == "");
+  CHECK(bench.call("a", add(1)) == "1");
+}
+
 TEST_CASE("Order is kept through window and backlog") {
   ShardLimits limits;
   limits.window = 2;

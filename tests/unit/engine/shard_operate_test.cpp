@@ -186,6 +186,21 @@ TEST_CASE("A paused actor hears its operators only, over a restart too, and goes
   CHECK(audits(bench) == "ann pause it is mended\nann resume it is mended\n");
 }
 
+TEST_CASE("The bound on waiting messages holds over a restart") {
+  ShardLimits limits;
+  limits.window = 2;
+  limits.pending_per_actor = 5;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT{});
+  operate(bench, about(bench, Action::pause, "a"));
+  for (int i = 1; i <= 5; ++i) CHECK(bench.call("a", add(1)) == "nothing yet");
+  CHECK(bench.call("a", add(1)) == "overloaded");
+  bench.restart();
+  CHECK(bench.call("a", add(1)) == "overloaded");
+  operate(bench, about(bench, Action::resume, "a"));
+  CHECK(bench.state("a").total == 5);
+}
+
 TEST_CASE("Messages on their way when an actor pauses wait for it, without holding the low-water mark") {
   ShardLimits limits;
   limits.uncommitted_bytes = 1;

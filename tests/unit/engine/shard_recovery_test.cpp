@@ -112,6 +112,22 @@ TEST_CASE("Consumed messages and old changes are trimmed") {
   CHECK(bench.call("a", add(1)) == "101");
 }
 
+TEST_CASE("Dead letters are kept for 90 days and audit entries for 400, open or closed") {
+  constexpr std::int64_t kDay = 24 * 3'600'000LL;
+  ShardBench bench;
+  for (int generation = 0; generation < 20; ++generation) {
+    bench.call("c" + std::to_string(generation), fbs::OpenT{});  // Is audited.
+    bench.call("c" + std::to_string(generation), failing("broken"));
+    bench.advance(30 * kDay);
+  }
+  CHECK(bench.rows(Family::dead) <= 4);
+  CHECK(bench.rows(Family::dead) >= 2);
+  CHECK(bench.rows(Family::audit) <= 15);
+  CHECK(bench.rows(Family::audit) >= 12);
+  bench.restart();
+  CHECK(bench.call("c0", add(1)) == "1");  // What was parked long ago does not come back.
+}
+
 TEST_CASE("A journal of a newer version is refused with a clear word") {
   ShardBench bench;
   bench.call("a", fbs::OpenT{});

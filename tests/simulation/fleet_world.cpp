@@ -1,0 +1,469 @@
+// People, the forge, the dispatcher, faults, and the look at the disks when all is done.
+#include "tests/simulation/fleet_world.hpp"
+
+#include "actors/fleet/fleet.hpp"
+#include "actors/indexes.hpp"
+#include "actors/pull/pull.hpp"
+#include "actors/repo/repo.hpp"
+#include "engine/core/keys.hpp"
+#include "engine/core/records.hpp"
+#include "tests/simulation/fleet_parts.hpp"
+
+namespace muster::sim {
+
+using kfbs::RunState;
+using storage::Family;
+
+namespace {
+
+constexpr std::uint64_t kMaxSteps = 2'000'000;
+
+engine::ShardLimits limits_of(Scheduler& s) {
+  engine::ShardLimits limits = draw_limits(s);
+  // The kinds' states are larger than the ledger's.
+  limits.bytes_in_flight = static_cast<std::size_t>(s.between(100'000, 1'000'000));
+  limits.pending_per_actor = static_cast<std::size_t>(s.between(20, 200));
+  limits.active_actors = static_cast<std::size_t>(s.between(4, 60));
+  return limits;
+}
+
+/// A kind whose step sees another message, or another state, than it should.
+template <class K, class M, class F>
+void tamper(engine::Kinds& kinds, F&& change) {
+  auto& step = kinds.at(std::string(K::kName)).step;
+  step = [inner = step, change](void* state, const engine::Payload& payload, engine::Context& ctx) {
+    if (payload.type != K::Messages::template number<M>) return inner(state, payload, ctx);
+    auto message = engine::decode_table<M>(payload.bytes).value();
+    auto restore = change(*static_cast<typename K::State*>(state), message);
+    const auto done = inner(state, K::Messages::encode(message), ctx);
+    restore(*static_cast<typename K::State*>(state));
+    return done;
+  };
+}
+
+}  // namespace
+
+FleetWorld::FleetWorld(std::uint64_t seed, Sabotage sabotage, FleetOptions options)
+    : sabotage_(sabotage),
+      options_(options),
+      scheduler_(seed),
+      installation_(scheduler_, sabotaged(sabotage), limits_of(scheduler_),
+                    scheduler_.chance(50) ? 1 : 3, sabotage, *this) {}
+
+FleetWorld::~FleetWorld() = default;
+
+engine::Kinds FleetWorld::sabotaged(Sabotage sabotage) {
+  auto kinds = engine::make_kinds<kinds::Run, kinds::Fleet, kinds::Repo, kinds::Pull, kinds::Host>();
+  if (sabotage == Sabotage::epoch_unchecked)
+    tamper<kinds::Run, kfbs::HostEventT>(kinds, [](kfbs::RunHeadT& run, kfbs::HostEventT& said) {
+      said.host = run.host;
+      *said.epoch = wire::Epoch(run.epoch_generation, run.attempt, run.session);
+      return [](kfbs::RunHeadT&) {};
+    });
+  if (sabotage == Sabotage::slots_unchecked)
+    tamper<kinds::Host, kfbs::ProposeT>(kinds, [](kfbs::HostHeadT& host, kfbs::ProposeT&) {
+      return [slots = std::exchange(host.slots, 1'000)](kfbs::HostHeadT& after) { after.slots = slots; };
+    });
+  return kinds;
+}
+
+// ---- reading what is committed ----
+
+std::map<std::string, std::string> FleetWorld::index(std::string_view name) const {
+  std::map<std::string, std::string> entries;
+  const auto [lower, upper] = engine::keys::index_range(name, "", "");
+  for (std::uint32_t shard = 0; shard < installation_.shards(); ++shard) {
+    const auto& rows = installation_.rows(shard, Family::index);
+    for (auto at = rows.lower_bound(lower); at != rows.end() && at->first < upper; ++at)
+      entries[engine::keys::parse_index(at->first)->key] = at->second;
+  }
+  return entries;
+}
+
+// ---- the engine's process ----
+
+void FleetWorld::engine_task(std::int64_t low_ms, std::int64_t high_ms, std::function<void()> task) {
+  scheduler_.post_after(Duration{scheduler_.between(low_ms, high_ms)}, "engine/port", std::move(task));
+}
+
+void FleetWorld::tell(const engine::ActorId& to, engine::Payload payload) {
+  installation_.post(installation_.shard_of(to), [this, to, payload](engine::Shard& shard) {
+    shard.tell(to, payload, engine::Lane::normal, [this, to, payload](const Result<void>& taken) {
+      if (!taken) engine_task(250, 250, [this, to, payload] { tell(to, payload); });
+    });
+  });
+}
+
+void FleetWorld::start() {
+  installation_.start();
+  lines_.clear();
+  starts_.clear();
+  stops_.clear();
+  view_.clear();
+  engine_task(0, 0, [this] {
+    load_lines();
+    tick();
+    dispatch();
+  });
+}
+
+void FleetWorld::stop() {
+  installation_.stop();
+  for (const auto& machine : machines_)
+    if (machine->connection != 0) disconnect(*machine, 100, 4'000);
+}
+
+void FleetWorld::fault() {
+  Machine& machine = *machines_[static_cast<std::size_t>(
+      scheduler_.between(0, static_cast<std::int64_t>(machines_.size()) - 1))];
+  const std::int64_t draw = scheduler_.between(1, 100);
+  if (draw <= 30) {
+    stop();
+    const Duration jump{scheduler_.chance(20) ? scheduler_.between(-600'000, 600'000) : 0};
+    installation_.clock().offset += jump;
+    installation_.tell_story("crash, clock " + muster::to_string(jump));
+    start();
+  } else if (draw <= 50) {
+    installation_.fail_commit();
+  } else if (draw <= 75) {
+    installation_.tell_story(machine.name + " loses its connection");
+    disconnect(machine, 100, 20'000);
+  } else if (draw <= 90) {
+    installation_.tell_story(machine.name + " loses its connection for long");
+    disconnect(machine, 30'000, 200'000);
+  } else if (!machine.away) {
+    installation_.tell_story(machine.name + " is switched off");
+    lose(machine);
+  }
+}
+
+bool FleetWorld::anything_runs() const {
+  for (const auto& machine : machines_)
+    if (!machine->sandboxes.empty()) return true;
+  return false;
+}
+
+/// The engine is away for long, or comes back with another time.
+void FleetWorld::once_in_the_middle() {
+  interrupted_ = true;
+  stop();
+  installation_.clock().offset += options_.jump;
+  scheduler_.post_after(options_.downtime, "world", [this] { start(); });
+}
+
+void FleetWorld::perform(std::uint32_t shard, const engine::PendingEffect& effect) {
+  const auto asked = kinds::must_decode<kfbs::EffectT>(effect.bytes);
+  if (const auto* read = asked.body.AsReadSnapshot()) {
+    forge(shard, effect, [this, m = *read] { return read_snapshot(m); });
+  } else if (const auto* begun = asked.body.AsStartSandbox()) {
+    engine_task(0, 0, [this, waiting = Waiting{shard, effect, begun->host, begun->run, *begun->epoch}] {
+      start_effect(waiting);
+    });
+  } else if (const auto* ended = asked.body.AsStopSandbox()) {
+    engine_task(0, 0, [this, waiting = Waiting{shard, effect, ended->host, ended->run, *ended->epoch}] {
+      stop_effect(waiting);
+    });
+  } else if (const auto* pushed = asked.body.AsPushBranch()) {
+    forge(shard, effect, [this, m = *pushed] { return push(m); });
+  } else if (const auto* opened = asked.body.AsCreatePullRequest()) {
+    const auto m = std::make_shared<kfbs::CreatePullRequestT>(*opened);
+    forge(shard, effect, [this, m, key = effect.key] { return open_pull(*m, key); });
+  } else {
+    throw Violation("an effect that nobody carries out: " + effect.key);
+  }
+}
+
+/// Runs are watched: each ends once, and what is delivered comes from its last attempt.
+void FleetWorld::changed(std::uint32_t /*shard*/, const std::vector<engine::Change>& changes) {
+  for (const engine::Change& change : changes) {
+    if (change.actor.kind == kinds::Run::kName) run_changed(change.actor.key);
+    if (change.actor.kind != kinds::Host::kName) continue;
+    const auto host = state<kinds::Host>(change.actor.key);
+    if (host && host->used.size() > host->slots)
+      throw Violation(change.actor.key + " has more slots taken than it has");
+  }
+}
+
+void FleetWorld::run_changed(const std::string& run) {
+  const auto head = state<kinds::Run>(run);
+  if (!head) return;
+  const auto last = last_state_.emplace(run, RunState::waiting).first;
+  const RunState before = std::exchange(last->second, head->state);
+  if (kinds::is_end(before) && head->state != before &&
+      !(before == RunState::failed && head->state == RunState::superseded))
+    throw Violation("run " + run + " left its end " + kinds::to_string(before) + " for " +
+                    kinds::to_string(head->state));
+  if (!kinds::is_end(before) && kinds::is_end(head->state)) ++ends_[run];
+  if (head->state == RunState::delivered &&
+      head->head_sha != std::string(38, 'a') + std::to_string(10 + head->attempt))
+    throw Violation("run " + run + " delivered what another attempt made");
+}
+
+// ---- the forge ----
+
+/// Done some time, answered some time later: a crash in between leaves it done and unanswered.
+void FleetWorld::forge(std::uint32_t shard, const engine::PendingEffect& effect,
+                       const std::function<engine::Payload()>& act) {
+  engine_task(1, 3'000, [this, shard, effect, act] {
+    const engine::Payload result = act();
+    if (options_.faults && scheduler_.chance(3)) return;  // Never answered: the deadline speaks.
+    engine_task(1, 2'000, [this, shard, effect, result] {
+      installation_.post(shard, [effect, result](engine::Shard& there) {
+        there.effect_done(effect, result);
+      });
+    });
+  });
+}
+
+engine::Payload FleetWorld::read_snapshot(const kfbs::ReadSnapshotT& m) {
+  kfbs::SnapshotPageT page;
+  page.first = m.first;
+  const auto& all = snapshots_.at(m.digest);
+  for (std::size_t i = m.first; i < m.first + m.count && i < all.size(); ++i) {
+    page.entries.push_back(std::make_unique<kfbs::SnapshotEntryT>());
+    page.entries.back()->repository = all[i];
+    page.entries.back()->url = page.entries.back()->canonical_url = "/srv/git/" + all[i];
+  }
+  return kinds::Fleet::Messages::encode(page);
+}
+
+engine::Payload FleetWorld::push(const kfbs::PushBranchT& m) {
+  kfbs::PushDoneT done;
+  done.attempt = m.attempt;
+  done.head_sha = m.head_sha;
+  std::string& branch = branches_[m.url + " " + m.branch];
+  if (branch == m.head_sha) {
+    done.outcome = kfbs::PushOutcome::already_there;
+  } else if (!branch.empty() && !m.replace) {
+    done.outcome = kfbs::PushOutcome::branch_exists;
+  } else {
+    branch = m.head_sha;
+    done.outcome = kfbs::PushOutcome::pushed;
+  }
+  return kinds::Run::Messages::encode(done);
+}
+
+engine::Payload FleetWorld::open_pull(const kfbs::CreatePullRequestT& m, const std::string& key) {
+  const std::string seen_as =
+      sabotage_ == Sabotage::effect_not_looked_up ? key + "#" + std::to_string(pulls_.size()) : key;
+  const auto [number, fresh] = pulls_.emplace(seen_as, m.proposed_number);
+  if (fresh && ++pulls_made_[{m.pull->fleet, m.repository}] > 1)
+    throw Violation(m.repository + " got a second pull request from " + m.pull->fleet);
+  kfbs::PullCreatedT created;
+  created.fleet = m.pull->fleet;
+  created.number = number->second;
+  created.url = m.url + "#" + std::to_string(created.number);
+  return kinds::Repo::Messages::encode(created);
+}
+
+// ---- the dispatcher: real admission over what is committed, anew each round ----
+
+void FleetWorld::dispatch() {
+  if (closing_) return;
+  view_.clear();
+  for (const auto& [fleet, why] : index(kinds::index::kFleetHeld)) view_.held(fleet, true);
+  for (const auto& [run, entry] : index(kinds::index::kPlaced))
+    view_.placed(run, kinds::must_decode<kfbs::QueuedRunT>(entry));
+  const auto queued = index(kinds::index::kQueued);
+  for (const auto& [run, entry] : queued)
+    view_.queued(run, kinds::must_decode<kfbs::QueuedRunT>(entry));
+  for (const auto& [name, nothing] : index(kinds::index::kHost))
+    if (const auto host = state<kinds::Host>(name)) view_.host(name, *host);
+  engine::AdmissionLimits limits;
+  limits.running_per_repository = UINT32_MAX;
+  const auto round = engine::admit(view_.demand(), view_.fleets(), view_.hosts(),
+                                   view_.repositories(), limits);
+  for (const engine::Proposal& proposal : round.proposals) {
+    const auto run = kinds::must_decode<kfbs::QueuedRunT>(queued.at(proposal.run));
+    kfbs::ProposeT propose;
+    propose.run = run.run;
+    propose.attempt = proposal.attempt;
+    propose.fleet = run.fleet;
+    propose.repository = run.repository;
+    propose.session = proposal.session;
+    // Careless: what it says may be lost or stale, and is said again.
+    const engine::ActorId host = id<kinds::Host>(proposal.host);
+    installation_.post_after(Duration{scheduler_.between(0, 500)}, installation_.shard_of(host),
+                             [host, payload = kinds::Host::Messages::encode(propose)](
+                                 engine::Shard& shard) {
+                               shard.tell(host, payload, engine::Lane::normal,
+                                          [](const Result<void>&) {});
+                             });
+  }
+  engine_task(500, 2'000, [this] { dispatch(); });
+}
+
+// ---- people ----
+
+void FleetWorld::call(Person& person, const engine::ActorId& to, engine::Payload payload) {
+  person.call = {};
+  person.call.to = to;
+  person.call.payload = std::move(payload);
+  person.call.key = draw_key(scheduler_);
+  person.call.digest = "body of " + person.call.key;
+  person.call.lane = engine::Lane::operator_;
+  person.waiting = true;
+  attempt(person);
+}
+
+void FleetWorld::attempt(Person& person) {
+  const std::uint64_t mine = ++person.attempts;
+  const auto again = [this, &person, mine](std::int64_t ms) {
+    scheduler_.post_after(Duration{ms}, "people/" + person.name, [this, &person, mine] {
+      if (person.waiting && person.attempts == mine) attempt(person);
+    });
+  };
+  installation_.post(installation_.shard_of(person.call.to),
+                     [this, &person, again, call = person.call](engine::Shard& shard) {
+                       shard.call(call, [this, &person, again, call](Result<std::string> answer) {
+                         if (!person.waiting || person.call.key != call.key) return;
+                         if (!is_final(answer)) {
+                           again(scheduler_.between(50, 2'000));
+                           return;
+                         }
+                         person.waiting = false;
+                         ++person.attempts;
+                         scheduler_.post_after(Duration{scheduler_.between(1'000, 120'000)},
+                                               "people/" + person.name,
+                                               [this, &person] { next_wish(person); });
+                       });
+                     });
+  again(scheduler_.between(1'000, 20'000));
+}
+
+void FleetWorld::next_wish(Person& person) {
+  using Messages = kinds::Fleet::Messages;
+  const engine::ActorId fleet = id<kinds::Fleet>(person.fleet);
+  if (!person.created) {
+    person.created = true;
+    kfbs::CreateFleetT create;
+    create.digest = create.spec_digest = create.snapshot_digest = person.fleet;
+    create.repositories = static_cast<std::uint32_t>(snapshots_.at(person.fleet).size());
+    create.waves = {0, 1000};
+    create.wave_counts = {3, 0};
+    create.timeout_ms = 24 * 3600 * 1000;
+    create.policy = std::make_unique<kfbs::RunPolicyT>();
+    create.policy->retry_on = {kfbs::FailureClass::infrastructure, kfbs::FailureClass::agent};
+    create.policy->attempt_timeout_ms = 20 * 60 * 1000;
+    create.policy->branch = "muster/" + person.fleet;
+    call(person, fleet, Messages::encode(create));
+  } else if (person.paused) {  // Nobody leaves a fleet paused.
+    person.paused = false;
+    call(person, fleet, Messages::encode(kfbs::ResumeFleetT{}));
+  } else if (person.wishes-- > 0) {
+    const std::int64_t wish = scheduler_.between(1, 100);
+    if (wish <= 50) {
+      person.paused = true;
+      call(person, fleet, Messages::encode(kfbs::PauseFleetT{}));
+    } else if (wish <= 65) {
+      call(person, fleet, Messages::encode(kfbs::CancelFleetT{}));
+    } else {
+      call(person, fleet, Messages::encode(kfbs::RetryFleetT{}));
+    }
+  } else {
+    person.wishes = -1;
+  }
+}
+
+bool FleetWorld::everybody_done() const {
+  for (const auto& person : people_)
+    if (person->waiting || person->paused || person->wishes >= 0) return false;
+  for (const std::string& name : fleets_) {
+    const auto fleet = state<kinds::Fleet>(name);
+    if (!fleet || fleet->state < kfbs::FleetState::completed) return false;
+  }
+  return true;
+}
+
+// ---- the run of it all ----
+
+void FleetWorld::run() {
+  Scheduler& s = scheduler_;
+  lease_ = options_.lease;
+  const std::int64_t repositories = s.between(3, 12);
+  const std::int64_t fleets = s.between(1, 2);
+  for (std::int64_t i = 0; i < fleets; ++i) {
+    const std::string name = "fleet" + std::to_string(i);
+    fleets_.push_back(name);
+    for (std::int64_t r = 0; r < repositories; ++r)
+      snapshots_[name].push_back("acme/r" + std::to_string(r));
+    people_.push_back(std::make_unique<Person>());
+    people_.back()->name = people_.back()->fleet = name;
+    people_.back()->wishes = options_.faults ? static_cast<int>(s.between(0, 3)) : 0;
+  }
+  for (std::int64_t i = s.between(1, 3); i > 0; --i) {
+    machines_.push_back(std::make_unique<Machine>());
+    machines_.back()->name = "host-" + std::to_string(i);
+    machines_.back()->slots = static_cast<std::uint32_t>(s.between(1, 3));
+  }
+  start();
+  for (const auto& machine : machines_) connect(*machine);
+  for (const auto& person : people_) next_wish(*person);
+
+  std::int64_t until_fault = s.between(1, 400);
+  while (scheduler_.step()) {
+    if (scheduler_.steps() > kMaxSteps) throw Violation("it does not come to an end");
+    if (!closing_ && scheduler_.steps() % 64 == 0) closing_ = installation_.up() && everybody_done();
+    if (!interrupted_ && options_.interrupted() && anything_runs()) once_in_the_middle();
+    if (!options_.faults || closing_ || faults_ >= options_.most_faults || --until_fault > 0) continue;
+    if (!installation_.up()) continue;
+    ++faults_;
+    until_fault = s.between(1, s.chance(20) ? 10 : 700);
+    fault();
+  }
+  verify();
+}
+
+// ---- the end ----
+
+void FleetWorld::verify_fleet(const std::string& name) {
+  const engine::ActorId fleet = id<kinds::Fleet>(name);
+  const auto head = state<kinds::Fleet>(name);
+  if (!head || head->state < kfbs::FleetState::completed) throw Violation(name + " did not end");
+  const auto [lower, upper] = engine::keys::rows(fleet, kinds::fleet::kRowPrefix, "");
+  const auto& rows = installation_.rows(installation_.shard_of(fleet), Family::state);
+  std::vector<kfbs::RunRowT> all;
+  for (auto at = rows.lower_bound(lower); at != rows.end() && at->first < upper; ++at) {
+    if (!engine::keys::row_name(at->first, fleet).starts_with(kinds::fleet::kRowPrefix)) break;
+    all.push_back(kinds::must_decode<kfbs::RunRowT>(at->second));
+  }
+  std::set<std::string> repositories;
+  for (const kfbs::RunRowT& row : all) {
+    repositories.insert(row.repository);  // A retry makes another run of it.
+    run_changed(row.run);  // A commit that was not known to have happened shows no change.
+    const auto run = state<kinds::Run>(row.run);
+    if (!run || !kinds::is_end(run->state)) throw Violation("run " + row.run + " did not end");
+    if (run->state != row.state) throw Violation("the row of " + row.run + " tells another end");
+    if (ends_[row.run] != 1)
+      throw Violation("run " + row.run + " ended " + std::to_string(ends_[row.run]) + " times");
+    if (run->state == RunState::delivered && run->pull == 0)
+      throw Violation("run " + row.run + " has no pull request");
+  }
+  if (head->state != kfbs::FleetState::cancelled && repositories.size() != snapshots_.at(name).size())
+    throw Violation(name + " has runs in " + std::to_string(repositories.size()) + " repositories");
+  const std::string wrong =
+      kinds::fleet::counter_differences(*head, kinds::fleet::recount(all, head->waves));
+  if (!wrong.empty()) throw Violation(name + ": " + wrong);
+}
+
+void FleetWorld::verify() {
+  for (const std::string& name : fleets_) verify_fleet(name);
+  for (const auto& machine : machines_) {
+    const auto host = state<kinds::Host>(machine->name);
+    if (host && !host->used.empty()) throw Violation(machine->name + " has slots taken at the end");
+  }
+  for (const auto name : {kinds::index::kQueued, kinds::index::kPlaced})
+    if (!index(name).empty()) throw Violation("runs left in the index " + std::string(name));
+  installation_.must_be_empty(Family::dead, "dead letters");
+  installation_.must_be_empty(Family::backlog, "backlog");
+  installation_.must_be_empty(Family::outbox, "outbox");
+  installation_.must_be_empty(Family::effects, "effects");
+}
+
+std::size_t FleetWorld::delivered() const {
+  std::size_t n = 0;
+  for (const auto& [run, state] : last_state_) n += state == RunState::delivered ? 1 : 0;
+  return n;
+}
+
+}  // namespace muster::sim
