@@ -88,13 +88,12 @@ json serve(const Stage& stage) {
 /// In a process of its own. `counted`: in the program without mimalloc, because glibc tells what is
 /// allocated.
 json run(const std::string& stage, const Stage& args, bool counted = false) {
-  const auto out = run_checked(
-      {{fs::read_symlink("/proc/self/exe").string() + (counted ? "_glibc" : ""), "--stage", stage,
-        args.directory.string(), std::to_string(args.actors), std::to_string(args.count)},
-       {},
-       "",
-       "",
-       Duration{600'000}});
+  ProcessSpec child;
+  child.argv = {fs::read_symlink("/proc/self/exe").string() + (counted ? "_glibc" : ""),
+                "--stage", stage, args.directory.string(), std::to_string(args.actors),
+                std::to_string(args.count)};
+  child.timeout = Duration{600'000};
+  const auto out = run_checked(child);
   if (!out) throw std::runtime_error("stage " + stage + ": " + out.error().message);
   return json::parse(*out);
 }
