@@ -4,6 +4,7 @@
 #include "storage/journal/rocksdb_journal.hpp"
 
 #include <fcntl.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
@@ -52,6 +53,15 @@ rocksdb::CompressionType first_supported(std::initializer_list<rocksdb::Compress
   return rocksdb::kNoCompression;
 }
 
+/// Keeps RocksDB from going on by itself once a full disk has room again (7.8 does, from a thread of its own, whatever
+/// max_bgerror_resume_count says): it would drop what the failed write left while we still read.
+struct NoRecoveryByItself : rocksdb::EventListener {
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
+                            bool* recover) override {
+    *recover = false;
+  }
+};
+
 rocksdb::DBOptions database_options(const RocksDbOptions& limits) {
   rocksdb::DBOptions options;
   if (limits.env) options.env = limits.env.get();
@@ -67,6 +77,7 @@ rocksdb::DBOptions database_options(const RocksDbOptions& limits) {
   options.allow_mmap_writes = false;
   // Never go on by itself after a background error: what the failed write left is unknown until recovery.
   options.max_bgerror_resume_count = 0;
+  options.listeners.push_back(std::make_shared<NoRecoveryByItself>());
   // A torn last record is normal after a power cut and was never acknowledged.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   // Recovered records go into synced files, because after a failed fsync the page cache may show bytes that
