@@ -4,11 +4,12 @@
 #include "storage/journal/rocksdb_journal.hpp"
 
 #include <fcntl.h>
-#include <rocksdb/listener.h>
+
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/memtablerep.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
