@@ -44,7 +44,7 @@ void Shard::stop(std::function<void()> stopped) {
 }
 
 void Shard::finish_stopping() {
-  if (phase_ == Phase::stopping && flight_ == nullptr && rows_.empty() && outputs_.empty())
+  if (phase_ == Phase::stopping && flight_ == nullptr && nothing_decided() && outputs_.empty())
     phase_ = Phase::stopped;
   if (phase_ != Phase::stopped || !stopped_callback_) return;
   const Error gone{Errc::unknown, "the engine is stopping: repeat with the same key"};

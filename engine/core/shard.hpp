@@ -179,6 +179,8 @@ class Shard {
   void give_unknown(const fbs::TimerRecordT& timer);
 
   // shard_commit.cpp
+  /// Nothing waits for a commit. A step that only changed its actor's state has touched it, and wrote no row yet.
+  [[nodiscard]] bool nothing_decided() const { return rows_.empty() && touched_.empty(); }
   void commit_if_idle();
   void write_heads();
   void write_changes();

@@ -12,7 +12,7 @@ namespace muster::engine {
 using storage::Family;
 
 void Shard::commit_if_idle() {
-  if (flight_ || rows_.empty()) return;
+  if (flight_ || nothing_decided()) return;
   auto flight = std::make_shared<Flight>();
   write_heads();
   write_changes();
@@ -111,7 +111,7 @@ void Shard::release(Flight& flight) {
 
 /// With the batch that is being filled, or the one on its way, or now when everything is durable.
 void Shard::when_durable(Durable output) {
-  if (!rows_.empty()) {
+  if (!nothing_decided()) {
     outputs_.push_back(std::move(output));
   } else if (flight_) {
     flight_->outputs.push_back(std::move(output));

@@ -59,7 +59,7 @@ class Shard::ActorRows : public RowReader {
 
 /// Room for one more decision of the largest size. With nothing uncommitted there always is.
 bool Shard::credit() const {
-  if (rows_.empty() && !flight_) return true;
+  if (nothing_decided() && !flight_) return true;
   const std::size_t uncommitted = rows_.bytes() + (flight_ ? flight_->bytes : 0);
   return uncommitted + limits_.decision.bytes <= limits_.uncommitted_bytes;
 }

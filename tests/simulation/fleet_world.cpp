@@ -450,7 +450,10 @@ void FleetWorld::verify() {
   for (const std::string& name : fleets_) verify_fleet(name);
   for (const auto& machine : machines_) {
     const auto host = state<kinds::Host>(machine->name);
-    if (host && !host->used.empty()) throw Violation(machine->name + " has slots taken at the end");
+    if (!host || host->used.empty()) continue;
+    const auto& slot = *host->used.front();
+    throw Violation(machine->name + " has slots taken at the end, one by attempt " +
+                    std::to_string(slot.attempt) + " of " + slot.run);
   }
   for (const auto name : {kinds::index::kQueued, kinds::index::kPlaced})
     if (!index(name).empty()) throw Violation("runs left in the index " + std::string(name));

@@ -38,6 +38,19 @@ TEST_CASE("While a batch is with the writer, stepping goes on, and the next batc
   CHECK(bench.state("a").steps == 102);
 }
 
+TEST_CASE("What only changes a state is committed at once, also when its message was before") {
+  ShardLimits limits;
+  limits.steps_per_turn = 1;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT{});
+  for (int i = 0; i < 3; ++i)
+    bench.shard->tell(counter_id("a"), Counter::Messages::encode(add(1)), Lane::normal,
+                      [](const Result<void>& taken) { CHECK(taken); });
+  bench.run();
+  CHECK(bench.state("a").total == 3);
+  CHECK(bench.changes.size() == 4);
+}
+
 TEST_CASE("Too many messages for one actor are refused from outside, and taken again later") {
   ShardLimits limits;
   limits.pending_per_actor = 3;
