@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "engine/core/context.hpp"
 #include "engine/core/message.hpp"
+#include "engine/core/stats.hpp"
 
 namespace muster::engine {
 
@@ -120,6 +122,19 @@ struct OperatorCommand {
 };
 std::string_view name_of(OperatorCommand::Action action);
 
+/// An audit entry that a decision made. (shard, position, ordinal) names it and never repeats.
+struct DecidedAudit {
+  std::uint32_t shard = 0;
+  Sequence position = 0;  ///< Of the decision's change.
+  std::uint32_t ordinal = 0;
+  ActorId actor;
+  Instant at;
+  std::string who;
+  std::string action;
+  std::string detail;
+  std::string correlation;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -155,6 +170,22 @@ class Engine {
   virtual Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
                             const std::function<bool(std::string_view key, const ActorId& actor,
                                                      std::string_view value)>& each) const = 0;
+
+  [[nodiscard]] virtual std::uint32_t shards() const { return 1; }
+  /// What each shard counted since it started. Waits for the shards' strands: not for hot paths.
+  virtual std::vector<ShardStats> stats() const { return {}; }
+  /// Writes the committed state into `directory`/shard-0, as another directory of the engine, while everything goes
+  /// on. `directory` must be on the journal's filesystem and hold none. Errc::refused with more than one shard: their
+  /// copies would not be of one moment, and what was on its way between them could be in neither.
+  virtual Result<void> checkpoint(const std::filesystem::path& /*directory*/) const {
+    return fail(Errc::refused, "this engine has no checkpoints");
+  }
+
+  /// Audit entries of one shard at positions beyond `after`, in order of commit.
+  virtual Result<void> audits(std::uint32_t /*shard*/, Sequence /*after*/,
+                              const std::function<bool(const DecidedAudit&)>& /*each*/) const {
+    return {};
+  }
 
   /// Called after every commit, in order, until the returned handle is gone. Slow ones are told so by a gap
   /// in `position`, never waited for.

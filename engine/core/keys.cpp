@@ -93,8 +93,8 @@ std::string sequence(Sequence sequence) {
   return out;
 }
 
-std::string audit(Sequence sequence, std::uint32_t ordinal) {
-  std::string out = keys::sequence(sequence);
+std::string audit(std::uint64_t position, std::uint32_t ordinal) {
+  std::string out = keys::sequence(position);
   put_be32(out, ordinal);
   return out;
 }

@@ -4,7 +4,7 @@
 //   state    := actor 'h'                       the head
 //             | actor 'r' row                   a row
 //   inbox, dead        := be64(sequence)
-//   audit    := be64(sequence) be32(ordinal)
+//   audit    := be64(position) be32(ordinal)
 //   changes  := be64(position)
 //   backlog  := actor lane(1 byte) be64(sequence)
 //   timers   := be64(due, ms) actor name
@@ -39,7 +39,9 @@ std::pair<std::string, std::string> rows(const ActorId& id, std::string_view low
 std::string_view row_name(std::string_view row_key, const ActorId& id);
 
 std::string sequence(Sequence sequence);
-std::string audit(Sequence sequence, std::uint32_t ordinal);
+/// By the position of the decision's change, which grows with every commit: a reader that has seen one misses none
+/// that comes later.
+std::string audit(std::uint64_t position, std::uint32_t ordinal);
 
 std::string backlog(const ActorId& id, Lane lane, Sequence sequence);
 

@@ -97,6 +97,7 @@ void Shard::resume(Recovered found) {
     position_ = 0;
     peers_.assign(peers_.size(), Peer{});
   }
+  stats_.position = position_;
   phase_ = Phase::serving;
   for (ActorId& id : found.backlogged) sleepers_.insert(std::move(id));
   for (Envelope& message : found.pending) {

@@ -66,6 +66,7 @@ class Shard {
   Instant now();
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
   [[nodiscard]] std::size_t active_actors() const { return directory_.size(); }
+  [[nodiscard]] ShardStats stats() const;
   /// Which of `shards` holds an actor.
   static std::uint32_t shard_of(const ActorId& id, std::uint32_t shards) {
     return id.slot() % shards;
@@ -88,6 +89,7 @@ class Shard {
     std::vector<Change> visible;
     Sequence low_water = 0;
     std::uint64_t position = 0;
+    std::uint64_t took_us = 0;
     Result<void> result;
   };
   class ActorRows;
@@ -246,6 +248,7 @@ class Shard {
   Sequence inbox_trimmed_ = 0;
   std::uint64_t changes_trimmed_ = 0;
   std::optional<Instant> calls_trimmed_;
+  ShardStats stats_;
 };
 
 }  // namespace muster::engine

@@ -14,6 +14,7 @@ using storage::Family;
 void Shard::commit_if_idle() {
   if (flight_ || nothing_decided()) return;
   auto flight = std::make_shared<Flight>();
+  stats_.batch.observe(changes_.changes.size());
   write_heads();
   write_changes();
   write_shard();
@@ -27,7 +28,9 @@ void Shard::commit_if_idle() {
   flight->visible = std::exchange(visible_, {});
   flight_ = flight;
   world_.executor.write([this, flight, epoch = epoch_] {
+    const Stopwatch watch;
     flight->result = world_.journal.commit(flight->batch);
+    flight->took_us = watch.us();
     world_.executor.post([this, flight, epoch] { committed(epoch, flight); });
   });
 }
@@ -82,9 +85,14 @@ void Shard::write_shard() {
 void Shard::committed(std::uint64_t epoch, const std::shared_ptr<Flight>& flight) {
   if (epoch != epoch_) return;
   if (!flight->result) {
+    ++stats_.failed_commits;
     fall_over(flight->result.error());
     return;
   }
+  ++stats_.commits;
+  stats_.position = flight->position;
+  stats_.committed_bytes += flight->bytes;
+  stats_.sync_us.observe(flight->took_us);
   flight_.reset();
   rows_.settle(flight->number);
   release(*flight);
@@ -169,7 +177,7 @@ void Shard::trim(const Flight& flight) {
   if (calls_trimmed_ == before) return;
   // Only below the low-water mark: until then a dead letter is the proof that its message was consumed.
   drop_older(world_, Family::dead, now() - kDeadRetention, flight.low_water);
-  drop_older(world_, Family::audit, now() - kAuditRetention, flight.low_water);
+  drop_older(world_, Family::audit, now() - kAuditRetention, flight.position);
 }
 
 void Shard::trim_family(Family family, std::uint64_t& trimmed, std::uint64_t upto) {

@@ -49,7 +49,7 @@ Result<std::string> Shard::carry_out(const OperatorCommand& command) {
   return fail(Errc::invalid, "no such command");
 }
 
-/// A sequence of its own orders the entry among those of the steps.
+/// A position of its own orders the entry among those of the steps; followers of changes see it as a gap.
 void Shard::audit_operation(const OperatorCommand& command, const ActorId& actor) {
   fbs::AuditRecordT record;
   record.actor = record_of(actor);
@@ -59,7 +59,8 @@ void Shard::audit_operation(const OperatorCommand& command, const ActorId& actor
   record.action = name_of(command.action);
   record.detail = command.letter == LetterId{} ? command.why
                                                : command.letter.to_string() + ": " + command.why;
-  rows_.append(Family::audit, keys::audit(record.sequence, 0), encode_record(record));
+  record.correlation = command.key;
+  rows_.append(Family::audit, keys::audit(++position_, 0), encode_record(record));
 }
 
 // ---- dead letters ----

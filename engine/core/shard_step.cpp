@@ -123,11 +123,13 @@ void Shard::step(Activation& a, const WindowEntry& entry) {
   consume(a, entry);
   if (stale_timer(a, m)) return;
   Stepped stepped;
+  const Stopwatch watch;
   if (auto ok = marked_step(a, m, stepped); ok) {
     apply(a, m, stepped);
   } else {
     park(a, m, ok.error());
   }
+  if (a.kind != nullptr) stats_.steps_us[a.kind->name].observe(watch.us());
 }
 
 void Shard::consume(Activation& a, const WindowEntry& entry) {
@@ -247,7 +249,8 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
     record.who = std::move(entry.who);
     record.action = std::move(entry.action);
     record.detail = std::move(entry.detail);
-    rows_.append(Family::audit, keys::audit(m.sequence, ordinal++), encode_record(record));
+    record.correlation = m.correlation;
+    rows_.append(Family::audit, keys::audit(change.position, ordinal++), encode_record(record));
   }
   answer(m.dedup_key, d.reply);
 }
@@ -379,6 +382,7 @@ void Shard::park(Activation& a, const Envelope& m, const Error& why) {
   record.kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
   rows_.append(Family::dead, keys::sequence(m.sequence), encode_record(record));
   record_change(a, m).dead = true;
+  ++stats_.dead_letters[a.kind != nullptr ? a.kind->name : "unknown"];
   answer(m.dedup_key, Reply{why.code, why.message});
 }
 

@@ -12,6 +12,7 @@
 #include "engine/runtime/strands.hpp"
 #include "engine/runtime/subscribers.hpp"
 #include "engine/runtime/views.hpp"
+#include "storage/base/files.hpp"
 #include "storage/journal/rocksdb_journal.hpp"
 
 namespace muster::engine {
@@ -108,6 +109,14 @@ class Runtime : public Engine {
   }
   Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
                     const EachEntry& each) const override;
+  [[nodiscard]] std::uint32_t shards() const override {
+    return static_cast<std::uint32_t>(nodes_.size());
+  }
+  Result<void> audits(std::uint32_t shard, Sequence after, const EachAudit& each) const override {
+    return read_audits(*nodes_[shard]->journal, shard, after, each);
+  }
+  std::vector<ShardStats> stats() const override;
+  Result<void> checkpoint(const std::filesystem::path& directory) const override;
   std::shared_ptr<void> subscribe(std::function<void(const std::vector<Change>&)> each) override {
     return subscribers_->add(std::move(each));
   }
@@ -351,6 +360,25 @@ std::vector<const storage::Journal*> Runtime::journals() const {
   std::vector<const storage::Journal*> all;
   for (const auto& node : nodes_) all.push_back(node->journal.get());
   return all;
+}
+
+std::vector<ShardStats> Runtime::stats() const {
+  std::vector<ShardStats> all;
+  if (Strands::inside()) return all;  // A strand that waited for itself would wait for ever.
+  for (const auto& node : nodes_) {
+    std::promise<ShardStats> counted;
+    node->post([&] { counted.set_value(node->shard->stats()); });
+    all.push_back(counted.get_future().get());
+    all.back().store = node->journal->numbers();
+  }
+  return all;
+}
+
+Result<void> Runtime::checkpoint(const std::filesystem::path& directory) const {
+  if (nodes_.size() != 1)
+    return fail(Errc::refused, "a checkpoint of several shards would not be of one moment");
+  if (auto made = make_directory(directory, 0700); !made) return made;
+  return nodes_[0]->journal->checkpoint(directory / "shard-0");
 }
 
 std::string Runtime::trouble() const {

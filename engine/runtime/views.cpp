@@ -28,6 +28,30 @@ Result<void> read_rows(const storage::Journal& journal, const ActorId& actor,
   });
 }
 
+Result<void> read_audits(const storage::Journal& journal, std::uint32_t shard, Sequence after,
+                         const EachAudit& each) {
+  const std::string lower = keys::audit(after + 1, 0);
+  const std::string upper(lower.size(), '\xff');
+  Result<void> sound{};
+  const auto scanned = journal.scan(
+      Family::audit, lower, upper, [&](std::string_view key, std::string_view value) {
+        auto record = decode_record<fbs::AuditRecordT>(value);
+        if (!record) {
+          sound = tl::unexpected<Error>(record.error());
+          return false;
+        }
+        constexpr std::size_t kPosition = 8;
+        std::uint32_t ordinal = 0;
+        for (const char byte : key.substr(kPosition))
+          ordinal = (ordinal << 8) | static_cast<unsigned char>(byte);
+        return each({shard, storage::get_be64(key), ordinal, actor_of(record->actor),
+                     Instant{record->at_unix_ms}, std::move(record->who),
+                     std::move(record->action), std::move(record->detail),
+                     std::move(record->correlation)});
+      });
+  return scanned ? sound : scanned;
+}
+
 namespace {
 
 constexpr std::size_t kPage = 256;

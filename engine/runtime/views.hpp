@@ -13,6 +13,8 @@ using EachEntry = std::function<bool(std::string_view key, const ActorId& actor,
                                      std::string_view value)>;
 using EachRow = std::function<bool(std::string_view key, std::string_view value)>;
 
+using EachAudit = std::function<bool(const DecidedAudit&)>;
+
 Result<std::optional<std::string>> read_head(const storage::Journal& journal, const ActorId& actor);
 Result<void> read_rows(const storage::Journal& journal, const ActorId& actor,
                        std::string_view lower, std::string_view upper, const EachRow& each);
@@ -20,5 +22,8 @@ Result<void> read_rows(const storage::Journal& journal, const ActorId& actor,
 Result<void> read_index(const std::vector<const storage::Journal*>& journals,
                         std::string_view index, std::string_view lower, std::string_view upper,
                         const EachEntry& each);
+
+Result<void> read_audits(const storage::Journal& journal, std::uint32_t shard, Sequence after,
+                         const EachAudit& each);
 
 }  // namespace muster::engine

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -98,6 +100,16 @@ class Journal {
   /// Gives up the keys in [lower, upper) cheaply, by whole files where it can. For what was trimmed;
   /// not atomic with any batch, and a power cut before the next commit may undo it.
   virtual Result<void> drop(Family family, std::string_view lower, std::string_view upper) = 0;
+
+  /// A copy of what is committed now in `directory`, which must not exist and lie on the same filesystem: files
+  /// that never change are shared. From any thread, while commits go on.
+  virtual Result<void> checkpoint(const std::filesystem::path& /*directory*/) const {
+    return fail(Errc::refused, "this journal has no checkpoints");
+  }
+  /// Reads everything that is on disk again and compares the checksums; Errc::corrupt says where.
+  virtual Result<void> verify() const { return {}; }
+  /// What the store counts about itself, by a name that fits a metric ("live_sst_bytes").
+  virtual std::map<std::string, std::uint64_t> numbers() const { return {}; }
 
   /// After an error: closes, probes the disk with a synced write, and recovers what is on it.
   virtual Result<void> reopen() = 0;

@@ -12,6 +12,7 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/memtablerep.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
@@ -209,6 +210,9 @@ class RocksDbJournal final : public Journal {
                          const RowVisitor& row) const override;
   Result<void> drop(Family family, std::string_view lower, std::string_view upper) override;
   Result<void> reopen() override;
+  Result<void> checkpoint(const fs::path& directory) const override;
+  Result<void> verify() const override;
+  std::map<std::string, std::uint64_t> numbers() const override;
 
  private:
   /// The store for the length of one call; reopen() waits for those that are out.
@@ -367,6 +371,48 @@ Result<void> RocksDbJournal::probe() const {
   if (status.ok()) status = removed;
   if (!status.ok()) return failed("the disk is not well yet", status);
   return {};
+}
+
+Result<void> RocksDbJournal::checkpoint(const fs::path& directory) const {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  rocksdb::Checkpoint* made = nullptr;
+  if (const Status s = rocksdb::Checkpoint::Create((*store)->db.get(), &made); !s.ok())
+    return failed("checkpoint", s);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  // Memtables are not flushed for it: the WAL is copied along up to what is synced.
+  constexpr std::uint64_t kNeverFlush = ~std::uint64_t{0};
+  if (const Status s = checkpoint->CreateCheckpoint(directory.string(), kNeverFlush); !s.ok())
+    return failed("checkpoint into " + directory.string(), s);
+  return {};
+}
+
+Result<void> RocksDbJournal::verify() const {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  if (const Status s = (*store)->db->VerifyChecksum(); !s.ok()) return failed("verify", s);
+  return {};
+}
+
+std::map<std::string, std::uint64_t> RocksDbJournal::numbers() const {
+  const auto store = use();
+  if (!store) return {};
+  static constexpr std::pair<const char*, const char*> kNumbers[] = {
+      {"live_sst_bytes", "rocksdb.live-sst-files-size"},
+      {"memtable_bytes", "rocksdb.cur-size-all-mem-tables"},
+      {"pending_compaction_bytes", "rocksdb.estimate-pending-compaction-bytes"},
+      {"running_compactions", "rocksdb.num-running-compactions"},
+      {"running_flushes", "rocksdb.num-running-flushes"},
+      {"write_stopped", "rocksdb.is-write-stopped"},
+      {"delayed_write_rate", "rocksdb.actual-delayed-write-rate"},
+      {"background_errors", "rocksdb.background-errors"},
+      {"estimated_keys", "rocksdb.estimate-num-keys"}};
+  std::map<std::string, std::uint64_t> all;
+  for (const auto& [name, property] : kNumbers) {
+    std::uint64_t value = 0;
+    if ((*store)->db->GetAggregatedIntProperty(property, &value)) all[name] = value;
+  }
+  return all;
 }
 
 Result<void> RocksDbJournal::reopen() {

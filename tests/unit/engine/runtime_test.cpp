@@ -51,14 +51,16 @@ class Oracle : public EffectPort {
   std::vector<PendingEffect> asked;
 };
 
-ActorId counter_id(const std::string& key) { return {"test", "counter", key}; }
+ActorId counter_id(const std::string& key) {
+  return {"test", "counter", key};
+}
 
 std::unique_ptr<Engine> open(const Directory& directory, std::uint32_t shards,
                              std::shared_ptr<EffectPort> oracle = std::make_shared<Oracle>()) {
   EngineConfig config;
   config.shards = shards;
-  auto engine = make_engine(config, make_kinds<Counter>(), {{"oracle", std::move(oracle)}},
-                            directory.path);
+  auto engine =
+      make_engine(config, make_kinds<Counter>(), {{"oracle", std::move(oracle)}}, directory.path);
   if (!engine) FAIL(engine.error().message);
   return std::move(*engine);
 }
@@ -206,7 +208,9 @@ TEST_CASE("A result that comes after the engine is gone harms nobody") {
   Directory directory;
   class Keeper : public EffectPort {
    public:
-    void perform(const PendingEffect&, EffectDone done) override { kept.set_value(std::move(done)); }
+    void perform(const PendingEffect&, EffectDone done) override {
+      kept.set_value(std::move(done));
+    }
     std::promise<EffectDone> kept;
   };
   auto keeper = std::make_shared<Keeper>();
@@ -281,6 +285,95 @@ TEST_CASE("Dead letters of all shards are listed, replayed and discarded by thei
           (replay ? DeadLetter::State::replayed : DeadLetter::State::discarded));
   }
   CHECK(operate(OperatorCommand::Action::replay, {99, 1}).error().code == Errc::not_found);
+}
+
+namespace {
+
+/// "actor action who" of each entry beyond a position.
+std::vector<std::string> audits(const Engine& engine, std::uint32_t shard, Sequence after) {
+  std::vector<std::string> text;
+  Sequence last = after;
+  REQUIRE(engine.audits(shard, after, [&](const DecidedAudit& entry) {
+    CHECK(entry.shard == shard);
+    CHECK(entry.position > last);
+    last = entry.position;
+    text.push_back(entry.actor.key + " " + entry.action + " " + entry.who);
+    return true;
+  }));
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("Audit entries come in the order of their commits, those of operators among them") {
+  Directory directory;
+  auto engine = open(directory, 1);
+  REQUIRE(call(*engine, "a", fbs::OpenT{}));
+  OperatorCommand pause;
+  pause.action = OperatorCommand::Action::pause;
+  pause.actor = counter_id("a");
+  pause.who = "ann";
+  pause.key = new_uuid_v7(engine->now());
+  std::promise<Result<std::string>> paused;
+  engine->operate(pause, [&](Result<std::string> r) { paused.set_value(std::move(r)); });
+  REQUIRE(paused.get_future().get());
+  REQUIRE(call(*engine, "b", fbs::OpenT{}));
+  const std::vector<std::string> all{"a create test", "a pause ann", "b create test"};
+  CHECK(audits(*engine, 0, 0) == all);
+  CHECK(audits(*engine, 0, 1) == std::vector(all.begin() + 1, all.end()));
+  CHECK(audits(*engine, 0, engine->stats().at(0).position).empty());
+  engine.reset();
+  engine = open(directory, 1);
+  CHECK(audits(*engine, 0, 0) == all);
+  REQUIRE(call(*engine, "c", fbs::OpenT{}));
+  CHECK(audits(*engine, 0, 0).back() == "c create test");
+}
+
+TEST_CASE("Each shard counts its commits, its steps by kind and what was parked") {
+  const std::uint32_t shards = GENERATE(1u, 3u);
+  Directory directory;
+  auto engine = open(directory, shards);
+  for (const char* key : {"a", "b", "c", "d"}) REQUIRE(call(*engine, key, fbs::OpenT{}));
+  fbs::FailT failing;
+  failing.why = "broken";
+  REQUIRE(call(*engine, "a", failing).error().code == Errc::internal);
+  std::uint64_t commits = 0, steps = 0, parked = 0, in_batches = 0;
+  const auto all = engine->stats();
+  REQUIRE(all.size() == shards);
+  for (const ShardStats& shard : all) {
+    commits += shard.commits;
+    in_batches += shard.batch.sum();
+    if (const auto kind = shard.steps_us.find("counter"); kind != shard.steps_us.end())
+      for (const std::uint64_t count : kind->second.counts()) steps += count;
+    if (shard.dead_letters.contains("counter")) parked += shard.dead_letters.at("counter");
+    CHECK(shard.failed_commits == 0);
+    CHECK(shard.store.contains("live_sst_bytes"));
+  }
+  CHECK(commits >= 5);  // Each call waited for its own.
+  CHECK(in_batches >= 5);
+  CHECK(steps == 5);
+  CHECK(parked == 1);
+}
+
+TEST_CASE("A checkpoint of a working engine opens as one of its own") {
+  Directory directory;
+  Directory elsewhere;
+  auto engine = open(directory, 1);
+  REQUIRE(call(*engine, "a", fbs::OpenT{}));
+  REQUIRE(call(*engine, "a", add(5)) == "5");
+  const auto copy = elsewhere.path / "copy";
+  REQUIRE(engine->checkpoint(copy));
+  REQUIRE(call(*engine, "a", add(5)) == "10");
+  CHECK_FALSE(engine->checkpoint(copy));
+  std::filesystem::rename(copy, elsewhere.path / "moved");
+  Directory restored;
+  std::filesystem::remove(restored.path);
+  std::filesystem::rename(elsewhere.path / "moved", restored.path);
+  auto other = open(restored, 1);
+  CHECK(call(*other, "a", add(1)) == "6");
+  CHECK(call(*engine, "a", add(1)) == "11");
+  Directory several;
+  CHECK(open(several, 3)->checkpoint(elsewhere.path / "none").error().code == Errc::refused);
 }
 
 TEST_CASE("After a restore all shards begin a new generation together") {
