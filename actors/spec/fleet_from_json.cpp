@@ -310,16 +310,6 @@ void read_fleet(Walk walk, FleetSpec& spec) {
   walk.finish();
 }
 
-/// What the schema forbids and the reader did not name: nothing, as long as the two agree.
-void add_schema_problems(std::string_view text, std::vector<Problem>& problems) {
-  for (Problem& found : schema_problems(text)) {
-    const bool covered = std::any_of(problems.begin(), problems.end(), [&](const Problem& p) {
-      return p.pointer.starts_with(found.pointer) || found.pointer.starts_with(p.pointer);
-    });
-    if (!covered) problems.push_back(std::move(found));
-  }
-}
-
 }  // namespace
 
 tl::expected<FleetSpec, std::vector<Problem>> parse_fleet(std::string_view text) {
@@ -335,7 +325,7 @@ tl::expected<FleetSpec, std::vector<Problem>> parse_fleet(std::string_view text)
   }
   FleetSpec spec;
   read_fleet(Walk(&document, "", problems), spec);
-  add_schema_problems(text, problems);
+  add_schema_problems(text, fleet_schema(), problems);
   if (!problems.empty()) return tl::unexpected(std::move(problems));
   return spec;
 }

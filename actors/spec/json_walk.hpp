@@ -1,4 +1,5 @@
-// Reads one JSON object key by key and collects what is wrong with it; private to actors/spec.
+// Reads one JSON object key by key and collects what is wrong with it; private to actors/spec and
+// actors/swarm.
 //
 // Every key asked for is a known key; finish() reports the others, with the nearest known one. A
 // wrong value is reported once and the default stands in for it, so that one pass finds all

@@ -2,6 +2,7 @@
 
 // valijson 1.0 has conversions and shadowed names that our warnings refuse; its headers are system
 // ones.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
 #include <valijson/schema.hpp>
@@ -24,10 +25,10 @@ std::string pointer_of(const std::vector<std::string>& context) {
 
 }  // namespace
 
-std::vector<Problem> schema_problems(std::string_view text) {
+std::vector<Problem> schema_problems(std::string_view text, std::string_view schema_text) {
   const json document = json::parse(text, nullptr, false);
   if (document.is_discarded()) return {{"", "is not valid JSON"}};
-  const json schema_document = json::parse(fleet_schema());
+  const json schema_document = json::parse(schema_text);
   valijson::Schema schema;
   valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
   parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(schema_document), schema);
@@ -39,6 +40,16 @@ std::vector<Problem> schema_problems(std::string_view text) {
   while (results.popError(error))
     problems.push_back({pointer_of(error.context), error.description});
   return problems;
+}
+
+void add_schema_problems(std::string_view text, std::string_view schema,
+                         std::vector<Problem>& problems) {
+  for (Problem& found : schema_problems(text, schema)) {
+    const bool covered = std::any_of(problems.begin(), problems.end(), [&](const Problem& p) {
+      return p.pointer.starts_with(found.pointer) || found.pointer.starts_with(p.pointer);
+    });
+    if (!covered) problems.push_back(std::move(found));
+  }
 }
 
 }  // namespace muster::actors

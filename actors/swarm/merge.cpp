@@ -60,15 +60,16 @@ Result<std::vector<git_oid>> beyond(git_repository* repository, const git_oid& t
   return found;
 }
 
-/// Whether lines were all that git could not merge in this path.
-bool only_lines(const Conflict& conflict, const std::vector<MergeNote>& notes) {
-  if (!is_regular(conflict.ours) || !is_regular(conflict.theirs)) return false;
-  if (conflict.ours.mode != conflict.theirs.mode) return false;
-  return std::all_of(notes.begin(), notes.end(), [&](const MergeNote& note) {
-    const bool named =
-        std::find(note.paths.begin(), note.paths.end(), conflict.path) != note.paths.end();
-    return !named || note.type == "CONFLICT (contents)" || !note.type.starts_with("CONFLICT");
-  });
+/// Whether lines of files were all that git could not merge.
+bool only_lines(const MergeAnswer& answer) {
+  return std::all_of(answer.notes.begin(), answer.notes.end(),
+                     [](const MergeNote& note) {
+                       return note.type == "CONFLICT (contents)" ||
+                              !note.type.starts_with("CONFLICT");
+                     }) &&
+         std::all_of(answer.conflicts.begin(), answer.conflicts.end(), [](const Conflict& c) {
+           return is_regular(c.ours) && is_regular(c.theirs) && c.ours.mode == c.theirs.mode;
+         });
 }
 
 }  // namespace
@@ -140,12 +141,13 @@ Result<TreeMerge> Merger::merge_in_memory(const git_oid& base, const git_oid& ti
   return merge_trees(objects_, drivers_, trees[0], trees[1], trees[2]);
 }
 
-Result<void> Merger::apply_drivers(MergeAnswer& answer, git_oid& tree) {
+/// True when nothing is left, and `tree` is the merge.
+Result<bool> Merger::apply_drivers(MergeAnswer& answer, git_oid& tree) {
+  if (answer.conflicts.empty() || !only_lines(answer)) return false;
   std::vector<Conflict> left;
   std::vector<git_tree_update> updates;
   for (const Conflict& conflict : answer.conflicts) {
-    const Driver driver =
-        only_lines(conflict, answer.notes) ? drivers_.of(conflict.path) : Driver::none;
+    const Driver driver = drivers_.of(conflict.path);
     std::optional<git_oid> id;
     if (driver == Driver::regenerate) id = conflict.ours.id;
     if (driver == Driver::unite) {
@@ -161,7 +163,7 @@ Result<void> Merger::apply_drivers(MergeAnswer& answer, git_oid& tree) {
     updates.push_back({GIT_TREE_UPDATE_UPSERT, *id, static_cast<git_filemode_t>(conflict.ours.mode),
                        conflict.path.c_str()});
   }
-  if (left.empty() && !updates.empty()) {
+  if (left.empty()) {
     const auto before = git::Tree([&] {
       git_tree* raw = nullptr;
       return git_tree_lookup(&raw, objects_.repository(), &tree) == 0 ? raw : nullptr;
@@ -169,13 +171,13 @@ Result<void> Merger::apply_drivers(MergeAnswer& answer, git_oid& tree) {
     if (!before || git_tree_create_updated(&tree, objects_.repository(), before.get(),
                                            updates.size(), updates.data()) != 0)
       return failure(Errc::refused, "merged tree");
-    if (auto ok = objects_.note_tree(tree); !ok) return ok;
+    if (auto ok = objects_.note_tree(tree); !ok) return tl::unexpected<Error>(ok.error());
   }
   answer.conflicts = std::move(left);
-  return {};
+  return answer.conflicts.empty();
 }
 
-Result<void> Merger::decide_by_git(const git_oid& tip, const git_oid& head, MergeAnswer& answer,
+Result<bool> Merger::decide_by_git(const git_oid& tip, const git_oid& head, MergeAnswer& answer,
                                    git_oid& tree) {
   auto by_git = merge_with_git(objects_, tip, head);
   if (!by_git) return tl::unexpected<Error>(by_git.error());
@@ -183,7 +185,7 @@ Result<void> Merger::decide_by_git(const git_oid& tip, const git_oid& head, Merg
   answer.conflicts = std::move(by_git->conflicts);
   answer.notes = std::move(by_git->notes);
   tree = by_git->tree;
-  return apply_drivers(answer, tree);
+  return by_git->clean ? Result<bool>(true) : apply_drivers(answer, tree);
 }
 
 Result<git_oid> Merger::write_commit(const MergeTask& task, const git_oid& tree_id) {
@@ -225,10 +227,11 @@ Result<MergeAnswer> Merger::merge(const MergeTask& task) {
     answer.united = std::move(quick->united);
     answer.regenerate = std::move(quick->regenerate);
   }
-  if (!decided)
-    if (auto ok = decide_by_git(tip, head, answer, tree); !ok)
-      return tl::unexpected<Error>(ok.error());
-  if (!answer.conflicts.empty()) return answer;
+  if (!decided) {
+    const auto settled = decide_by_git(tip, head, answer, tree);
+    if (!settled) return tl::unexpected<Error>(settled.error());
+    if (!*settled) return answer;
+  }
 
   const auto commit = write_commit(task, tree);
   if (!commit) return tl::unexpected<Error>(commit.error());

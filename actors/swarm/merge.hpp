@@ -49,7 +49,7 @@ struct MergeAnswer {
   bool by_git = false;
   std::vector<std::string> united;      ///< Paths that a driver united.
   std::vector<std::string> regenerate;  ///< Lock files that must be made anew.
-  std::vector<Conflict> conflicts;      ///< conflict: every path that is not merged.
+  std::vector<Conflict> conflicts;      ///< conflict: every path that is not merged; can be empty.
   std::vector<MergeNote> notes;         ///< conflict: git's words about them.
 };
 
@@ -85,9 +85,9 @@ class Merger {
   Result<Bases> find_base(const git_oid& tip, const git_oid& head);
   Result<Bases> ask_libgit2(const git_oid& tip, const git_oid& head) const;
   Result<TreeMerge> merge_in_memory(const git_oid& base, const git_oid& tip, const git_oid& head);
-  Result<void> decide_by_git(const git_oid& tip, const git_oid& head, MergeAnswer& answer,
+  Result<bool> decide_by_git(const git_oid& tip, const git_oid& head, MergeAnswer& answer,
                              git_oid& tree);
-  Result<void> apply_drivers(MergeAnswer& answer, git_oid& tree);
+  Result<bool> apply_drivers(MergeAnswer& answer, git_oid& tree);
   Result<git_oid> write_commit(const MergeTask& task, const git_oid& tree);
 
   MergeObjects objects_;

@@ -90,6 +90,7 @@ Result<GitMerge> merge_with_git(MergeObjects& objects, const git_oid& ours, cons
     return fail(Errc::refused, "git can't merge: " + clean_message(done->err));
   auto merge = parse_merge_tree(done->out);
   if (!merge) return merge;
+  merge->clean = done->ok();
   git_odb_refresh(objects.all());
   if (auto ok = objects.note_tree(merge->tree); !ok) return tl::unexpected<Error>(ok.error());
   return merge;

@@ -26,6 +26,9 @@ struct MergeNote {
 };
 
 struct GitMerge {
+  /// Not clean and yet without a conflict: a directory was renamed in two ways, say; then `notes`
+  /// tell.
+  bool clean = false;
   git_oid tree{};  ///< With conflicts: files hold git's markers.
   std::vector<Conflict> conflicts;
   std::vector<MergeNote> notes;

@@ -133,7 +133,10 @@ TEST_CASE("a conflict is reported whole, and leaves the line as it was") {
       story += " [" + merger.content(*side, 4).value() + "]";
     story += "; ";
   }
-  CHECK(story == "src/a.txt: [1\n2\n] [ours] [thei]; src/b.txt: [b\n] [] [more]; ");
+  // With more than lines to decide, a changelog is the resolver's too.
+  CHECK(story ==
+        "CHANGELOG.md: [# Ch] [ours] [x\n]; src/a.txt: [1\n2\n] [ours] [thei]; src/b.txt: [b\n] [] "
+        "[more]; ");
   bool told = false;
   for (const MergeNote& note : answer.notes) told |= note.type == "CONFLICT (modify/delete)";
   CHECK(told);
