@@ -10,7 +10,7 @@
 //
 // The parts: shard.cpp (life, turns, recovery), shard_admit.cpp (what comes in), shard_step.cpp (stepping and
 // decisions), shard_commit.cpp (group commit and what it releases), shard_link.cpp (other shards), shard_operate.cpp
-// (what operators do).
+// (what operators do), shard_look.cpp (what their tools see).
 #pragma once
 
 #include <deque>
@@ -19,6 +19,7 @@
 #include <unordered_map>
 
 #include "engine/core/activation.hpp"
+#include "engine/core/inspect.hpp"
 #include "engine/core/interfaces.hpp"
 #include "engine/core/limits.hpp"
 #include "engine/core/recovery.hpp"
@@ -67,6 +68,9 @@ class Shard {
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
   [[nodiscard]] std::size_t active_actors() const { return directory_.size(); }
   [[nodiscard]] ShardStats stats() const;
+  /// Actors in memory, at most `limit`, those with work first.
+  [[nodiscard]] std::vector<ActivationLook> look(std::size_t limit) const;
+  [[nodiscard]] std::optional<ActivationLook> look(const ActorId& id) const;
   /// Which of `shards` holds an actor.
   static std::uint32_t shard_of(const ActorId& id, std::uint32_t shards) {
     return id.slot() % shards;

@@ -9,6 +9,7 @@ namespace muster::engine {
 using storage::Family;
 
 struct Shard::Stepped {
+  Instant at;  ///< What the step took for now: a replay takes the same.
   std::shared_ptr<void> state;
   Decision decision;
 };
@@ -186,7 +187,8 @@ Result<void> Shard::try_step(Activation& a, const Envelope& m, Stepped& stepped)
     stepped.state = a.kind->copy_state(a.state);
   }
   ActorRows reader(*this, a);
-  Context ctx(a.id, m, now(), reader, limits_.decision);
+  stepped.at = now();
+  Context ctx(a.id, m, stepped.at, reader, limits_.decision);
   try {
     if (auto ok = a.kind->step(stepped.state.get(), m.payload, ctx); !ok) return ok;
   } catch (const JournalTrouble&) {
@@ -235,6 +237,7 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
   Decision& d = stepped.decision;
   a.finished = a.finished || d.finished;
   fbs::ChangeRecordT& change = record_change(a, m);
+  change.at_unix_ms = stepped.at.unix_ms;
   apply_sends(a, m, d, change);
   apply_timers(a, m, d);
   apply_effects(a, m, d, change);

@@ -1,14 +1,17 @@
 #include "engine/runtime/runtime.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <shared_mutex>
 
 #include "engine/core/breadcrumb.hpp"
+#include "engine/core/inspect.hpp"
 #include "engine/core/keys.hpp"
 #include "engine/core/letters.hpp"
 #include "engine/core/shard.hpp"
 #include "engine/runtime/boot_clock.hpp"
+#include "engine/runtime/measured_journal.hpp"
 #include "engine/runtime/strands.hpp"
 #include "engine/runtime/subscribers.hpp"
 #include "engine/runtime/views.hpp"
@@ -59,6 +62,7 @@ struct Node : Executor, Link, Outside {
   Runtime& runtime;
   std::uint32_t number;
   std::unique_ptr<storage::Journal> journal;
+  std::unique_ptr<MeasuredJournal> measured;  ///< The same, as the shard commits to it.
   std::unique_ptr<Breadcrumb> breadcrumb;
   std::unique_ptr<Strands::Strand> strand;
   std::unique_ptr<Strands::Strand> writer;
@@ -73,7 +77,7 @@ struct Door {
   Runtime* runtime = nullptr;  ///< Null: shut.
 };
 
-class Runtime : public Engine {
+class Runtime : public Engine, public Inside {
  public:
   Runtime(EngineConfig config, Kinds kinds, Ports ports)
       : config_(config),
@@ -124,6 +128,13 @@ class Runtime : public Engine {
   std::uint32_t generation() const override { return generation_; }
   std::string trouble() const override;
 
+  [[nodiscard]] Journals journals() const override;
+  [[nodiscard]] const Kinds& kinds() const override { return kinds_; }
+  std::shared_ptr<const std::vector<ActivationLook>> activations() override;
+  std::optional<ActivationLook> activation(const ActorId& actor) override;
+  [[nodiscard]] std::vector<CommitLook> commits() const override;
+  [[nodiscard]] CommitTotals commit_totals() const override;
+
   Node& node(std::uint32_t number) { return *nodes_[number]; }
   void perform(Node& node, const PendingEffect& effect);
   void publish(const std::vector<Change>& changes) { subscribers_->publish(changes); }
@@ -136,7 +147,6 @@ class Runtime : public Engine {
   Node& home_of(std::string_view channel) const {
     return node_of({"muster", "channel", std::string(channel)});
   }
-  std::vector<const storage::Journal*> journals() const;
   Result<std::unique_ptr<storage::Journal>> open_journal(const std::filesystem::path& path) const;
   Result<void> start_shard(std::uint32_t number, const std::filesystem::path& directory);
   void shut();
@@ -152,6 +162,9 @@ class Runtime : public Engine {
   std::unique_ptr<Strands::Strand> notifier_;
   std::unique_ptr<Subscribers> subscribers_;
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::mutex looking_;  ///< One look at a time; the others wait for its answer.
+  Instant looked_at_;
+  std::shared_ptr<const std::vector<ActivationLook>> looks_;
 };
 
 // ---- one shard's surroundings ----
@@ -170,6 +183,7 @@ void Node::perform(const PendingEffect& effect) {
   runtime.perform(*this, effect);
 }
 void Node::changed(const std::vector<Change>& changes) {
+  measured->note_decisions(changes.size());
   runtime.publish(changes);
 }
 
@@ -213,12 +227,13 @@ Result<void> Runtime::start_shard(std::uint32_t number, const std::filesystem::p
   if (!breadcrumb) return tl::unexpected<Error>(breadcrumb.error());
   Node& node = *nodes_[number];
   node.journal = std::move(*journal);
+  node.measured = std::make_unique<MeasuredJournal>(*node.journal, number);
   node.breadcrumb = std::move(*breadcrumb);
   node.strand = strands_.pooled();
   node.writer = strands_.detached();
   const ShardConfig config{{number, config_.shards}, config_.limits};
   node.shard = std::make_unique<Shard>(config, kinds_,
-                                       ShardWorld{node, clock_, *node.journal, node, node,
+                                       ShardWorld{node, clock_, *node.measured, node, node,
                                                   node.breadcrumb.get()});
   return {};
 }
@@ -356,8 +371,20 @@ Result<void> Runtime::list(std::string_view index, std::string_view lower, std::
   return read_index(journals(), index, lower, upper, each);
 }
 
-std::vector<const storage::Journal*> Runtime::journals() const {
-  std::vector<const storage::Journal*> all;
+// ---- what tools see ----
+
+/// Asks a shard on its strand. Not from a thread of the engine: it would wait for itself.
+template <class F>
+auto ask(Node& node, F&& question) {
+  using Answer = std::promise<decltype(question(*node.shard))>;
+  auto answer = std::make_shared<Answer>();  // Who is woken may be gone before set_value() ends.
+  auto future = answer->get_future();
+  node.post([&node, &question, answer] { answer->set_value(question(*node.shard)); });
+  return future.get();
+}
+
+Journals Runtime::journals() const {
+  Journals all;
   for (const auto& node : nodes_) all.push_back(node->journal.get());
   return all;
 }
@@ -379,6 +406,41 @@ Result<void> Runtime::checkpoint(const std::filesystem::path& directory) const {
     return fail(Errc::refused, "a checkpoint of several shards would not be of one moment");
   if (auto made = make_directory(directory, 0700); !made) return made;
   return nodes_[0]->journal->checkpoint(directory / "shard-0");
+}
+
+std::shared_ptr<const std::vector<ActivationLook>> Runtime::activations() {
+  constexpr Duration kFresh{250};
+  constexpr std::size_t kMost = 20'000;
+  const std::lock_guard lock(looking_);
+  if (looks_ && clock_.now() - looked_at_ < kFresh) return looks_;
+  auto looks = std::make_shared<std::vector<ActivationLook>>();
+  for (auto& node : nodes_) {
+    auto some = ask(*node, [](const Shard& shard) { return shard.look(kMost); });
+    looks->insert(looks->end(), some.begin(), some.end());
+  }
+  looks_ = std::move(looks);
+  looked_at_ = clock_.now();
+  return looks_;
+}
+
+std::optional<ActivationLook> Runtime::activation(const ActorId& actor) {
+  return ask(node_of(actor), [&](const Shard& shard) { return shard.look(actor); });
+}
+
+std::vector<CommitLook> Runtime::commits() const {
+  std::vector<CommitLook> all;
+  CommitTotals totals;
+  for (const auto& node : nodes_) node->measured->add_to(all, totals);
+  std::stable_sort(all.begin(), all.end(),
+                   [](const CommitLook& a, const CommitLook& b) { return a.at < b.at; });
+  return all;
+}
+
+CommitTotals Runtime::commit_totals() const {
+  std::vector<CommitLook> all;
+  CommitTotals totals;
+  for (const auto& node : nodes_) node->measured->add_to(all, totals);
+  return totals;
 }
 
 std::string Runtime::trouble() const {

@@ -5,6 +5,7 @@
 
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
+#include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/cursor.hpp"
 #include "tools/musterd/problem.hpp"
 
@@ -57,6 +58,10 @@ Api::Api(ApiParts parts) : parts_(std::move(parts)), view_(parts_.engine, parts_
   add_pull_routes(router_, context);
   add_host_routes(router_, context);
   add_system_routes(router_, context);
+  add_actor_routes(router_, context);
+  add_engine_routes(router_, context);
+  add_operation_routes(router_, context);
+  add_watch_routes(router_, context);
 }
 
 Response Api::handle(Request& request) const {

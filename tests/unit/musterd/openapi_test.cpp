@@ -28,7 +28,26 @@ void collect_references(const YAML::Node& node, std::set<std::string>& into) {
     for (const auto& item : node) collect_references(item, into);
 }
 
+/// Keys that stand twice in one map: YAML readers keep one of them, silently.
+void collect_doubles(const YAML::Node& node, std::vector<std::string>& into) {
+  std::set<std::string> keys;
+  if (node.IsMap())
+    for (const auto& pair : node) {
+      const auto key = pair.first.as<std::string>();
+      if (!keys.insert(key).second) into.push_back(key);
+      collect_doubles(pair.second, into);
+    }
+  if (node.IsSequence())
+    for (const auto& item : node) collect_doubles(item, into);
+}
+
 }  // namespace
+
+TEST_CASE("no name stands twice in the document") {
+  std::vector<std::string> doubles;
+  collect_doubles(YAML::Load(std::string(openapi_text())), doubles);
+  CHECK(doubles == std::vector<std::string>{});
+}
 
 TEST_CASE_METHOD(ApiFixture, "the document and the routes name the same operations") {
   const YAML::Node document = YAML::Load(std::string(openapi_text()));

@@ -1,0 +1,296 @@
+// What operators see of actors, over the real engine and server: a fleet that waits for a host.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "storage/base/ids.hpp"
+#include "tests/integration/api_client.hpp"
+#include "tools/musterd/app.hpp"
+
+using namespace muster;
+using nlohmann::json;
+using tests::ApiClient;
+using tests::ApiReply;
+
+namespace {
+
+struct WaitingFleet {
+  WaitingFleet() {
+    char name[] = "/tmp/muster-actors-XXXXXX";
+    root = ::mkdtemp(name);
+    config.paths = Paths{root};
+    config.link_address = "127.0.0.1:0";
+    auto started = musterd::App::start(config);
+    if (!started) FAIL(started.error().message);
+    app = std::move(*started);
+    json list = json::array();
+    for (int i = 0; i < 4; ++i) {
+      const auto parsed = parse_repository("/srv/git/acme/r" + std::to_string(i) + ".git", "/");
+      list.push_back({{"repository", parsed->owner_name},
+                      {"url", parsed->fetch_url},
+                      {"canonical_url", parsed->canonical_url}});
+    }
+    const json body = {{"spec",
+                        {{"name", "bump"},
+                         {"repositories", {{{"path", "/srv/git/*/*.git"}}}},
+                         {"agent", {{"run", "true"}}}}},
+                       {"repositories", list},
+                       {"author", "alice"}};
+    REQUIRE(api().post("/v1/fleets", body).status == 201);
+    until("/v1/queue", [](const json& doc) { return doc.at("queue").size() == 4; });
+  }
+  ~WaitingFleet() {
+    app.reset();
+    std::filesystem::remove_all(root);
+  }
+  WaitingFleet(const WaitingFleet&) = delete;
+  WaitingFleet& operator=(const WaitingFleet&) = delete;
+
+  [[nodiscard]] ApiClient api() const { return ApiClient(config.paths.socket()); }
+  [[nodiscard]] json get(const std::string& path) const {
+    const ApiReply reply = api().get(path);
+    INFO(path << "\n" << reply.body);
+    REQUIRE(reply.status == 200);
+    return reply.json();
+  }
+  template <class Done>
+  json until(const std::string& path, Done done) const {
+    for (;;) {
+      if (json document = get(path); done(document)) return document;
+      std::this_thread::yield();
+    }
+  }
+  [[nodiscard]] std::string a_run() const {
+    return get("/v1/actors?kind=run&limit=1").at("actors").at(0).at("key");
+  }
+
+  std::filesystem::path root;
+  musterd::Config config;
+  std::unique_ptr<musterd::App> app;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(WaitingFleet, "actors are listed by kind, prefix, fleet, state and age") {
+  const auto count = [&](const std::string& query) {
+    return get("/v1/actors?" + query).at("actors").size();
+  };
+  CHECK(count("") == 9);  // The fleet, four runs, four repositories.
+  CHECK(count("kind=run") == 4);
+  CHECK(count("kind=run&state=queued&fleet=bump") == 4);
+  CHECK(count("kind=run&state=failed") == 0);
+  CHECK(count("fleet=bump") == 5);
+  CHECK(count("kind=repo&prefix=acme%2Fr1") == 1);
+  CHECK(count("kind=run&younger_than=1h") == 4);
+  CHECK(count("kind=run&older_than=1h") == 0);
+  CHECK(count("min_pending=1") == 0);
+  json page = get("/v1/actors?limit=4");
+  std::set<std::string> seen;
+  for (std::size_t pages = 0; pages < 4; ++pages) {
+    for (const json& actor : page.at("actors")) CHECK(seen.insert(actor.at("id")).second);
+    if (page.at("next").is_null()) break;
+    page = get("/v1/actors?limit=4&cursor=" + page.at("next").get<std::string>());
+  }
+  CHECK(seen.size() == 9);
+  CHECK(api().get("/v1/actors?kind=shoe").status == 400);
+  CHECK(api().get("/v1/actors?prefix=a").status == 400);
+  CHECK(api().get("/v1/actors?older_than=long").status == 400);
+  CHECK(api().get("/v1/actors?cursor=AAAA").status == 400);
+}
+
+TEST_CASE_METHOD(
+    WaitingFleet,
+    "one actor: state decoded, mailbox, timers, effects; its journal from the beginning") {
+  const std::string run = a_run();
+  const json actor = get("/v1/actors/run/" + run.substr(0, 6));
+  CHECK(actor.at("key") == run);
+  CHECK(actor.at("state").at("state") == "queued");
+  CHECK(actor.at("state").at("fleet") == "bump");
+  CHECK(actor.at("activation").at("pending").at("normal") == 0);
+  CHECK(actor.at("last_error").is_null());
+  CHECK(actor.at("version") == actor.at("version_now"));
+  CHECK(get("/v1/actors/run/" + run + "/rows").at("rows").at(0).at("row") == "create");
+
+  const json journal = get("/v1/actors/run/" + run + "/journal");
+  CHECK(journal.at("from_the_beginning") == true);
+  CHECK(journal.at("next").is_null());
+  const json& made = journal.at("consumed").back();
+  CHECK(made.at("type") == "CreateRun");
+  CHECK(made.at("from") == "fleet/bump");
+  CHECK(made.at("message").at("fleet") == "bump");
+  CHECK(made.at("sequence") == actor.at("incarnation"));
+
+  // What made it, and what came of that.
+  const json cause = get("/v1/messages/" + std::to_string(made.at("causation").get<int>()));
+  CHECK(cause.at("to") == "fleet/bump");
+  bool sent = false;
+  for (const json& each : cause.at("step").at("sent")) sent = sent || each.at("to") == "run/" + run;
+  CHECK(sent);
+  CHECK(api().get("/v1/messages/99999999").status == 404);
+  CHECK(api().get("/v1/messages/x").status == 400);
+  CHECK(api().get("/v1/actors/run/NOBODY").status != 200);
+  CHECK(api().get("/v1/actors/fleet/nobody").status == 404);
+}
+
+TEST_CASE_METHOD(WaitingFleet,
+                 "the engine tells its commits, the queue its reasons, the kinds their messages") {
+  const json engine = get("/v1/engine");
+  CHECK(engine.at("trouble").is_null());
+  CHECK(engine.at("commits").at("commits").get<int>() > 0);
+  CHECK(engine.at("commits").at("decisions").get<int>() >=
+        engine.at("commits").at("batch").at("max").get<int>());
+  CHECK(engine.at("commits").at("last").at(0).at("bytes").get<int>() > 0);
+  CHECK(engine.at("dead_letters") == 0);
+  const json queue = until("/v1/queue?fleet=bump",
+                           [](const json& doc) { return doc.at("queue").at(0).at("why") != ""; });
+  CHECK(queue.at("queue").at(0).at("fleet") == "bump");
+  CHECK(get("/v1/queue?fleet=other").at("queue").empty());
+  CHECK(get("/v1/dead-letters").at("dead_letters").empty());
+  CHECK(get("/v1/kinds").at("kinds").size() == 5);
+}
+
+TEST_CASE_METHOD(WaitingFleet,
+                 "the causal tree leads from the API's call to every run; states are made again") {
+  const json journal = get("/v1/actors/fleet/bump/journal?limit=1000");
+  const json& first = journal.at("consumed").back();
+  CHECK(first.at("type") == "CreateFleet");
+  CHECK(first.at("from") == "api");
+  const json tree =
+      get("/v1/messages/" + std::to_string(first.at("sequence").get<int>()) + "/tree");
+  CHECK(tree.at("ancestors").empty());
+  CHECK(tree.at("more") == false);
+  std::map<std::string, int> types;
+  std::set<std::string> runs;
+  std::size_t place = 0;
+  for (const json& message : tree.at("messages")) {
+    ++types[message.at("type")];
+    if (message.at("type") == "CreateRun") runs.insert(message.at("to"));
+    if (place++ > 0) CHECK(message.at("parent").get<std::size_t>() < place);
+  }
+  CHECK(runs.size() == 4);
+  CHECK(types.at("SnapshotPage") >= 1);
+  CHECK(types.at("RepoGranted") == 4);
+  CHECK(types.at("RunStatus") >= 4);
+
+  const std::string run = *runs.begin();
+  const json story = get("/v1/actors/" + run + "/journal").at("consumed");
+  const json made = get("/v1/actors/" + run + "/states/" +
+                        std::to_string(story.back().at("sequence").get<int>()));
+  CHECK(made.at("state").at("state") == "waiting");
+  CHECK(made.at("newest") == false);
+  const json now = get("/v1/actors/" + run + "/states/999999");
+  CHECK(now.at("state").at("state") == "queued");
+  CHECK(now.at("same_as_kept") == true);
+  CHECK(get("/v1/messages/" + std::to_string(story.front().at("sequence").get<int>()) + "/tree")
+            .at("ancestors")
+            .at(0)
+            .at("sequence") == first.at("sequence"));
+}
+
+TEST_CASE_METHOD(WaitingFleet,
+                 "an operation says what it would do, does it once, and lists what failed") {
+  const std::string run = a_run();
+  const json cancel = {{"action", "cancel"},
+                       {"select", {{"kind", "run"}, {"state", "queued"}}},
+                       {"reason", "wrong fleet"},
+                       {"by", "ann"}};
+  json dry = cancel;
+  dry["dry_run"] = true;
+  const json would = api().post("/v1/operations", dry).json();
+  CHECK(would.at("possible") == 4);
+  CHECK(would.at("done") == 0);
+  CHECK(get("/v1/actors?kind=run&state=queued").at("actors").size() == 4);
+
+  const std::string key = ApiClient::new_key();
+  const ApiReply did = api().post("/v1/operations", cancel, key);
+  INFO(did.body);
+  CHECK(did.json().at("done") == 4);
+  CHECK(did.json().at("failed") == 0);
+  until("/v1/actors?kind=run&state=cancelled",
+        [](const json& doc) { return doc.at("actors").size() == 4; });
+  const json journal = get("/v1/actors/run/" + run + "/journal").at("consumed");
+  const auto said = std::find_if(journal.begin(), journal.end(),
+                                 [](const json& step) { return step.at("type") == "CancelRun"; });
+  REQUIRE(said != journal.end());
+  CHECK(said->at("message").at("reason") == "wrong fleet");
+  CHECK(said->at("message").at("by") == "ann");
+  CHECK(said->at("lane") == "operator");
+  CHECK(said->at("correlation") == key);
+
+  const json mixed =
+      api()
+          .post("/v1/operations", {{"action", "cordon"},
+                                   {"reason", "x"},
+                                   {"ids", {"run/" + run, "host/nowhere", "fleet/bump"}}})
+          .json();
+  CHECK(mixed.at("done") == 0);
+  CHECK(mixed.at("failures").size() == 3);
+  CHECK(api().post("/v1/operations", {{"action", "cancel"}, {"reason", "x"}}).status == 400);
+  CHECK(api().post("/v1/operations", {{"action", "cancel"}, {"ids", {"run/" + run}}}).status ==
+        400);
+  CHECK(
+      api()
+          .post("/v1/operations", {{"action", "explode"}, {"reason", "x"}, {"ids", {"run/" + run}}})
+          .status == 400);
+}
+
+TEST_CASE_METHOD(WaitingFleet, "a typed message is checked by its schema before it is sent") {
+  const std::string path = "/v1/actors/run/" + a_run() + "/messages";
+  const json message = {
+      {"type", "CancelRun"}, {"message", {{"reason", "by hand"}}}, {"reason", "repair"}};
+  json dry = message;
+  dry["dry_run"] = true;
+  CHECK(api().post(path, dry).json().at("message").at("reason") == "by hand");
+  CHECK(get("/v1/actors?kind=run&state=queued").at("actors").size() == 4);
+  json wrong = message;
+  wrong["message"] = {{"raeson", "x"}};
+  const ApiReply refused = api().post(path, wrong);
+  CHECK(refused.status == 400);
+  CHECK(refused.json().at("detail").get<std::string>().find("raeson") != std::string::npos);
+  CHECK(api().post(path, message).status == 200);
+  until("/v1/actors?kind=run&state=cancelled",
+        [](const json& doc) { return doc.at("actors").size() == 1; });
+}
+
+TEST_CASE_METHOD(WaitingFleet, "steps are followed as they come, with filters and a bound") {
+  const json begin = get("/v1/steps");
+  CHECK(begin.at("steps").empty());
+  CHECK(begin.at("left_out") == 0);
+  const std::string since = "/v1/steps?cursor=" + begin.at("next").get<std::string>();
+  const std::string run = a_run();
+  const json cancel = {{"action", "cancel"}, {"ids", {"run/" + run}}, {"reason", "to be seen"}};
+  REQUIRE(api().post("/v1/operations", cancel).json().at("done") == 1);
+
+  const auto told = [](const json& doc, const char* type) {
+    const json& steps = doc.at("steps");
+    return std::any_of(steps.begin(), steps.end(),
+                       [&](const json& step) { return step.at("type") == type; });
+  };
+  const json seen =
+      until(since + "&actor=run/" + run, [&](const json& doc) { return told(doc, "CancelRun"); });
+  for (const json& step : seen.at("steps")) CHECK(step.at("actor") == "run/" + run);
+  CHECK(seen.at("steps").at(0).at("message").at("reason") == "to be seen");
+  const json fleet =
+      until(since + "&fleet=bump", [&](const json& doc) { return told(doc, "RunStatus"); });
+  CHECK(told(fleet, "CancelRun"));
+  CHECK(get(since + "&fleet=other").at("steps").empty());
+  CHECK(get(since + "&host=nowhere").at("steps").empty());
+  CHECK(get(since + "&dead=true").at("steps").empty());
+  const json one = get(since + "&limit=1");
+  CHECK(one.at("steps").size() == 1);
+  CHECK(one.at("left_out").get<int>() >= 1);
+  const std::string after = "/v1/steps?kind=run&cursor=" + one.at("next").get<std::string>();
+  CHECK(!told(get(after), "CancelRun"));
+  CHECK(api().get("/v1/steps?cursor=x").status == 400);
+  CHECK(api().get("/v1/steps?dead=perhaps").status == 400);
+  CHECK(api().get("/v1/steps?actor=fleet/nobody").status == 404);
+
+  const json hot = get("/v1/hot?kind=run");
+  CHECK(hot.at("actors") == 4);
+  CHECK(hot.at("hot").at(0).at("steps").get<int>() >= hot.at("hot").at(3).at("steps").get<int>());
+  CHECK(hot.at("window_ms").get<int>() > 0);
+  CHECK(get("/v1/hot?fleet=bump&limit=2").at("hot").size() == 2);
+}
