@@ -8,6 +8,7 @@
 #include "actors/spec/units.hpp"
 #include "tools/muster/commands/commands.hpp"
 #include "tools/muster/completion.hpp"
+#include "tools/muster/console/session.hpp"
 #include "tools/muster/json_get.hpp"
 #include "tools/muster/text.hpp"
 
@@ -66,6 +67,7 @@ class CommandLine {
     add_run();
     add_pull();
     add_host();
+    add_console();
     add_rest();
   }
 
@@ -276,6 +278,13 @@ class CommandLine {
     }
   }
 
+  void add_console() {
+    CLI::App* sub = command(&app_, "console", "Look into actors and their journals: a prompt",
+                            [this](Context& c) { return console::run_console(c, lines_); });
+    many(sub, "--exec", lines_, "Run this line and leave (repeatable; stops at the first that fails)");
+    sub->footer(std::string("Lines also come from a pipe. `help` lists what can be typed.\n") + kCommon);
+  }
+
   void add_rest() {
     CLI::App* completion = command(&app_, "completion", "A completion script for bash, zsh or fish",
                                    [this](Context& c) {
@@ -315,6 +324,7 @@ class CommandLine {
   Globals globals_;
   Action chosen_;
   bool takes_command_ = false;
+  std::vector<std::string> lines_;
   std::string name_, reason_, format_ = "table", file_, init_file_ = "fleet.yaml";
   bool force_ = false, watch_ = false, failed_ = false;
   WaitFlags wait_;

@@ -1,0 +1,233 @@
+"""`muster console` in a real terminal (tmux), against a real musterd with a small fleet that is at work."""
+
+import json
+import os
+import pathlib
+import subprocess
+import unittest
+
+from installation import BIN, InstallationTest, make_repository, wait_for
+
+AGENT = """#!/usr/bin/env bash
+case "$(cat fate)" in
+  change) echo moved > moved.txt ;;
+  fail)   echo "no idea how" >&2; exit 78 ;;
+  hang)   exec sleep 600 ;;
+esac
+"""
+
+FLEET = """version: 1
+name: fates
+repositories:
+  - path: repos/acme/*.git
+agent:
+  run: ./agent.sh
+  timeout: 10m
+verify:
+  - {name: check, run: "true"}
+delivery:
+  branch: muster/fates
+"""
+
+
+class Terminal:
+    """One tmux session on a server of its own."""
+
+    def __init__(self, directory, *command, width=110, height=60):
+        self.socket = str(directory / "tmux")
+        env = {**os.environ, "HOME": str(directory), "TERM": "xterm", "LANG": "C.UTF-8", "USER": "ann"}
+        env.pop("XDG_STATE_HOME", None)
+        env.pop("TMUX", None)
+        self.env = env
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), *command)
+        self._tmux("set-option", "-g", "remain-on-exit", "on")
+
+    def _tmux(self, *args):
+        return subprocess.run(["tmux", "-u", "-S", self.socket, *args], env=self.env, text=True,
+                              capture_output=True, check=True).stdout
+
+    def type(self, *keys):
+        self._tmux("send-keys", *keys)
+
+    def line(self, text):
+        self._tmux("send-keys", "-l", text)
+        self._tmux("send-keys", "Enter")
+
+    def screen(self):
+        return self._tmux("capture-pane", "-p")
+
+    def until(self, *texts, seconds=60):
+        """The screen once it shows all of the texts."""
+        seen = [""]
+
+        def shows():
+            seen[0] = self.screen()
+            return all(text in seen[0] for text in texts)
+        try:
+            wait_for(shows, f"the screen shows {texts}", seconds)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{seen[0]}") from None
+        return seen[0]
+
+    def close(self):
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], env=self.env, capture_output=True)
+
+
+class ConsoleTest(InstallationTest):
+    slots = 2
+
+    def setUp(self):
+        super().setUp()
+        repos = self.muster.directory / "repos" / "acme"
+        for name, fate in (("change", "change"), ("fail", "fail"), ("hang", "hang")):
+            make_repository(repos / f"{name}.git", {"fate": fate})
+        fleet = self.muster.write_fleet(FLEET, agent__sh=AGENT)
+        self.muster.muster("fleet", "run", fleet, "--detach")
+        wait_for(lambda: self.states() == {"acme/change": "delivered", "acme/fail": "failed",
+                                           "acme/hang": "running"}, "two runs end and one hangs")
+        self.addCleanup(self.end_fleet)
+        self.id = {repository: run["id"] for repository, run in self.muster.runs("fates").items()}
+
+    def end_fleet(self):
+        """What hangs still must not outlive the test."""
+        self.muster.muster("fleet", "cancel", "fates", check=None)
+        wait_for(lambda: self.states()["acme/hang"] == "cancelled", "the last run ends")
+
+    def states(self):
+        return {repository: run["state"] for repository, run in self.muster.runs("fates").items()}
+
+    def console(self, *lines, check=True):
+        args = [word for line in lines for word in ("--exec", line)]
+        return self.muster.muster("console", *args, check=check)
+
+    def documents(self, line):
+        return json.loads(self.muster.muster("console", "--json", "--exec", line).stdout)
+
+    def terminal(self):
+        terminal = Terminal(self.muster.directory, str(BIN / "muster"), "--root", str(self.muster.root), "console")
+        self.addCleanup(terminal.close)
+        terminal.until("muster>")
+        return terminal
+
+    def test_the_prompt(self):
+        terminal = self.terminal()
+        terminal.line("actors kind=run")
+        screen = terminal.until("run/" + self.id["acme/hang"], "delivered", "failed", "running")
+        self.assertIn("ACTOR", screen)
+
+        # Completion: a command, its option, a kind, an actor's name.
+        terminal.type("C-l")
+        terminal.type("-l", "act")
+        terminal.type("Tab")
+        terminal.type("-l", "kin")
+        terminal.type("Tab")
+        terminal.type("-l", "ho")
+        terminal.type("Tab", "Enter")
+        terminal.until("muster> actors kind=host", "host/local")
+        terminal.type("C-l")
+        terminal.type("-l", "show fl")
+        terminal.type("Tab")
+        terminal.type("-l", "fa")
+        terminal.type("Tab", "Enter")
+        screen = terminal.until("muster> show fleet/fates", "State", "muster/fates")
+        terminal.type("C-l")
+        terminal.type("Up", "Enter")  # History.
+        terminal.until("muster> show fleet/fates", "State")
+
+        # A mistake says what was meant, and the prompt goes on.
+        terminal.type("C-l")
+        terminal.line("jornal run/X")
+        terminal.until("did you mean 'journal'?")
+
+        # An order: reason, how many, and only then.
+        terminal.type("C-l")
+        terminal.line("cancel kind=run state=running")
+        terminal.until("Reason:")
+        terminal.line("it hangs")
+        terminal.until("would cancel 1: run/" + self.id["acme/hang"], "Do it? [yes/no]")
+        terminal.line("no")
+        terminal.until("nothing was done")
+        self.assertEqual(self.states()["acme/hang"], "running")
+        terminal.type("C-l")
+        terminal.line(f"send run/{self.id['acme/hang'][:6]} CancelRun")
+        terminal.until("reason (string):")
+        terminal.line("by hand")
+        terminal.until("by (string):")
+        terminal.line("")
+        terminal.until("Reason:")
+        terminal.line("it hangs")
+        terminal.until("would send CancelRun", "Do it? [yes/no]")
+        terminal.line("yes")
+        terminal.until("sent CancelRun")
+        wait_for(lambda: self.states()["acme/hang"] == "cancelled", "the run is cancelled")
+        terminal.line("quit")
+        history = (self.muster.directory / ".local/state/muster/history")
+        wait_for(history.exists, "the history is written")
+        self.assertEqual(history.stat().st_mode & 0o777, 0o600)
+        self.assertIn("cancel kind=run state=running", history.read_text())
+
+    def test_top(self):
+        terminal = self.terminal()
+        terminal.line("top")
+        screen = terminal.until("muster top", "fates", "local", "Deepest mailboxes", "q quit")
+        self.assertRegex(screen, r"fates +running +2 +3 ")
+        self.assertRegex(screen, r"local +ready +1 +2")
+        terminal.until("/s  commits")  # A rate: there was a second picture.
+        terminal.type("4")
+        terminal.until("Dead letters", "no dead letters")
+        terminal.type("3")
+        terminal.until("nothing waits for a host")
+        self.muster.kill_engine()
+        terminal.until("can't be reached")
+        self.muster.start()
+        terminal.type("1")
+        terminal.until("muster top", "fates")
+        terminal.type("q")
+        terminal.until("muster>")
+
+    def test_scripts(self):
+        self.assertEqual(self.console("nothing", check=[2]).stdout, "")
+        run = self.id["acme/fail"]
+        shown = self.documents(f"show run/{run[:6]}")
+        self.assertEqual((shown["state"]["state"], shown["state"]["class"]), ("failed", "agent"))
+        text = self.console(f"show run/{run}", f"journal run/{run} limit=3", "engine", "queue", "hosts", "dead").stdout
+        for part in ("failed", "mailbox", "HostEvent", "commits", "nothing waits", "local", "no dead letters"):
+            self.assertIn(part, text)
+
+        # The whole story of one run, from the API's call to the host's last word.
+        journal = self.documents("journal fleet/fates limit=1000")["consumed"]
+        self.assertEqual(journal[-1]["type"], "CreateFleet")
+        tree = self.documents(f"tree {journal[-1]['sequence']}")
+        links = {message["link"] for message in tree["messages"]}
+        self.assertLessEqual({"sent", "effect", "scheduler", "host"}, links)
+        told = {(m["type"], m["to"]) for m in tree["messages"]}
+        self.assertIn(("CreateRun", f"run/{run}"), told)
+        self.assertIn(("HostEvent", f"run/{run}"), told)
+        self.assertIn("└─", self.console(f"tree {journal[-1]['sequence']}").stdout)
+
+        # Its states, made again, end in the one that is kept.
+        story = self.documents(f"journal run/{run} limit=1000")["consumed"]
+        states = [self.documents(f"state run/{run} {step['sequence']}") for step in reversed(story)]
+        self.assertEqual(states[0]["state"]["state"], "waiting")
+        self.assertEqual(states[-1]["state"], shown["state"])
+        self.assertTrue(states[-1]["same_as_kept"])
+
+        # An order needs a reason and a confirmation.
+        self.console("cancel kind=run state=running", check=[2])
+        self.console("cancel kind=run state=running reason=why", check=[2])
+        self.assertEqual(self.states()["acme/hang"], "running")
+        done = self.console("cancel kind=run state=running reason=why confirm=yes")
+        self.assertIn("cancel: 1 of 1 done", done.stdout)
+        wait_for(lambda: self.states()["acme/hang"] == "cancelled", "the run is cancelled")
+        self.console("cordon host/local reason=why confirm=yes")
+        self.assertEqual(self.documents("show host/local")["state"]["state"], "cordoned")
+        self.console("cancel host/local reason=why confirm=yes", check=[3])
+
+        piped = subprocess.run([str(BIN / "muster"), "--root", str(self.muster.root), "console"], text=True,
+                               input="# two lines\nhosts\nquit\nnothing\n", capture_output=True, timeout=60)
+        self.assertEqual(piped.returncode, 0, piped.stderr)
+        self.assertIn("cordoned", piped.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

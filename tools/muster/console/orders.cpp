@@ -1,0 +1,140 @@
+// What the console does to actors: it asks for a reason, shows what would happen to how many, asks,
+// and then does it.
+#include "tools/muster/console/render.hpp"
+#include "tools/muster/console/session.hpp"
+
+namespace muster::cli::console {
+namespace {
+
+bool is_yes(const std::string& text) {
+  return text == "yes" || text == "y";
+}
+
+/// The filters that the line says, as the API's `select`.
+Doc selection_of(const Line& line) {
+  Doc select = Doc::object();
+  for (const auto& [name, value] : line.options)
+    if (name != "reason" && name != "confirm") select[name] = value;
+  return select;
+}
+
+}  // namespace
+
+Answer<Doc> Session::post(const std::string& path, const Doc& body) {
+  auto client = context_.client();
+  if (!client) return tl::unexpected(client.error());
+  const auto reply = (*client)->post(path, nlohmann::json::parse(dumped(body)));
+  if (!reply) return tl::unexpected(reply.error());
+  return Doc::parse(reply->dump());
+}
+
+std::optional<std::string> Session::reason_of(const Line& line) {
+  const std::string said = line.option("reason");
+  if (!said.empty()) return said;
+  auto answer = ask_ ? ask_("Reason: ") : std::nullopt;
+  if (answer && !answer->empty()) return answer;
+  (void)context_.usage("a reason is needed", "reason=\"…\" stands in the audit log");
+  return std::nullopt;
+}
+
+bool Session::confirmed(const Line& line, const std::string& question) {
+  if (is_yes(line.option("confirm"))) return true;
+  const auto answer = ask_ ? ask_(question) : std::nullopt;
+  return answer && is_yes(*answer);
+}
+
+/// First without doing anything, then, when it is wanted, for good.
+int Session::carry_out(const Line& line, const std::string& path, Doc body, const Render& render) {
+  body["dry_run"] = true;
+  const auto would = post(path, body);
+  if (!would) return context_.fail(would.error());
+  const bool sure = is_yes(line.option("confirm"));
+  if (!sure) {
+    context_.out() << (context_.json() ? dumped(*would, 2) + "\n" : render(*would));
+    context_.out().flush();
+  }
+  if (would->contains("possible") && num(*would, "possible") == 0) {
+    if (sure) context_.err() << render(*would);
+    return context_.fail(
+        {Errc::not_found, "there is nothing to do it to", "`actors` lists what there is"});
+  }
+  if (!confirmed(line, "Do it? [yes/no] "))
+    return context_.usage("nothing was done", ask_ ? "" : "add confirm=yes");
+  body["dry_run"] = false;
+  const auto did = post(path, body);
+  if (!did) return context_.fail(did.error());
+  context_.out() << (context_.json() ? dumped(*did, 2) + "\n" : render(*did));
+  return num(*did, "failed") > 0 ? kExitSomeFailed : 0;
+}
+
+int Session::order(const Line& line) {
+  Doc body = {{"action", line.command->name}};
+  if (!line.words.empty()) body["ids"] = line.words;
+  const Doc select = selection_of(line);
+  if (!select.empty()) body["select"] = select;
+  if (line.words.empty() && select.empty())
+    return context_.usage("say which: " + usage(*line.command));
+  const auto reason = reason_of(line);
+  if (!reason) return kExitUsage;
+  body["reason"] = *reason;
+  body["by"] = Context::user();
+  const Screen screen{context_.io().out.look, context_.now()};
+  return carry_out(line, "/v1/operations", std::move(body),
+                   [screen](const Doc& doc) { return operation_text(doc, screen); });
+}
+
+Doc field_value(const Doc& field, const std::string& typed) {
+  if (str(field, "type") == "string" || !list(field, "values").empty()) return typed;
+  Doc value = Doc::parse(typed, nullptr, false);
+  return value.is_discarded() ? Doc(typed) : value;
+}
+
+/// From the line, or, at the prompt and with none in the line, asked for one by one.
+Answer<Doc> Session::fields_of(const Line& line) {
+  const auto kinds = get("/v1/kinds");
+  if (!kinds) return tl::unexpected(kinds.error());
+  const std::string kind = line.words[0].substr(0, line.words[0].find('/'));
+  Doc known = Doc::array();
+  for (const Doc& each : list(*kinds, "kinds"))
+    for (const Doc& message : list(each, "messages"))
+      if (str(each, "name") == kind && str(message, "name") == line.words[1])
+        known = list(message, "fields");
+  Doc fields = Doc::object();
+  for (const auto& [name, typed] : line.fields) {
+    const std::string plain = name.starts_with("field.") ? name.substr(6) : name;
+    fields[plain] = typed;
+    for (const Doc& field : known)
+      if (str(field, "name") == plain) fields[plain] = field_value(field, typed);
+  }
+  if (!line.fields.empty() || !ask_) return fields;
+  for (const Doc& field : known) {
+    std::string values;
+    for (const Doc& value : list(field, "values"))
+      values += (values.empty() ? "" : "|") + (value.is_string() ? value.get<std::string>() : "");
+    const std::string type = values.empty() ? str(field, "type") : values;
+    const auto typed = ask_("  " + str(field, "name") + " (" + type +
+                            (flag(field, "required") ? ", required" : "") + "): ");
+    if (!typed) return tl::unexpected(Failure{Errc::invalid, "nothing was done", ""});
+    if (!typed->empty()) fields[str(field, "name")] = field_value(field, *typed);
+  }
+  return fields;
+}
+
+int Session::send(const Line& line) {
+  const auto path = actor_path(line.words.front());
+  if (!path) return context_.usage(path.error().message);
+  const auto fields = fields_of(line);
+  if (!fields) return context_.fail(fields.error());
+  const auto reason = reason_of(line);
+  if (!reason) return kExitUsage;
+  const Screen screen{context_.io().out.look, context_.now()};
+  return carry_out(
+      line, *path + "/messages",
+      {{"type", line.words[1]}, {"message", *fields}, {"reason", *reason}, {"by", Context::user()}},
+      [screen](const Doc& doc) {
+        return (flag(doc, "dry_run") ? "would send " : "sent ") + str(doc, "type") + " to " +
+               str(doc, "to") + "\n" + fields_text(at(doc, "message"), screen, 2, false);
+      });
+}
+
+}  // namespace muster::cli::console
