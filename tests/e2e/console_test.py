@@ -164,7 +164,7 @@ class ConsoleTest(InstallationTest):
         history = (self.muster.directory / ".local/state/muster/history")
         wait_for(history.exists, "the history is written")
         self.assertEqual(history.stat().st_mode & 0o777, 0o600)
-        self.assertIn("cancel kind=run state=running", history.read_text())
+        self.assertIn("cancel kind=run state=running", history.read_text().replace("\\040", " "))
 
     def test_top(self):
         terminal = self.terminal()
@@ -184,6 +184,15 @@ class ConsoleTest(InstallationTest):
         terminal.until("muster top", "fates")
         terminal.type("q")
         terminal.until("muster>")
+
+        # Following shows what is done meanwhile, until Ctrl-C.
+        terminal.type("C-l")
+        terminal.line("follow fleet=fates")
+        self.console("cancel kind=run state=running reason=seen confirm=yes")
+        terminal.until(f"run/{self.id['acme/hang']}", "CancelRun", "reason=seen", "RunStatus")
+        terminal.type("C-c")
+        terminal.line("hot kind=run")
+        terminal.until("muster> hot kind=run", "PER MINUTE", f"run/{self.id['acme/hang']}")
 
     def test_scripts(self):
         self.assertEqual(self.console("nothing", check=[2]).stdout, "")
@@ -211,6 +220,12 @@ class ConsoleTest(InstallationTest):
         self.assertEqual(states[0]["state"]["state"], "waiting")
         self.assertEqual(states[-1]["state"], shown["state"])
         self.assertTrue(states[-1]["same_as_kept"])
+
+        followed = self.console("follow for=1s dead=yes")
+        self.assertEqual(followed.stdout, "")
+
+        # A message without what steps read is not sent.
+        self.console(f"send run/{run} HostEvent reason=why confirm=yes", check=[2])
 
         # An order needs a reason and a confirmation.
         self.console("cancel kind=run state=running", check=[2])

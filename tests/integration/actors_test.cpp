@@ -224,23 +224,28 @@ TEST_CASE_METHOD(WaitingFleet,
       api()
           .post("/v1/operations", {{"action", "cordon"},
                                    {"reason", "x"},
+                                   {"by", "ann"},
                                    {"ids", {"run/" + run, "host/nowhere", "fleet/bump"}}})
           .json();
   CHECK(mixed.at("done") == 0);
   CHECK(mixed.at("failures").size() == 3);
-  CHECK(api().post("/v1/operations", {{"action", "cancel"}, {"reason", "x"}}).status == 400);
+  CHECK(
+      api().post("/v1/operations", {{"action", "cancel"}, {"reason", "x"}, {"by", "ann"}}).status ==
+      400);
   CHECK(api().post("/v1/operations", {{"action", "cancel"}, {"ids", {"run/" + run}}}).status ==
         400);
-  CHECK(
-      api()
-          .post("/v1/operations", {{"action", "explode"}, {"reason", "x"}, {"ids", {"run/" + run}}})
-          .status == 400);
+  CHECK(api()
+            .post("/v1/operations",
+                  {{"action", "explode"}, {"reason", "x"}, {"by", "ann"}, {"ids", {"run/" + run}}})
+            .status == 400);
 }
 
 TEST_CASE_METHOD(WaitingFleet, "a typed message is checked by its schema before it is sent") {
   const std::string path = "/v1/actors/run/" + a_run() + "/messages";
-  const json message = {
-      {"type", "CancelRun"}, {"message", {{"reason", "by hand"}}}, {"reason", "repair"}};
+  const json message = {{"type", "CancelRun"},
+                        {"message", {{"reason", "by hand"}}},
+                        {"reason", "repair"},
+                        {"by", "ann"}};
   json dry = message;
   dry["dry_run"] = true;
   CHECK(api().post(path, dry).json().at("message").at("reason") == "by hand");
@@ -261,7 +266,8 @@ TEST_CASE_METHOD(WaitingFleet, "steps are followed as they come, with filters an
   CHECK(begin.at("left_out") == 0);
   const std::string since = "/v1/steps?cursor=" + begin.at("next").get<std::string>();
   const std::string run = a_run();
-  const json cancel = {{"action", "cancel"}, {"ids", {"run/" + run}}, {"reason", "to be seen"}};
+  const json cancel = {
+      {"action", "cancel"}, {"ids", {"run/" + run}}, {"reason", "to be seen"}, {"by", "ann"}};
   REQUIRE(api().post("/v1/operations", cancel).json().at("done") == 1);
 
   const auto told = [](const json& doc, const char* type) {
@@ -293,4 +299,62 @@ TEST_CASE_METHOD(WaitingFleet, "steps are followed as they come, with filters an
   CHECK(hot.at("hot").at(0).at("steps").get<int>() >= hot.at("hot").at(3).at("steps").get<int>());
   CHECK(hot.at("window_ms").get<int>() > 0);
   CHECK(get("/v1/hot?fleet=bump&limit=2").at("hot").size() == 2);
+}
+
+TEST_CASE_METHOD(WaitingFleet, "a poison message is told, replayed and discarded by an operator") {
+  const std::string run = "run/" + a_run();
+  // A host's name that no head has room for.
+  const json poison = {{"type", "Placed"},
+                       {"message", {{"host", std::string(70'000, 'h')}, {"attempt", 1}}},
+                       {"reason", "to poison it"},
+                       {"by", "ann"}};
+  CHECK(api().post("/v1/actors/" + run + "/messages", poison).status >= 400);
+  const json dead = get("/v1/dead-letters").at("dead_letters");
+  REQUIRE(dead.size() == 1);
+  CHECK(dead.at(0).at("to") == run);
+  CHECK(dead.at(0).at("type") == "Placed");
+  CHECK(dead.at(0).at("state") == "open");
+  CHECK(get("/v1/actors/" + run).at("last_error").at("id") == dead.at(0).at("id"));
+  CHECK(get("/v1/actors/" + run).at("state").at("state") == "queued");
+  CHECK(get("/v1/engine").at("dead_letters") == 1);
+
+  const json ids = json::array({dead.at(0).at("id")});
+  const json replay = {{"action", "replay"}, {"ids", ids}, {"reason", "once more"}, {"by", "ann"}};
+  const std::string key = ApiClient::new_key();
+  CHECK(api().post("/v1/operations", replay, key).json().at("done") == 1);
+  // It fails the same way, as a letter of its own; a repeat under the key replays nothing twice.
+  const json two = until("/v1/dead-letters?state=all",
+                         [](const json& doc) { return doc.at("dead_letters").size() == 2; });
+  CHECK(api().post("/v1/operations", replay, key).json().at("done") == 1);
+  CHECK(two.at("dead_letters").at(1).at("state") == "replayed");
+  CHECK(two.at("dead_letters").at(1).at("closed_by") == "ann");
+
+  json discard = {
+      {"action", "discard"}, {"select", {{"kind", "run"}}}, {"reason", "of no use"}, {"by", "ann"}};
+  discard["dry_run"] = true;
+  CHECK(api().post("/v1/operations", discard).json().at("possible") == 1);
+  discard["dry_run"] = false;
+  CHECK(api().post("/v1/operations", discard).json().at("done") == 1);
+  CHECK(get("/v1/dead-letters").at("dead_letters").empty());
+  CHECK(get("/v1/dead-letters?state=all").at("dead_letters").size() == 2);
+  CHECK(get("/v1/actors?kind=run&state=queued").at("actors").size() == 4);
+}
+
+TEST_CASE_METHOD(WaitingFleet,
+                 "an actor is paused: it takes only what operators send, and goes on") {
+  const std::string run = "run/" + a_run();
+  const auto order = [&](const char* action) {
+    return api()
+        .post("/v1/operations",
+              {{"action", action}, {"ids", {run}}, {"reason", "to look"}, {"by", "ann"}})
+        .json();
+  };
+  until("/v1/actors/" + run, [](const json& doc) { return doc.at("waits_for") != ""; });
+  CHECK(order("pause").at("done") == 1);
+  CHECK(get("/v1/actors/" + run).at("paused") == true);
+  CHECK(get("/v1/actors/" + run).at("waits_for") == "an operator: it is paused");
+  CHECK(order("resume").at("done") == 1);
+  CHECK(get("/v1/actors/" + run).at("paused") == false);
+  CHECK(order("passivate").at("done") == 1);
+  CHECK(get("/v1/actors/" + run).at("activation").at("state") == "passive");
 }

@@ -212,6 +212,17 @@ Json timers_json(const engine::ActorLook& actor, Instant now) {
   return timers;
 }
 
+/// What an actor waits for besides its messages, timers and effects; "" when nothing is known.
+std::string waits_for(const ApiContext& api, const engine::ActorLook& actor) {
+  if (actor.paused) return "an operator: it is paused";
+  if (actor.id.kind != "run") return "";
+  const auto field = [&](const char* name) {
+    return actor_schemas().state_field("run", actor.state, name);
+  };
+  if (field("state") == "queued") return api.parts.why_queued(actor.id.key);
+  return field("waiting_for");
+}
+
 Result<Response> get_actor(const ApiContext& api, const Request& request) {
   auto inside = inside_of(api);
   if (!inside) return tl::unexpected<Error>(inside.error());
@@ -238,6 +249,7 @@ Result<Response> get_actor(const ApiContext& api, const Request& request) {
                {"consumed", {{"normal", actor->consumed[0]}, {"operator", actor->consumed[1]}}},
                {"finished", actor->finished},
                {"paused", actor->paused},
+               {"waits_for", waits_for(api, *actor)},
                {"created_at", time_json(created_unix_ms(*actor))},
                {"activation", activation_json(live, !pending->messages.empty(), now)},
                {"pending", Json::array()},

@@ -33,6 +33,9 @@ Result<Order> read_order(const Json& body, const Request& request) {
   Order order;
   auto by = read_text(body, "by");
   if (!by) return tl::unexpected<Error>(by.error());
+  constexpr std::size_t kLongestName = 256;
+  if (by->empty() || by->size() > kLongestName)
+    return fail(Errc::invalid, "'by' is required: who gives the order, in 256 bytes");
   auto reason = read_text(body, "reason");
   if (!reason) return tl::unexpected<Error>(reason.error());
   if (reason->empty())

@@ -120,7 +120,9 @@ TEST_CASE("a message is made from its fields, and a mistake says which") {
             .find("attempt: ") != std::string::npos);
   // Steps read the tables within a message: a step that finds none would end the program.
   CHECK(refused("run", "HostEvent", Json::object()) == "HostEvent: epoch is missing");
-  CHECK(refused("run", "HostEvent", {{"epoch", Json::object()}}) == "HostEvent: event is missing");
+  CHECK(refused("run", "HostEvent",
+                {{"epoch", {{"generation", 1}, {"session", 1}, {"attempt", 1}}}}) ==
+        "HostEvent: event is missing");
   CHECK(refused("run", "Nothing", Json::object()).find("Nothing") != std::string::npos);
   CHECK(refused("run", "Placed", {{"host", "h"}, {"attempt", 2}}) == "taken");
 }

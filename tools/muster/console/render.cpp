@@ -214,6 +214,8 @@ std::string actor_text(const Doc& document, const Screen& screen, bool all) {
   if (flag(document, "finished")) out += "  finished";
   if (flag(document, "paused")) out += "  " + styled("PAUSED", Style::yellow, screen.look);
   out += "\n  mailbox    " + mailbox_text(document) + "\n";
+  if (const std::string why = str(document, "waits_for"); !why.empty())
+    out += "  waits for  " + safe_line(why) + "\n";
   const Doc& consumed = at(document, "consumed");
   out += "  journal    " + human_count(count(document, "decisions")) +
          " steps, the last consumed #" +
