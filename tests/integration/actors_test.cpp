@@ -144,6 +144,11 @@ TEST_CASE_METHOD(WaitingFleet,
         engine.at("commits").at("batch").at("max").get<int>());
   CHECK(engine.at("commits").at("last").at(0).at("bytes").get<int>() > 0);
   CHECK(engine.at("dead_letters") == 0);
+  const json& steps = engine.at("steps");
+  CHECK(std::any_of(steps.begin(), steps.end(), [](const json& kind) {
+    return kind.at("kind") == "run" && kind.at("steps").get<int>() >= 4 &&
+           kind.at("p99_us").get<int>() > 0;
+  }));
   const json queue = until("/v1/queue?fleet=bump",
                            [](const json& doc) { return doc.at("queue").at(0).at("why") != ""; });
   CHECK(queue.at("queue").at(0).at("fleet") == "bump");

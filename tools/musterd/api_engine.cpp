@@ -1,4 +1,8 @@
 // /v1/engine, /v1/queue, /v1/dead-letters: the machine below the actors
+#include <array>
+#include <map>
+#include <numeric>
+
 #include "actors/indexes.hpp"
 #include "storage/journal/journal.hpp"
 #include "tools/musterd/api_inside.hpp"
@@ -25,6 +29,33 @@ Result<LetterSelection> read_letters(const Request& request) {
 namespace {
 
 constexpr std::size_t kCommitsShown = 20;
+
+/// Steps of each kind since this process began, with the time they took. p99 is a power of two:
+/// nothing finer is kept.
+Json steps_by_kind(const engine::Engine& engine) {
+  using Counts = std::array<std::uint64_t, engine::PowerHistogram::kBuckets>;
+  std::map<std::string, std::pair<Counts, std::uint64_t>> kinds;
+  for (const engine::ShardStats& shard : engine.stats())
+    for (const auto& [kind, histogram] : shard.steps_us) {
+      auto& [counts, sum] = kinds[kind];
+      for (std::size_t n = 0; n < counts.size(); ++n) counts[n] += histogram.counts()[n];
+      sum += histogram.sum();
+    }
+  Json list = Json::array();
+  for (const auto& [kind, told] : kinds) {
+    const auto& [counts, sum] = told;
+    const std::uint64_t steps = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+    if (steps == 0) continue;
+    std::uint64_t below = 0;
+    std::size_t bucket = 0;
+    while (bucket + 1 < counts.size() && (below += counts[bucket]) * 100 < steps * 99) ++bucket;
+    list.push_back({{"kind", kind},
+                    {"steps", steps},
+                    {"mean_us", sum / steps},
+                    {"p99_us", std::uint64_t{1} << bucket}});
+  }
+  return list;
+}
 
 Result<Response> get_engine(const ApiContext& api, const Request&) {
   auto inside = inside_of(api);
@@ -68,6 +99,7 @@ Result<Response> get_engine(const ApiContext& api, const Request&) {
          {"pending", pending},
          {"oldest_ms", (now - oldest).count()}}},
        {"dead_letters", dead},
+       {"steps", steps_by_kind(api.parts.engine)},
        {"shards", std::move(shards)},
        {"commits", commits_json((*inside)->commits(), (*inside)->commit_totals(), kCommitsShown)}});
 }

@@ -404,6 +404,10 @@ std::string engine_text(const Doc& document, const Screen& screen) {
          "\n";
   out += "  written in p50 " + us(num(took, "p50")) + ", p99 " + us(num(took, "p99")) + ", max " +
          us(num(took, "max")) + "\n";
+  for (const Doc& kind : list(document, "steps"))
+    out += "steps of " + padded(id_of(kind, "kind") + "s", 8) + human_count(count(kind, "steps")) +
+           ", each " + us(num(kind, "mean_us")) + " on average, 99 % below " +
+           us(num(kind, "p99_us")) + "\n";
   for (const Doc& shard : list(document, "shards"))
     out += "shard " + std::to_string(num(shard, "shard")) + "      " +
            human_count(count(shard, "messages")) + " messages given, " +
