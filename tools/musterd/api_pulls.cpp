@@ -18,25 +18,27 @@ Result<Response> list_pulls(const ApiContext& api, const Request& request) {
   const std::string glob = request.parameter("repo");
   if (auto known = check_name("state", state, fbs::EnumValuesPullState()); !known)
     return tl::unexpected<Error>(known.error());
+  const std::string fleet = request.parameter("fleet");
+  if (!fleet.empty())
+    if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
   PageFill fill(*page);
   Result<void> read{};
-  const auto listed =
-      api.view.each_pull(request.parameter("fleet"), page->after, [&](const PullName& name) {
-        if (!fill.room()) return false;
-        fill.seen(name.id);
-        if (!state.empty() && name.state != state) return true;
-        if (!glob.empty() && !actors::glob_match(glob, name.id.substr(0, name.id.rfind('#'))))
-          return true;
-        const auto head = api.view.pull(name.id);
-        if (head) {
-          fill.items.push_back(pull_json(name.id, *head, nullptr));
-        } else {
-          read = tl::unexpected<Error>(head.error());
-        }
-        return read.has_value();
-      });
+  const auto listed = api.view.each_pull(fleet, page->after, [&](const PullName& name) {
+    if (!fill.room()) return false;
+    fill.seen(name.id);
+    if (!state.empty() && name.state != state) return true;
+    if (!glob.empty() && !actors::glob_match(glob, name.id.substr(0, name.id.rfind('#'))))
+      return true;
+    const auto head = api.view.pull(name.id);
+    if (head) {
+      fill.items.push_back(pull_json(name.id, *head, nullptr));
+    } else {
+      read = tl::unexpected<Error>(head.error());
+    }
+    return read.has_value();
+  });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
   return json_response({{"pulls", fill.items}, {"next", fill.next()}});

@@ -47,7 +47,7 @@ template <class T>
 Result<T> View::head(std::string_view kind, std::string_view key) const {
   auto bytes = engine_.head(actor(kind, key));
   if (!bytes) return tl::unexpected<Error>(bytes.error());
-  if (!*bytes) return fail(Errc::not_found, "no " + std::string(kind) + " " + std::string(key));
+  if (!*bytes) return fail(Errc::not_found, "there is no " + std::string(kind) + " " + std::string(key));
   return engine::decode_table<T>(**bytes);
 }
 

@@ -240,7 +240,13 @@ TEST_CASE_METHOD(ApiFixture, "pull requests are listed, shown and ordered about"
     engine.put_index(actors::index::kPull, id, "bump\nopen");
   }
   engine.put_index(actors::index::kPullByFleet, std::string("bump\0acme/web#7", 15), "open");
+  fbs::FleetHeadT fleet;
+  fleet.name = "bump";
+  engine.put_head("fleet", "bump", fleet);
   CHECK(get("/v1/pulls").at("pulls").size() == 2);
+  const Response nowhere = send("GET", "/v1/pulls?fleet=nope");
+  CHECK(nowhere.status == 404);
+  CHECK(Json::parse(nowhere.body).at("detail") == "there is no fleet nope");
   CHECK(ids(get("/v1/pulls?fleet=bump").at("pulls")) == std::vector<std::string>{"acme/web#7"});
   CHECK(ids(get("/v1/pulls?repo=acme/api").at("pulls")) == std::vector<std::string>{"acme/api#1"});
   CHECK(get("/v1/pulls?state=merged").at("pulls").empty());
