@@ -25,6 +25,13 @@ constexpr const char* kExits =
 const CLI::IsMember kRunStates({"waiting", "queued", "provisioning", "running", "verifying",
                                 "delivering", "delivered", "unchanged", "skipped", "failed",
                                 "cancelled", "superseded"});
+/// CLI11 takes -1 for the largest number there is.
+const CLI::Validator kCount(
+    [](std::string& text) {
+      const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+      return digits ? std::string() : text + " is no whole number from 0";
+    },
+    "");
 const CLI::IsMember kClasses({"infrastructure", "agent", "verification", "delivery", "policy"});
 
 /// One value each time the option is given: "-R a -R b", never "-R a b", which would swallow the
@@ -127,7 +134,7 @@ class CommandLine {
     many(sub, "-R,--repo", in.repositories, "A repository: path, glob or URL (repeatable)");
     many(sub, "--repos", in.lists, "A file with one repository a line (repeatable)");
     many(sub, "--exclude", in.exclude, "Glob over OWNER/NAME (repeatable)");
-    sub->add_option("--limit", in.limit, "Only the first N repositories");
+    sub->add_option("--limit", in.limit, "Only the first N repositories")->check(kCount);
     sub->add_option("--base-branch", in.base_branch,
                     "Of every -R and --repos; default: each remote's HEAD");
     sub->add_option("--name", in.name, "The fleet's identity; default: the branch's last part");
@@ -142,8 +149,8 @@ class CommandLine {
     many(sub, "--label", in.labels, "Label of pull requests (repeatable)");
     many(sub, "-r,--reviewer", in.reviewers, "Reviewer of pull requests (repeatable)");
     many(sub, "-a,--assignee", in.assignees, "Assignee of pull requests (repeatable)");
-    sub->add_option("-C,--concurrent", in.concurrency, "At most N runs at a time");
-    sub->add_option("--max-attempts", in.max_attempts, "Attempts of one repository");
+    sub->add_option("-C,--concurrent", in.concurrency, "At most N runs at a time")->check(kCount);
+    sub->add_option("--max-attempts", in.max_attempts, "Attempts of one repository")->check(kCount);
     sub->add_option("--conflict-strategy", in.conflict_strategy,
                     "When the branch exists: skip or replace")
         ->check(CLI::IsMember({"skip", "replace"}));
@@ -173,7 +180,7 @@ class CommandLine {
     CLI::App* all =
         command(fleet, "list", "List fleets", [this](Context& c) { return fleet_list(c, list_); });
     all->add_option("--state", list_.state, "Only those in this state");
-    all->add_option("--limit", list_.limit, "At most N (100); 0: all");
+    all->add_option("--limit", list_.limit, "At most N (100); 0: all")->check(kCount);
     CLI::App* status =
         named(fleet, "status", "Counts per state, wave, time left, why runs wait", "NAME",
               [this](Context& c) { return fleet_status(c, name_, watch_, wait_.timeout); });
@@ -221,16 +228,16 @@ class CommandLine {
     all->add_option("--state", list_.state, "Only in this state")->check(kRunStates);
     all->add_option("--class", list_.failure_class, "Only failures of this class")->check(kClasses);
     all->add_option("--repo", list_.repository, "Only these: a glob over OWNER/NAME");
-    all->add_option("--limit", list_.limit, "At most N (100); 0: all");
+    all->add_option("--limit", list_.limit, "At most N (100); 0: all")->check(kCount);
     const std::string id = "RUN";
     named(run, "show", "A run's whole story: attempts, steps, times, verifications", id,
           [this](Context& c) { return run_show(c, name_); });
     CLI::App* logs = named(run, "logs", "A run's log", id,
                            [this](Context& c) { return run_logs(c, name_, log_); });
     logs->add_flag("-f,--follow", log_.follow, "Go on until the attempt ends");
-    logs->add_option("--attempt", log_.attempt, "Default: the last");
+    logs->add_option("--attempt", log_.attempt, "Default: the last")->check(kCount);
     logs->add_option("--step", log_.step, "Only this step: setup:1, agent, verify:NAME");
-    logs->add_option("--tail", log_.tail, "Only the last N lines");
+    logs->add_option("--tail", log_.tail, "Only the last N lines")->check(kCount);
     logs->add_option("--since", log_.since, "Only what is newer: 10m, or a time");
     logs->add_flag("--timestamps", log_.timestamps, "Begin each line with its time");
     logs->add_flag("--failed", log_.failed, "Only the step that failed");
@@ -249,7 +256,7 @@ class CommandLine {
     all->add_option("--repo", list_.repository, "Only these: a glob over OWNER/NAME");
     all->add_option("--state", list_.state, "open, merged or closed")
         ->check(CLI::IsMember({"open", "merged", "closed"}));
-    all->add_option("--limit", list_.limit, "At most N (100); 0: all");
+    all->add_option("--limit", list_.limit, "At most N (100); 0: all")->check(kCount);
     const std::string id = "PULL";
     named(pull, "show", "A pull request and its text", id,
           [this](Context& c) { return pull_show(c, name_); });

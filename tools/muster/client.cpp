@@ -86,6 +86,28 @@ std::string text_at(const json& from, const char* key) {
   return found != from.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+/// musterd's hints speak to whoever writes HTTP. Where one names its addresses or headers, a person
+/// is told the command instead.
+std::string hint_for_people(const std::string& hint, Errc code) {
+  bool names_http = false;
+  for (const char* word : {"/v1/", "GET /", "Idempotency-Key", "the same key", "Retry-After"})
+    names_http = names_http || hint.find(word) != std::string::npos;
+  if (!names_http) return hint;
+  switch (code) {
+    case Errc::not_found:
+      return "muster fleet list, run list, pr list and host list say what there is";
+    case Errc::overloaded:
+      return "repeat the command later";
+    case Errc::timed_out:
+    case Errc::unknown:
+      return "it may have happened: look before you repeat it";
+    case Errc::io:
+      return "see musterd's log";
+    default:
+      return "";
+  }
+}
+
 Answer<json> parsed(const std::string& body, const Endpoint& endpoint) {
   json document = json::parse(body, nullptr, false);
   if (document.is_discarded())
@@ -115,7 +137,7 @@ Failure failure_of(const Response& response, const Endpoint& endpoint) {
     failure.code = code_of_name(text_at(document, "code"), failure.code);
     failure.message = text_at(document, "detail");
     if (failure.message.empty()) failure.message = text_at(document, "title");
-    failure.hint = text_at(document, "hint");
+    failure.hint = hint_for_people(text_at(document, "hint"), failure.code);
   }
   if (failure.message.empty())
     failure.message =

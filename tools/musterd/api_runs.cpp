@@ -118,6 +118,25 @@ std::vector<std::string> step_names(const ApiContext& api, const std::string& ru
   return names;
 }
 
+/// A step's whole name, or what stands before its colon: "verify" means every verification.
+bool means(std::string_view wanted, std::string_view name) {
+  return wanted == name || wanted == name.substr(0, name.find(':'));
+}
+
+/// Errc::not_found, with the steps that there are, for a step that this run can't have.
+Result<void> check_step(const std::string& run, const std::string& wanted,
+                        std::vector<std::string> names) {
+  if (wanted.empty() || names.empty()) return {};
+  names.insert(names.begin(), "checkout");  // The host's own two.
+  names.emplace_back("commit");
+  std::string known;
+  for (const std::string& name : names) {
+    if (means(wanted, name)) return {};
+    known += (known.empty() ? "" : ", ") + name;
+  }
+  return fail(Errc::not_found, "run " + run + " has no step " + wanted + "; there are " + known);
+}
+
 Result<Response> run_logs(const ApiContext& api, const Request& request) {
   constexpr std::uint64_t kMaxAttempt = 9999;
   const auto id = api.view.find_run(request.params.at("id"));
@@ -133,11 +152,15 @@ Result<Response> run_logs(const ApiContext& api, const Request& request) {
   if (number > 0 && follow != "true")
     if (auto exists = api.view.attempt(*id, number); !exists)
       return fail(Errc::not_found, "run " + *id + " has no attempt " + std::to_string(number));
+  std::vector<std::string> names = step_names(api, *id);
+  const std::string step = request.parameter("step");
+  if (auto known = check_step(*id, step, names); !known)
+    return tl::unexpected<Error>(known.error());
   Response response;
   response.content_type = "application/x-ndjson";
-  response.stream = make_log_stream(
-      api.view, api.parts.logs, api.parts.events,
-      {*id, number, request.parameter("step"), *offset, follow == "true", step_names(api, *id)});
+  response.stream =
+      make_log_stream(api.view, api.parts.logs, api.parts.events,
+                      {*id, number, step, *offset, follow == "true", std::move(names)});
   return response;
 }
 

@@ -88,6 +88,29 @@ TEST_CASE("a problem of the server is an error, a hint and an exit code") {
   }
 }
 
+TEST_CASE("hints name commands, not addresses") {
+  const Scratch s;
+  struct Case {
+    const char* code;
+    const char* said;
+    const char* shown;
+  };
+  for (const Case c :
+       {Case{"not_found",
+             "the lists (/v1/fleets, /v1/runs, /v1/pulls, /v1/hosts) say what there is",
+             "hint: muster fleet list, run list, pr list and host list say what there is\n"},
+        Case{"timed_out", "it may have happened: repeat it with the same key",
+             "hint: it may have happened: look before you repeat it\n"},
+        Case{"io", "see musterd's log and GET /healthz/ready", "hint: see musterd's log\n"},
+        Case{"refused", "GET /v1/whoami says what the caller may do", ""},
+        Case{"corrupt", "run `musterd check`", "hint: run `musterd check`\n"}}) {
+    FakeServer server((s.path() / "s").string(), [&](const Asked&) {
+      return Reply{500, problem(c.code, "no", c.said), "application/problem+json"};
+    });
+    CHECK(muster(s, {"fleet", "status", "x"}).err == std::string("error: no\n") + c.shown);
+  }
+}
+
 TEST_CASE("what is no musterd, and what is not there") {
   const Scratch s;
   {
@@ -191,6 +214,29 @@ x: completed, wave 1 of 1, 2/2 ended, delivered 2
       R"({"base_branch":"main","canonical_url":"DIR/acme/web.git","labels":{},"repository":"acme/web","url":"DIR/acme/web.git"}])");
 }
 
+TEST_CASE("a dry run's document holds the diffs") {
+  const Scratch s;
+  s.repository("acme/api.git");
+  const auto fleet = fleet_server(1, fleet_in("completed", 0, 0, 0));
+  FakeServer server((s.path() / "s").string(), [fleet](const Asked& asked) mutable {
+    if (asked.path.find("/runs?state=skipped") != std::string::npos)
+      return Reply{
+          200,
+          R"({"runs": [{"id": "A", "repository": "acme/api", "state": "skipped", "reason": "dry_run"},
+                       {"id": "B", "repository": "acme/web", "state": "skipped", "reason": "branch_exists"}], "next": null})"};
+    if (asked.path == "/v1/runs/A/diff") return Reply{200, "+a\n", "text/x-diff"};
+    return fleet(asked);
+  });
+  const auto done = muster(s, {"--json", "fleet", "run", "-R", (s.path() / "acme/api.git").string(),
+                               "-B", "b", "-m", "M", "--dry-run", "--", "true"});
+  INFO(done.err);
+  CHECK(done.code == 0);
+  const json document = json::parse(done.out);
+  CHECK(document["fleet"]["state"] == "completed");
+  CHECK(document["diffs"] ==
+        json::parse(R"([{"repository": "acme/api", "run": "A", "diff": "+a\n"}])"));
+}
+
 TEST_CASE("a fleet with failures exits 1; --json prints the report's document") {
   const Scratch s;
   FakeServer server((s.path() / "s").string(),
@@ -288,13 +334,13 @@ TEST_CASE("lists page through; logs go to one file per repository") {
           "\n",
           "application/x-ndjson"};
     if (asked.path.find("cursor=c%2F1") != std::string::npos)
-      return Reply{
-          200, R"({"runs": [{"id": "B", "repository": "../evil", "attempt": 1}], "next": null})"};
+      return Reply{200,
+                   R"({"runs": [{"id": "B", "repository": "../evil", "attempt": 1},
+                       {"id": "C", "repository": "acme/api", "attempt": 1, "state": "superseded"}], "next": null})"};
     return Reply{
         200, R"({"runs": [{"id": "A", "repository": "acme/api", "attempt": 2}], "next": "c/1"})"};
   });
-  const auto done =
-      muster(s, {"fleet", "logs", "x", "--failed", "--output", (s.path() / "out").string()});
+  const auto done = muster(s, {"fleet", "logs", "x", "--output", (s.path() / "out").string()});
   CHECK(done.out == "Wrote 2 logs to DIR/out\n");
   CHECK(done.code == 0);
   std::set<std::string> files;
@@ -334,6 +380,68 @@ TEST_CASE(
         "/v1/runs/x%2Facme%2Fapi/logs?step=verify%3Atests&offset=30&follow=true");
 }
 
+TEST_CASE("--tail and --since hold for --json, too") {
+  const Scratch s;
+  FakeServer server((s.path() / "s").string(), [](const Asked&) {
+    std::string lines;
+    for (const char* at : {"11:00", "12:01", "12:02", "12:03"})
+      lines += json{{"at", std::string("2026-11-22T") + at + ":00.000Z"},
+                    {"step", "agent"},
+                    {"stream", "stdout"},
+                    {"text", at}}
+                   .dump() +
+               "\n";
+    return Reply{200, lines, "application/x-ndjson"};
+  });
+  const auto texts = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"--json", "run", "logs", "A"});
+    std::istringstream lines(muster(s, options).out);
+    std::string all;
+    for (std::string line; std::getline(lines, line);)
+      all += json::parse(line)["text"].get<std::string>() + " ";
+    return all;
+  };
+  CHECK(texts({}) == "11:00 12:01 12:02 12:03 ");
+  CHECK(texts({"--tail", "1"}) == "12:03 ");
+  CHECK(texts({"--since", "15m"}) == "12:01 12:02 12:03 ");
+  CHECK(texts({"--since", "15m", "--tail", "2"}) == "12:02 12:03 ");
+}
+
+TEST_CASE("a run without a diff says why") {
+  const Scratch s;
+  json run{{"id", "7K2MABCDEFGHJ"}, {"repository", "acme/api"}};
+  FakeServer server((s.path() / "s").string(), [&](const Asked& asked) {
+    if (asked.path.ends_with("/diff")) return Reply{200, "", "text/x-diff"};
+    return Reply{200, run.dump()};
+  });
+  run["state"] = "unchanged";
+  auto done = muster(s, {"run", "diff", "7K2M"});
+  CHECK(done.code == 0);
+  CHECK(done.out.empty());
+  CHECK(done.err == "run 7K2MAB of acme/api: no diff, the agent changed nothing\n");
+  run["state"] = "skipped";
+  run["reason"] = "does_not_apply";
+  CHECK(muster(s, {"run", "diff", "7K2M"}).err ==
+        "run 7K2MAB of acme/api: no diff, it was skipped: does_not_apply\n");
+  run["state"] = "failed";
+  run["message"] = "exit 1";
+  run["attempts"] = json::parse(R"([{"steps": [{"name": "agent", "exit_code": 0},
+                                               {"name": "verify:tests", "exit_code": 1}]}])");
+  done = muster(s, {"--json", "run", "diff", "7K2M"});
+  CHECK(done.code == 3);
+  CHECK(done.out.empty());
+  CHECK(done.err ==
+        "error: run 7K2MAB of acme/api failed at verify:tests: exit 1; a failed attempt's change "
+        "is not kept, so there is no diff\n"
+        "hint: muster --url unix:DIR/s run logs 7K2MAB says what happened\n");
+}
+
+TEST_CASE("a file that can't be written is named as it was asked for") {
+  const Scratch s;
+  CHECK(muster(s, {"fleet", "init", (s.path() / "none/x.yaml").string()}).err ==
+        "error: create DIR/none/x.yaml: No such file or directory\n");
+}
+
 TEST_CASE("usage") {
   const Scratch s;
   CHECK(muster(s, {"fleet", "stauts"}).err ==
@@ -342,6 +450,13 @@ TEST_CASE("usage") {
   CHECK(muster(s, {"fleet", "status"}).code == 2);
   CHECK(muster(s, {"run", "list", "--state", "sleeping"}).code == 2);
   CHECK(muster(s, {"host", "list", "--", "x"}).code == 2);
+  for (const std::string count : {"--tail", "--attempt"}) {
+    CHECK(muster(s, {"run", "logs", "A", count, "-1"}).code == 2);
+    CHECK(muster(s, {"run", "logs", "A", count + "=-1"}).code == 2);
+  }
+  const auto limited = muster(s, {"run", "list", "--limit=-1"});
+  CHECK(limited.code == 2);
+  CHECK(limited.err.find("error: --limit: -1 is no whole number from 0\n") == 0);
   CHECK(muster(s, {"version"}).out == "muster 0.1.0\n");
   CHECK(
       muster(s, {"fleet", "run", "--help"}).out.find("Usage: muster fleet run [OPTIONS] [FILE]") !=

@@ -69,6 +69,24 @@ struct OneRun : ApiFixture {
 
 }  // namespace
 
+TEST_CASE_METHOD(OneRun,
+                 "a step that the fleet's file does not have is refused with those it has") {
+  fbs::CreateFleetT create;
+  const std::string spec =
+      R"({"name":"bump","repositories":[{"path":"/srv/git/*.git"}],"agent":{"run":"true"},)"
+      R"("environment":{"setup":["make"]},"verify":[{"name":"tests","run":"make test"}]})";
+  create.spec_digest = sha256_hex(spec);
+  REQUIRE(blobs.put(create.spec_digest, spec));
+  engine.put_row("fleet", "bump", "create", create);
+  for (const char* step : {"agent", "verify:tests", "verify", "setup:1", "checkout"})
+    CHECK(send("GET", std::string("/v1/runs/7K2M/logs?step=") + step).status == 200);
+  const Response refused = send("GET", "/v1/runs/7K2M/logs?step=nostep");
+  CHECK(refused.status == 404);
+  CHECK(Json::parse(refused.body).at("detail") ==
+        "run 7K2M7K2M7K2M7 has no step nostep; there are checkout, setup:1, agent, verify:tests, "
+        "commit");
+}
+
 TEST_CASE("frames become lines, whatever pieces they come in") {
   const std::string stream =
       frame(LogType::step_begin, 0, "agent") + frame(LogType::out, 0, "one\ntw") +

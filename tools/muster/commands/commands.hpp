@@ -1,6 +1,8 @@
 // Every command as a function: options in, exit code out. What parses the options is cli.cpp.
 #pragma once
 
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,10 +72,13 @@ int host_list(Context& context);
 int host_change(Context& context, const std::string& name, const std::string& verb,
                 const std::string& reason);
 
-/// Waits with progress, then prints the report (its document with --json); the exit code of the
-/// fleet.
+/// What a command adds to the report's document.
+using ReportAddition = std::function<Answer<void>(nlohmann::json& report)>;
+
+/// Waits with progress, then prints the report (its document and `addition` with --json); the exit
+/// code of the fleet.
 int wait_and_report(Context& context, Client& client, const std::string& name,
-                    const WaitFlags& flags);
+                    const WaitFlags& flags, const ReportAddition& addition = {});
 
 /// The path of a run in the API: an id, a prefix of one, or FLEET/OWNER/NAME.
 std::string run_path(const std::string& id);

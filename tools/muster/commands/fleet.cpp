@@ -159,7 +159,8 @@ int fleet_logs(Context& context, const std::string& name, bool failed, const std
     return context.fail({made.error().code, made.error().message, ""});
   Json written = Json::array();
   for (const Json& run : *runs) {
-    if (num(run, "attempt") == 0) continue;  // nothing of it ever ran
+    // Nothing of it ever ran, or a retry's run took its place and with it its file's name.
+    if (num(run, "attempt") == 0 || str(run, "state") == "superseded") continue;
     const auto path = std::filesystem::path(output) / file_name(str(run, "repository"));
     std::ofstream file(path, std::ios::trunc);
     LogOptions options;

@@ -50,13 +50,18 @@ Json snapshot_json(const Selection& selection) {
   return out;
 }
 
-/// A dry run's point: what would have been delivered.
-int show_diffs(Context& context, Client& client, const std::string& name) {
+/// A dry run's point: the runs that would have delivered something.
+Answer<std::vector<Json>> changed_runs(Client& client, const std::string& name) {
   const auto path = with_query("/v1/fleets/" + encoded(name) + "/runs", {{"state", "skipped"}});
   auto runs = client.all(path, "runs", 0);
+  if (runs) std::erase_if(*runs, [](const Json& run) { return str(run, "reason") != "dry_run"; });
+  return runs;
+}
+
+int show_diffs(Context& context, Client& client, const std::string& name) {
+  const auto runs = changed_runs(client, name);
   if (!runs) return context.fail(runs.error());
-  std::vector<Json>& changed = *runs;
-  std::erase_if(changed, [](const Json& run) { return str(run, "reason") != "dry_run"; });
+  const std::vector<Json>& changed = *runs;
   const Look& look = context.io().out.look;
   std::size_t shown = changed.size();
   if (look.width != 0) shown = std::min(shown, kDiffsOnTerminal);
@@ -73,6 +78,20 @@ int show_diffs(Context& context, Client& client, const std::string& name) {
     context.out() << "and " << plural(changed.size() - shown, "more diff") << ": "
                   << context.program() << " run list --fleet " << name << "\n";
   return 0;
+}
+
+/// All of them, into a dry run's report.
+Answer<void> add_diffs(Client& client, const std::string& name, Json& report) {
+  const auto runs = changed_runs(client, name);
+  if (!runs) return tl::unexpected(runs.error());
+  Json& diffs = report["diffs"] = Json::array();
+  for (const Json& run : *runs) {
+    const auto patch = client.get_text(run_path(str(run, "id")) + "/diff");
+    if (!patch) return tl::unexpected(patch.error());
+    diffs.push_back(
+        {{"repository", str(run, "repository")}, {"run", str(run, "id")}, {"diff", *patch}});
+  }
+  return {};
 }
 
 Answer<Json> create(Context& context, Client& client, const PreparedFleet& fleet, bool dry_run) {
@@ -105,7 +124,9 @@ int start(Context& context, PreparedFleet fleet, const FleetRunFlags& flags) {
   if (!client) return context.fail(client.error());
   const auto made = create(context, **client, fleet, flags.dry_run);
   if (!made) return context.fail(made.error());
-  const int code = wait_and_report(context, **client, name, flags.wait);
+  ReportAddition diffs;
+  if (flags.dry_run) diffs = [&](Json& report) { return add_diffs(**client, name, report); };
+  const int code = wait_and_report(context, **client, name, flags.wait, diffs);
   if (!flags.dry_run || flags.wait.detach || context.json() || code > kExitSomeFailed) return code;
   const int shown = show_diffs(context, **client, name);
   return shown != 0 ? shown : code;
@@ -155,7 +176,7 @@ int fleet_run(Context& context, const FleetRunFlags& flags) {
 }
 
 int wait_and_report(Context& context, Client& client, const std::string& name,
-                    const WaitFlags& flags) {
+                    const WaitFlags& flags, const ReportAddition& addition) {
   const std::string path = "/v1/fleets/" + encoded(name);
   if (flags.detach) {
     const auto fleet = client.get(path);
@@ -174,8 +195,10 @@ int wait_and_report(Context& context, Client& client, const std::string& name,
   const WaitResult result = wait_for_fleet(context, client, name, options);
   const int code = finish_wait(context, name, result);
   if (result.end != WaitResult::End::settled) return code;
-  const auto report = client.get(path + "/report");
+  auto report = client.get(path + "/report");
   if (!report) return context.fail(report.error());
+  if (context.json() && addition)
+    if (const auto added = addition(*report); !added) return context.fail(added.error());
   if (context.json())
     context.out() << dumped(*report, 2) << "\n";
   else

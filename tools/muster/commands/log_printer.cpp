@@ -12,10 +12,11 @@ namespace {
 std::string event_text(const std::string& text) {
   const Json end = Json::parse(text, nullptr, false);
   if (!end.is_object()) return text == "begin" ? "begins" : text;
+  if (str(end, "reason") == "skipped") return "skipped";
   std::string out = "ended";
   if (num(end, "signal") != 0)
     out += " by signal " + std::to_string(num(end, "signal"));
-  else if (at(end, "exit_code").is_number())
+  else if (at(end, "exit_code").is_number() && num(end, "exit_code") >= 0)
     out += " with exit " + std::to_string(num(end, "exit_code"));
   if (!str(end, "reason").empty()) out += ", " + str(end, "reason");
   const Duration took{num(end, "ended_ms") - num(end, "started_ms")};
@@ -29,6 +30,10 @@ bool LogPrinter::line(const Json& record) {
                     text = str(record, "text");
   if (options_.since)
     if (const auto then = parse_rfc3339(at); then && *then < *options_.since) return true;
+  if (options_.json) {
+    keep_or_print(dumped(record));
+    return true;
+  }
   const auto attempt = num(record, "attempt");
   const std::string step =
       str(record, "step") + (attempt > 1 ? " (attempt " + std::to_string(attempt) + ")" : "");
@@ -51,6 +56,10 @@ void LogPrinter::put(const std::string& at, std::string text) {
   if (options_.terminal)
     text = safe_text(text, options_.look.colour) + (options_.look.colour ? "\x1b[0m" : "");
   if (options_.timestamps) text.insert(0, safe_line(at) + " ");
+  keep_or_print(std::move(text));
+}
+
+void LogPrinter::keep_or_print(std::string text) {
   if (!options_.tail) {
     to_ << text << "\n";
     return;

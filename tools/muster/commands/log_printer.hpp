@@ -13,6 +13,7 @@
 namespace muster::cli {
 
 struct LogOptions {
+  bool json = false;  ///< The records themselves, a line each.
   bool timestamps = false;
   bool terminal = false;  ///< Control characters become visible; colours stay if `look` has them.
   Look look;
@@ -35,6 +36,7 @@ class LogPrinter {
  private:
   void mark(const std::string& at, const std::string& text);
   void put(const std::string& at, std::string text);
+  void keep_or_print(std::string text);
 
   std::ostream& to_;
   LogOptions options_;

@@ -4,6 +4,7 @@
 #include "tools/muster/commands/commands.hpp"
 #include "tools/muster/commands/log_printer.hpp"
 #include "tools/muster/json_get.hpp"
+#include "tools/muster/render/fleet_view.hpp"
 #include "tools/muster/render/run_view.hpp"
 #include "tools/muster/text.hpp"
 
@@ -48,7 +49,7 @@ class LogReading {
         id_(std::move(id)),
         flags_(flags),
         step_(std::move(step)),
-        printer_(context.out(), {flags.timestamps, context.io().out.look.width != 0,
+        printer_(context.out(), {context.json(), flags.timestamps, context.io().out.look.width != 0,
                                  context.io().out.look, flags.tail, since}) {}
 
   /// `follow`: stays until the attempt ends. With a tail, what is there gives the tail and the rest
@@ -73,10 +74,7 @@ class LogReading {
                                              {"follow", follow ? "true" : ""}});
     return client_.stream(path, [&](const Json& record) {
       next_ = std::to_string(num(record, "next"));
-      if (context_.json())
-        context_.out() << dumped(record) << "\n";
-      else
-        printer_.line(record);
+      printer_.line(record);
       if (follow) context_.out().flush();
       return true;
     });
@@ -170,11 +168,43 @@ int run_cancel(Context& context, const std::string& id, const std::string& reaso
   return 0;
 }
 
+namespace {
+
+/// Why a run that has ended has no diff: on stderr, where a patch in a pipe stays a patch.
+int explain_no_diff(Context& context, const Json& run) {
+  const std::string name = "run " + short_id(str(run, "id")) + " of " + str(run, "repository");
+  const std::string logs = context.program() + " run logs " + short_id(str(run, "id"));
+  const std::string state = str(run, "state");
+  if (state == "unchanged" || state == "skipped") {
+    context.err() << safe_line(name) << ": no diff, "
+                  << (state == "unchanged" ? "the agent changed nothing"
+                                           : "it was skipped: " + safe_line(str(run, "reason")))
+                  << "\n"
+                  << std::flush;
+    return 0;
+  }
+  const std::string step = failed_step(run, 0), message = str(run, "message");
+  std::string why = step.empty() ? "" : " at " + step;
+  if (!message.empty()) why += ": " + message;
+  return context.fail({Errc::not_found,
+                       name + " " + (state == "cancelled" ? "was cancelled" : state) + why +
+                           (state == "failed" ? "; a failed attempt's change is not kept" : "") +
+                           ", so there is no diff",
+                       logs + " says what happened"});
+}
+
+}  // namespace
+
 int run_diff(Context& context, const std::string& id) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
   const auto patch = (*client)->get_text(run_path(id) + "/diff");
   if (!patch) return context.fail(patch.error());
+  if (patch->empty()) {
+    const auto run = (*client)->get(run_path(id));
+    if (!run) return context.fail(run.error());
+    if (const int code = explain_no_diff(context, *run); code != 0) return code;
+  }
   if (context.json())
     context.out() << dumped({{"diff", *patch}}) << "\n";
   else
