@@ -125,9 +125,21 @@ Json eta_json(const fbs::FleetHeadT& head, Instant now) {
   return static_cast<std::int64_t>(std::ceil(elapsed_ms / 1000.0 * (head.total - ended) / ended));
 }
 
+namespace {
+
+bool is_held(const fbs::FleetHeadT& head) {
+  return head.state == fbs::FleetState::paused || head.state == fbs::FleetState::halted;
+}
+
+/// A run is not told of a pause while it waits: its fleet knows better.
+std::string waiting_for(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet) {
+  return run.state == fbs::RunState::waiting && is_held(fleet) ? "pause" : run.waiting_for;
+}
+
+}  // namespace
+
 std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head) {
-  if (head.state == fbs::FleetState::paused || head.state == fbs::FleetState::halted)
-    return "pause";
+  if (is_held(head)) return "pause";
   if (row.wave >= head.wave) return "wave";
   if (row.attempt > 0) return "backoff";
   return "repo";
@@ -136,19 +148,18 @@ std::string_view waits_for(const fbs::RunRowT& row, const fbs::FleetHeadT& head)
 std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
                      std::string_view queued_why) {
   if (run.state == fbs::RunState::queued)
-    return queued_why.empty() ? "the next round of the scheduler takes it up"
-                              : std::string(queued_why);
+    return queued_why.empty() ? "the scheduler's next round takes it up" : std::string(queued_why);
   if (run.state != fbs::RunState::waiting) return "";
-  if (run.waiting_for == "wave")
+  const std::string what = waiting_for(run, fleet);
+  if (what == "wave")
     return "its wave (" + std::to_string(run.wave + 1) + " of " + std::to_string(fleet.waves) +
            ") is not open yet";
-  if (run.waiting_for == "pause")
+  if (what == "pause")
     return "the fleet is " + std::string(name_of(fleet.state)) +
            (fleet.reason.empty() ? "" : ": " + fleet.reason);
-  if (run.waiting_for == "backoff")
-    return "it pauses before attempt " + std::to_string(run.attempt + 1);
-  if (run.waiting_for == "repo") return "other runs have their turn in this repository";
-  return run.waiting_for;
+  if (what == "backoff") return "it pauses before attempt " + std::to_string(run.attempt + 1);
+  if (what == "repo") return "other runs have their turn in this repository";
+  return what;
 }
 
 Json fleet_json(const fbs::FleetHeadT& head,
@@ -231,7 +242,7 @@ Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_vie
   json["head_sha"] = run.head.head_sha;
   json["started_at"] = time_json(run.head.started_unix_ms);
   json["ended_at"] = time_json(run.head.ended_unix_ms);
-  json["waiting_for"] = run.head.waiting_for;
+  json["waiting_for"] = waiting_for(run.head, fleet);
   json["why"] = why_text(run.head, fleet, queued_why);
   json["base_sha"] = run.head.base_sha;
   json["queued_at"] = time_json(run.head.queued_unix_ms);

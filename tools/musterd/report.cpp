@@ -73,8 +73,9 @@ std::string normalised_token(std::string_view token) {
   return out;
 }
 
-struct FailureGroup {
-  std::string failure;
+/// Runs that ended alike.
+struct RunGroup {
+  std::string kind;  ///< A failure's class, or the state of what did not fail.
   std::string reason;
   std::string message;
   std::uint32_t count = 0;
@@ -82,30 +83,52 @@ struct FailureGroup {
   std::string repository;
 };
 
-Json failures(const std::vector<const fbs::RunRowT*>& rows) {
-  std::map<std::string, FailureGroup> groups;
-  for (const auto* row : rows) {
-    if (row->state != fbs::RunState::failed) continue;
-    const std::string message = normalised(row->message.empty() ? row->reason : row->message);
-    const std::string key = std::string(name_of(row->class_)) + '\0' + row->reason + '\0' + message;
-    FailureGroup& group = groups[key];
+class RunGroups {
+ public:
+  void add(std::string_view kind, const fbs::RunRowT& row, const std::string& message) {
+    const std::string key = std::string(kind) + '\0' + row.reason + '\0' + message;
+    RunGroup& group = groups_[key];
     if (group.count++ == 0)
-      group = {
-          std::string(name_of(row->class_)), row->reason, message, 1, row->run, row->repository};
+      group = {std::string(kind), row.reason, message, 1, row.run, row.repository};
   }
-  std::vector<FailureGroup> sorted;
-  for (auto& [key, group] : groups) sorted.push_back(std::move(group));
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const FailureGroup& a, const FailureGroup& b) { return a.count > b.count; });
-  Json out = Json::array();
-  for (const FailureGroup& group : sorted)
-    out.push_back({{"class", group.failure},
-                   {"reason", group.reason},
-                   {"message", group.message},
-                   {"count", group.count},
-                   {"example", group.example},
-                   {"repository", group.repository}});
-  return out;
+
+  /// The most frequent first.
+  [[nodiscard]] Json json(const char* kind_name) const {
+    std::vector<const RunGroup*> sorted;
+    for (const auto& [key, group] : groups_) sorted.push_back(&group);
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const auto* a, const auto* b) { return a->count > b->count; });
+    Json out = Json::array();
+    for (const RunGroup* group : sorted)
+      out.push_back({{kind_name, group->kind},
+                     {"reason", group->reason},
+                     {"message", group->message},
+                     {"count", group->count},
+                     {"example", group->example},
+                     {"repository", group->repository}});
+    return out;
+  }
+
+ private:
+  std::map<std::string, RunGroup> groups_;
+};
+
+Json failures(const std::vector<const fbs::RunRowT*>& rows) {
+  RunGroups groups;
+  for (const auto* row : rows)
+    if (row->state == fbs::RunState::failed)
+      groups.add(name_of(row->class_), *row,
+                 normalised(row->message.empty() ? row->reason : row->message));
+  return groups.json("class");
+}
+
+/// What ended well without a pull request.
+Json undelivered(const std::vector<const fbs::RunRowT*>& rows) {
+  RunGroups groups;
+  for (const auto* row : rows)
+    if (row->state == fbs::RunState::skipped || row->state == fbs::RunState::unchanged)
+      groups.add(name_of(row->state), *row, normalised(row->message));
+  return groups.json("state");
 }
 
 /// Milliseconds between two moments, when both are known.
@@ -230,6 +253,7 @@ Json make_report(const ReportInput& input) {
   return {{"fleet", input.fleet_json},
           {"outcomes", outcomes(rows)},
           {"failures", failures(rows)},
+          {"skipped", undelivered(rows)},
           {"pulls", pulls(input)},
           {"retried", retried},
           {"attempts", input.fleet.attempts},

@@ -98,6 +98,8 @@ json report_document() {
     "outcomes": {"delivered": 480, "unchanged": 5, "failed": 15},
     "failures": [{"class": "verification", "message": "tests: exit 1", "count": 10, "example": "7K2MABCDEFGHJ", "repository": "acme/api"},
                  {"class": "agent", "message": "timed_out | after <d>", "count": 5, "example": "9XYZABCDEFGHJ", "repository": "acme/web"}],
+    "skipped": [{"state": "unchanged", "reason": "no_change", "message": "", "count": 4, "example": "5ABCABCDEFGHJ", "repository": "acme/db"},
+                {"state": "skipped", "reason": "does_not_apply", "message": "no package.json", "count": 1, "example": "6ABCABCDEFGHJ", "repository": "acme/doc"}],
     "pulls": {"open": 479, "merged": 1, "closed": 0, "list": [{"id": "acme/api#1", "state": "open", "title": "Use libgreet 2.0"}]},
     "retried": 12, "attempts": 527, "escalated": [{"run": "7K2MABCDEFGHJ", "repository": "acme/api", "assignees": ["alice", "bob"]}],
     "phases": {"queue": {"p50_ms": 900, "p95_ms": 61000}, "agent": {"p50_ms": 1200, "p95_ms": 3000}, "total": {"p50_ms": 4000, "p95_ms": 70000}},
@@ -120,6 +122,11 @@ Failures
   CLASS         RUNS  WHAT                   EXAMPLE  REPOSITORY
   verification    10  tests: exit 1          7K2MAB   acme/api
   agent            5  timed_out | after <d>  9XYZAB   acme/web
+
+Skipped and unchanged
+  STATE      RUNS  WHY                              EXAMPLE  REPOSITORY
+  unchanged     4  no_change                        5ABCAB   acme/db
+  skipped       1  does_not_apply: no package.json  6ABCAB   acme/doc
 
 Pull requests: 479 open, 1 merged, 0 closed; all of them: muster pr list --fleet libgreet-2
   PULL REQUEST  STATE  TITLE
@@ -147,6 +154,16 @@ Next
 )");
 }
 
+TEST_CASE("shares are rounded") {
+  const std::string text = report_text(
+      json::parse(
+          R"({"fleet": {"total": 12}, "outcomes": {"delivered": 9, "unchanged": 1, "failed": 2}})"),
+      {});
+  CHECK(text.find("75.0%") != std::string::npos);
+  CHECK(text.find("8.3%") != std::string::npos);
+  CHECK(text.find("16.7%") != std::string::npos);
+}
+
 TEST_CASE("a report as Markdown") {
   const std::string text = report_markdown(report_document());
   CHECK(text.substr(0, text.find("## Pull")) == R"(# libgreet-2: completed\_with\_failures
@@ -167,6 +184,13 @@ TEST_CASE("a report as Markdown") {
 | --- | ---: | --- | --- | --- |
 | verification | 10 | tests: exit 1 | 7K2MAB | acme/api |
 | agent | 5 | timed\_out \| after \<d\> | 9XYZAB | acme/web |
+
+## Skipped and unchanged
+
+| STATE | RUNS | WHY | EXAMPLE | REPOSITORY |
+| --- | ---: | --- | --- | --- |
+| unchanged | 4 | no\_change | 5ABCAB | acme/db |
+| skipped | 1 | does\_not\_apply: no package.json | 6ABCAB | acme/doc |
 
 )");
 }

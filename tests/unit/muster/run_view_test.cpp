@@ -69,6 +69,16 @@ Next
 )");
 }
 
+TEST_CASE("a step that was cut off did run") {
+  const json run = json::parse(
+      R"({"id": "7K2MABCDEFGHJ", "state": "failed", "attempts": [{"attempt": 1, "steps": [
+      {"name": "agent", "exit_code": -1, "signal": 0, "reason": "", "started_at": "2026-11-22T12:00:03.000Z", "ended_at": "2026-11-22T12:00:03.981Z"},
+      {"name": "verify:a", "exit_code": -1, "signal": 0, "reason": "", "started_at": null, "ended_at": null}]}]})");
+  const std::string text = run_text(run, {}, kNow);
+  CHECK(text.find("    agent            cut off  981ms\n    verify:a         did not run\n") !=
+        std::string::npos);
+}
+
 TEST_CASE("a run that waits says why") {
   const json run = json::parse(
       R"({"id": "7K2MABCDEFGHJ", "fleet": "f", "repository": "acme/api", "url": "u", "state": "queued", "wave": 1,
@@ -76,7 +86,7 @@ TEST_CASE("a run that waits says why") {
   CHECK(run_text(run, {}, kNow) == R"(7K2MABCDEFGHJ  acme/api  queued
   fleet     f, wave 2
   from      u
-  waits for the fleet's limit of 20 is reached
+  waits     because the fleet's limit of 20 is reached
 
 Next
   muster run logs 7K2MAB
@@ -158,6 +168,14 @@ TEST_CASE("a log: steps are marked, tails kept, control characters shown on a te
         "--- agent begins\none\ntwo\x1b[31m!\x1b[0m\x1b[2J\n--- agent ended with exit 0 after "
         "1.5s\n--- verify:t\nthree\n"
         "--- verify:t ended by signal 15, timed_out\n--- note: frozen\n");
+  CHECK(printed(
+            options,
+            {record("", "verify:t", "event",
+                    R"({"exit_code": -1, "reason": "skipped", "started_ms": 5, "ended_ms": 5})"),
+             record(
+                 "", "agent", "event",
+                 R"({"exit_code": -1, "reason": "timed_out", "started_ms": 5, "ended_ms": 6})")}) ==
+        "--- verify:t skipped\n--- agent ended, timed_out after 1ms\n");
   options.timestamps = true;
   options.since = *parse_rfc3339("2026-11-22T12:00:04Z");
   CHECK(printed(options, records) == "2026-11-22T12:00:04.000Z --- note: frozen\n");

@@ -76,15 +76,27 @@ TEST_CASE("why a run waits, in words") {
     run.waiting_for = what;
     return why_text(run, fleet, "");
   };
+  CHECK(waiting("wave") == "the fleet is paused: lunch");
+  fleet.state = fbs::FleetState::running;
   CHECK(waiting("wave") == "its wave (2 of 3) is not open yet");
-  CHECK(waiting("pause") == "the fleet is paused: lunch");
   CHECK(waiting("backoff") == "it pauses before attempt 1");
   CHECK(waiting("repo") == "other runs have their turn in this repository");
   run.state = fbs::RunState::queued;
   CHECK(why_text(run, fleet, "every slot is taken") == "every slot is taken");
-  CHECK(why_text(run, fleet, "") == "the next round of the scheduler takes it up");
+  CHECK(why_text(run, fleet, "") == "the scheduler's next round takes it up");
   run.state = fbs::RunState::running;
   CHECK(why_text(run, fleet, "").empty());
+}
+
+TEST_CASE("a run that waits in a paused fleet waits for the pause") {
+  RunWhole run;
+  run.head.state = fbs::RunState::waiting;
+  run.head.waiting_for = "wave";
+  fbs::FleetHeadT fleet;
+  fleet.state = fbs::FleetState::paused;
+  CHECK(run_json(run, fleet, "").at("waiting_for") == "pause");
+  fleet.state = fbs::FleetState::running;
+  CHECK(run_json(run, fleet, "").at("waiting_for") == "wave");
 }
 
 TEST_CASE("a run shows every attempt with its facts") {

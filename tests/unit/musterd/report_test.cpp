@@ -80,6 +80,28 @@ TEST_CASE("failures are grouped by class, reason and normalised message") {
           {"class":"agent","reason":"timed_out","message":"timed_out","count":1,"example":"D","repository":"acme/D"}])"));
 }
 
+TEST_CASE("what was skipped or unchanged is grouped by its reason") {
+  const auto ended = [](const char* id, fbs::RunState state, const char* reason,
+                        const char* message) {
+    fbs::RunRowT made = row(id, state);
+    made.reason = reason;
+    made.message = message;
+    return made;
+  };
+  const Json report = report_of({
+      ended("A", fbs::RunState::unchanged, "no_change", ""),
+      ended("B", fbs::RunState::skipped, "does_not_apply", "no package.json below /work/b"),
+      ended("C", fbs::RunState::skipped, "does_not_apply", "no package.json below /work/c"),
+      ended("D", fbs::RunState::skipped, "branch_exists", ""),
+      row("E", fbs::RunState::delivered),
+  });
+  CHECK(report.at("failures").empty());
+  CHECK(report.at("skipped") == Json::parse(R"([
+          {"state":"skipped","reason":"does_not_apply","message":"no package.json below <path>","count":2,"example":"B","repository":"acme/B"},
+          {"state":"skipped","reason":"branch_exists","message":"","count":1,"example":"D","repository":"acme/D"},
+          {"state":"unchanged","reason":"no_change","message":"","count":1,"example":"A","repository":"acme/A"}])"));
+}
+
 TEST_CASE("superseded runs count nowhere") {
   auto old = failed("A", fbs::FailureClass::agent, "exit", "x");
   old.state = fbs::RunState::superseded;

@@ -20,7 +20,7 @@ constexpr std::size_t kPullsShown = 10;
 
 std::string share(std::uint64_t part, std::uint64_t whole) {
   if (whole == 0) return "";
-  const std::uint64_t permille = part * 1000 / whole;
+  const std::uint64_t permille = (part * 1000 + whole / 2) / whole;
   return std::to_string(permille / 10) + "." + std::to_string(permille % 10) + "%";
 }
 
@@ -56,6 +56,26 @@ Section failures(const Json& report) {
                         str(f, "message"),
                         short_id(str(f, "example")),
                         str(f, "repository")});
+  return out;
+}
+
+Section skipped(const Json& report) {
+  Section out{"Skipped and unchanged",
+              {{"STATE"},
+               {"RUNS", Align::right},
+               {"WHY", Align::left, true},
+               {"EXAMPLE"},
+               {"REPOSITORY", Align::left, true}},
+              {},
+              ""};
+  for (const Json& s : list(report, "skipped")) {
+    const std::string message = str(s, "message");
+    out.rows.push_back({{str(s, "state"), style_of(str(s, "state"))},
+                        human_count(count(s, "count")),
+                        str(s, "reason") + (message.empty() ? "" : ": " + message),
+                        short_id(str(s, "example")),
+                        str(s, "repository")});
+  }
   return out;
 }
 
@@ -109,7 +129,7 @@ Section slowest(const Json& report) {
 }
 
 std::vector<Section> sections(const Json& report) {
-  std::vector<Section> all{outcomes(report),  failures(report), pulls(report),
+  std::vector<Section> all{outcomes(report),  failures(report), skipped(report), pulls(report),
                            escalated(report), phases(report),   slowest(report)};
   std::erase_if(all, [](const Section& s) { return s.rows.empty() && s.note.empty(); });
   return all;

@@ -22,6 +22,12 @@ std::string short_sha(const std::string& sha) {
   return sha.substr(0, 12);
 }
 
+/// Begun, as its times tell, whatever became of it.
+bool step_begun(const Json& step) {
+  const auto from = when(step, "started_at"), to = when(step, "ended_at");
+  return str(step, "reason") != "skipped" && from && to && *to > *from;
+}
+
 /// "exit 1", "signal 9", "timed_out": how a step or an attempt ended.
 std::string ending(const Json& step) {
   const std::string reason = str(step, "reason");
@@ -31,7 +37,9 @@ std::string ending(const Json& step) {
   else if (at(step, "exit_code").is_number() && num(step, "exit_code") >= 0)
     out = "exit " + std::to_string(num(step, "exit_code"));
   if (!reason.empty()) out = out.empty() ? reason : reason + ", " + out;
-  return out.empty() ? "did not run" : out;
+  // Its container went away under it: nobody saw its end.
+  if (out.empty()) return step_begun(step) ? "cut off" : "did not run";
+  return out;
 }
 
 bool step_ok(const Json& step) {
@@ -39,7 +47,7 @@ bool step_ok(const Json& step) {
          at(step, "exit_code").is_number();
 }
 bool step_ran(const Json& step) {
-  return num(step, "exit_code") >= 0 && str(step, "reason") != "skipped";
+  return (num(step, "exit_code") >= 0 && str(step, "reason") != "skipped") || step_begun(step);
 }
 
 std::string diff_stat(const Json& diff) {
@@ -184,9 +192,12 @@ std::string run_text(const Json& run, const Look& look, Instant now) {
             safe_line(str(run, "fleet")) + ", wave " + std::to_string(num(run, "wave") + 1), look);
   out += field("from", safe_line(str(run, "url")), look);
   if (state == "waiting" || state == "queued") {
-    std::string why = safe_line(str(run, "why"));
-    if (why.empty()) why = safe_line(str(run, "waiting_for"));
-    out += field("waits for", why, look);
+    const std::string why = safe_line(str(run, "why")), what = safe_line(str(run, "waiting_for"));
+    out += field("waits",
+                 !why.empty()   ? "because " + why
+                 : what.empty() ? ""
+                                : "for " + what,
+                 look);
   }
   out += field("host", safe_line(str(run, "host")), look);
   out += field("base", safe_line(str(run, "base_sha")), look);
