@@ -135,6 +135,8 @@ void Walk::number(const std::string& key, Int& to, std::int64_t low, std::int64_
                      (!value->is_number_unsigned() || value->get<std::uint64_t>() <= INT64_MAX);
   if (!whole) return problem(key, "must be a whole number, not " + described(*value));
   const auto n = value->get<std::int64_t>();
+  if (n != low && low == high)
+    return problem(key, "must be " + std::to_string(low) + ", not " + std::to_string(n));
   if (n < low || n > high)
     return problem(key, "must be between " + std::to_string(low) + " and " + std::to_string(high) +
                             ", not " + std::to_string(n));

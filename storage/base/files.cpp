@@ -37,12 +37,14 @@ std::string temporary_name(const fs::path& path) {
   return path.string() + ".tmp." + std::to_string(::getpid()) + "." + std::to_string(++counter);
 }
 
-Result<void> write_and_sync(const std::string& path, std::string_view bytes, unsigned mode) {
+/// Errors name `meant`, the file that the caller knows.
+Result<void> write_and_sync(const std::string& path, const std::string& meant,
+                            std::string_view bytes, unsigned mode) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!fd.valid()) return fail_errno("create " + path, errno);
-  if (::fchmod(fd.get(), mode) != 0) return fail_errno("chmod " + path, errno);
-  if (auto written = write_all(fd.get(), bytes, "write " + path); !written) return written;
-  if (::fsync(fd.get()) != 0) return fail_errno("fsync " + path, errno);
+  if (!fd.valid()) return fail_errno("create " + meant, errno);
+  if (::fchmod(fd.get(), mode) != 0) return fail_errno("chmod " + meant, errno);
+  if (auto written = write_all(fd.get(), bytes, "write " + meant); !written) return written;
+  if (::fsync(fd.get()) != 0) return fail_errno("fsync " + meant, errno);
   return {};
 }
 
@@ -77,7 +79,7 @@ Result<void> sync_directory(const fs::path& path) {
 
 Result<void> write_file_durably(const fs::path& path, std::string_view bytes, unsigned mode) {
   const std::string temporary = temporary_name(path);
-  auto result = write_and_sync(temporary, bytes, mode);
+  auto result = write_and_sync(temporary, path.string(), bytes, mode);
   if (result && ::rename(temporary.c_str(), path.c_str()) != 0)
     result = fail_errno("rename to " + path.string(), errno);
   if (!result) {

@@ -41,6 +41,7 @@ class SecondHostTest(InstallationTest):
         self.assertEqual(added.returncode, 0, added.stderr)
         link = (root / "run/muster/musterd.json").read_text()
         self.port = json.loads(link)["link_port"]
+        self.assertIn(f"now 127.0.0.1:{self.port})", added.stdout)
         self.sandboxd = None
         self.start_second()
 

@@ -223,11 +223,13 @@ Result<void> Daemon::start_embedded_host() {
 
 /// For clients and tests: what was picked by the kernel.
 Result<void> Daemon::tell_where() {
+  const std::string host = config_.link_address.substr(0, config_.link_address.rfind(':') + 1);
   const Json where = {{"pid", ::getpid()},
                       {"version", kVersion},
                       {"socket", config_.socket_path()},
                       {"http_port", http_->tcp_port()},
-                      {"link_port", hosts_->port()}};
+                      {"link_port", hosts_->port()},
+                      {"link_address", host + std::to_string(hosts_->port())}};
   return write_file_durably(paths_.runtime() / "musterd.json", to_text(where));
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "storage/base/files.hpp"
 
@@ -12,9 +13,28 @@ namespace {
 
 constexpr std::size_t kMaxConfig = 64u << 10;
 
+constexpr const char* values_of(bool) {
+  return "true or false";
+}
+constexpr const char* values_of(unsigned) {
+  return "a whole number from 0";
+}
+inline const char* values_of(const std::string&) {
+  return "one text";
+}
+
+template <class T>
+void take_value(T& setting, const YAML::Node& node) {
+  try {
+    setting = node.as<T>();
+  } catch (const YAML::Exception&) {
+    throw YAML::RepresentationException(node.Mark(), values_of(setting));
+  }
+}
+
 template <class T>
 std::function<void(const YAML::Node&)> into(T& setting) {
-  return [&setting](const YAML::Node& node) { setting = node.as<T>(); };
+  return [&setting](const YAML::Node& node) { take_value(setting, node); };
 }
 
 using Settings = std::map<std::string, std::function<void(const YAML::Node&)>>;
@@ -53,8 +73,8 @@ std::string take(const Settings& settings, const std::string& name, const YAML::
   try {
     setting->second(value);
     return "";
-  } catch (const YAML::Exception&) {
-    return place(name, value.Mark()) + setting->first + " can't take this value";
+  } catch (const YAML::Exception& wrong) {
+    return place(name, value.Mark()) + setting->first + " takes " + wrong.msg;
   }
 }
 
@@ -88,6 +108,29 @@ Result<void> apply_file(Config& config, const std::filesystem::path& path, bool 
   return apply_yaml(config, *text, path.string());
 }
 
+namespace {
+
+/// "HOST:PORT", "[::1]:PORT", ":PORT". What listens would guess a missing port, and take a large
+/// one modulo 65536.
+bool is_address(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return false;
+  const std::string host = text.substr(0, colon), port = text.substr(colon + 1);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (host.find(':') != std::string::npos && !bracketed) return false;
+  return !port.empty() && port.size() <= 5 &&
+         port.find_first_not_of("0123456789") == std::string::npos && std::stoi(port) <= 65535;
+}
+
+}  // namespace
+
+std::string link_address_now(const Config& config) {
+  const auto text = read_file(config.paths.runtime() / "musterd.json", kMaxConfig);
+  const auto where = nlohmann::json::parse(text ? *text : "", nullptr, false);
+  const auto told = where.is_object() ? where.find("link_address") : where.end();
+  return told != where.end() && told->is_string() ? told->get<std::string>() : config.link_address;
+}
+
 Result<void> check(const Config& config) {
   const auto one_of = [](const std::string& value, std::initializer_list<const char*> known) {
     for (const char* each : known)
@@ -103,6 +146,9 @@ Result<void> check(const Config& config) {
   if (host.empty() || host.size() > 63 ||
       host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-.") != std::string::npos)
     return fail(Errc::invalid, "host name '" + host + "' must be 1 to 63 of a-z, 0-9, '-' and '.'");
+  if (!is_address(config.link_address))
+    return fail(Errc::invalid, "link address '" + config.link_address +
+                                   "' must be HOST:PORT with a port from 0 to 65535");
   if (config.slots > 1024) return fail(Errc::invalid, "a host has at most 1024 slots");
   return {};
 }

@@ -38,6 +38,9 @@ Result<void> apply_yaml(Config& config, std::string_view text, const std::string
 /// The file at `path`; a missing one changes nothing unless `required`.
 Result<void> apply_file(Config& config, const std::filesystem::path& path, bool required);
 
+/// Where hosts connect: what the running musterd says in its runtime file, else the setting.
+std::string link_address_now(const Config& config);
+
 /// Whether the settings make sense together.
 Result<void> check(const Config& config);
 

@@ -200,7 +200,7 @@ int add_host(Config config, const std::string& name) {
       name.c_str());
   std::printf(
       "Let musterd listen there (link_address in musterd.yaml, now %s) and start sandboxd.\n",
-      config.link_address.c_str());
+      link_address_now(config).c_str());
   return 0;
 }
 

@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include "storage/base/files.hpp"
+#include "tests/unit/musterd/api_fixture.hpp"
 #include "tools/musterd/config.hpp"
 
 using namespace muster;
@@ -25,8 +27,12 @@ TEST_CASE("everything that is wrong is told, with its line") {
       apply_yaml(config, "slots: many\nembeded_host: true\nlog_level: debug\n", "m.yaml");
   REQUIRE(!wrong);
   CHECK(wrong.error().code == Errc::invalid);
-  CHECK(wrong.error().message.find("m.yaml:1:8: slots can't take this value\n"
+  CHECK(wrong.error().message.find("m.yaml:1:8: slots takes a whole number from 0\n"
                                    "m.yaml:2:1: unknown key 'embeded_host'; known are ") == 0);
+  CHECK(apply_yaml(config, "slots: -1", "m.yaml").error().message ==
+        "m.yaml:1:8: slots takes a whole number from 0");
+  CHECK(apply_yaml(config, "keep_host: perhaps\nsocket: [a]", "m.yaml").error().message ==
+        "m.yaml:1:12: keep_host takes true or false\nm.yaml:2:9: socket takes one text");
   CHECK(apply_yaml(config, "- a\n- b\n", "m.yaml").error().message ==
         "m.yaml:1:1: must be settings, one 'key: value' a line");
   CHECK(apply_yaml(config, "a: [", "m.yaml").error().message.find("m.yaml:1:") == 0);
@@ -50,4 +56,31 @@ TEST_CASE("settings that make no sense are refused") {
   CHECK(refused([](Config& c) { c.host_name = "../x"; }));
   CHECK(refused([](Config& c) { c.host_name = ""; }));
   CHECK(refused([](Config& c) { c.slots = 5000; }));
+}
+
+TEST_CASE("hosts connect at an address with a port") {
+  const auto with = [](const char* address) {
+    Config config;
+    config.link_address = address;
+    return check(config);
+  };
+  for (const char* fine : {"127.0.0.1:7411", "0.0.0.0:0", "[::]:65535", "*:7411", "box.lan:7411"})
+    CHECK(with(fine));
+  for (const char* bad : {"127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:-1", "::1", "",
+                          "127.0.0.1:74x", "127.0.0.1:999999999999"})
+    CHECK(with(bad).error().message ==
+          "link address '" + std::string(bad) + "' must be HOST:PORT with a port from 0 to 65535");
+}
+
+TEST_CASE("the address that hosts connect to is the running musterd's own word") {
+  const TemporaryDirectory root;
+  Config config;
+  config.paths = Paths{root.path};
+  CHECK(link_address_now(config) == "127.0.0.1:7411");
+  REQUIRE(make_directory(config.paths.runtime()));
+  const auto file = config.paths.runtime() / "musterd.json";
+  REQUIRE(write_file_durably(file, R"({"pid": 7, "link_address": "0.0.0.0:34463"})"));
+  CHECK(link_address_now(config) == "0.0.0.0:34463");
+  REQUIRE(write_file_durably(file, "torn"));
+  CHECK(link_address_now(config) == "127.0.0.1:7411");
 }

@@ -184,7 +184,7 @@ TEST_CASE("several problems are reported at once, each with what was meant") {
     "verify": [{"name": "t", "run": "x", "if_exists": "../a"}, {"name": "t", "run": "y"}],
     "rollout": {"waves": [5, "120%"], "halt": {"failure_rate": 0.2}, "concurrency": "many"},
     "delivery": {"mode": "mail", "branch": "a..b", "commit": {"author": "me"}, "pull_request": null}
-  })") == R"(version: must be between 1 and 1, not 2
+  })") == R"(version: must be 1, not 2
 : "name" is missing
 repositories[0]: must have exactly one of path, file and url
 repositories[1].label (key): unknown key "label"; did you mean "labels"?
