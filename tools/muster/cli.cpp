@@ -32,6 +32,8 @@ const CLI::Validator kCount(
       return digits ? std::string() : text + " is no whole number from 0";
     },
     "");
+const CLI::IsMember kFleetStates({"pending", "running", "paused", "halted", "completed",
+                                  "completed_with_failures", "cancelled"});
 const CLI::IsMember kClasses({"infrastructure", "agent", "verification", "delivery", "policy"});
 
 /// One value each time the option is given: "-R a -R b", never "-R a b", which would swallow the
@@ -179,7 +181,7 @@ class CommandLine {
     add_fleet_run(fleet);
     CLI::App* all =
         command(fleet, "list", "List fleets", [this](Context& c) { return fleet_list(c, list_); });
-    all->add_option("--state", list_.state, "Only those in this state");
+    all->add_option("--state", list_.state, "Only those in this state")->check(kFleetStates);
     all->add_option("--limit", list_.limit, "At most N (100); 0: all")->check(kCount);
     CLI::App* status =
         named(fleet, "status", "Counts per state, wave, time left, why runs wait", "NAME",
@@ -288,8 +290,10 @@ class CommandLine {
   void add_console() {
     CLI::App* sub = command(&app_, "console", "Look into actors and their journals: a prompt",
                             [this](Context& c) { return console::run_console(c, lines_); });
-    many(sub, "--exec", lines_, "Run this line and leave (repeatable; stops at the first that fails)");
-    sub->footer(std::string("Lines also come from a pipe. `help` lists what can be typed.\n") + kCommon);
+    many(sub, "--exec", lines_,
+         "Run this line and leave (repeatable; stops at the first that fails)");
+    sub->footer(std::string("Lines also come from a pipe. `help` lists what can be typed.\n") +
+                kCommon);
   }
 
   void add_rest() {
@@ -303,6 +307,11 @@ class CommandLine {
     completion->add_option("SHELL", name_)
         ->required()
         ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    // For the completion scripts: the names that there are, a line each.
+    CLI::App* names =
+        command(&app_, "names", "", [this](Context& c) { return print_names(c, name_); });
+    names->group("");  // hides it
+    names->add_option("KIND", name_)->required();
     command(&app_, "version", "This program's version", [](Context& c) {
       if (c.json())
         c.out() << dumped({{"version", MUSTER_VERSION}}) << "\n";
@@ -312,14 +321,43 @@ class CommandLine {
     });
   }
 
+  static bool hidden(const CLI::App& app) { return app.get_group().empty(); }
+
+  /// The words of a CLI::IsMember, which are nowhere but in the type's name: "TEXT:{a,b}".
+  static std::vector<std::string> words_taken(const CLI::Option& option) {
+    const std::string type = option.get_type_name();
+    const std::size_t begin = type.find('{'), end = type.find('}');
+    if (begin == std::string::npos || end == std::string::npos) return {};
+    return CLI::detail::split(type.substr(begin + 1, end - begin - 1), ',');
+  }
+
+  /// Whose names a command's argument takes, by its name in the usage.
+  static std::string names_behind(const std::string& path, const std::string& argument) {
+    if (argument == "NAME" && path.starts_with("fleet ")) return "fleet";
+    if (argument == "RUN") return "run";
+    if (argument == "PULL") return "pr";
+    return argument == "HOST" ? "host" : "";
+  }
+
   static void collect(const CLI::App& app, const std::string& path,
                       std::vector<CompletionEntry>& out) {
-    CompletionEntry entry{path, {}, {}};
-    const auto subs = app.get_subcommands([](const CLI::App*) { return true; });
+    CompletionEntry entry{path, {}, {}, {}, ""};
+    const auto subs = app.get_subcommands([](const CLI::App* sub) { return !hidden(*sub); });
     for (const CLI::App* sub : subs) entry.commands.push_back(sub->get_name());
     for (const CLI::Option* option : app.get_options([](const CLI::Option*) { return true; })) {
-      for (const std::string& name : option->get_lnames()) entry.options.push_back("--" + name);
-      for (const std::string& name : option->get_snames()) entry.options.push_back("-" + name);
+      std::vector<std::string> own;
+      for (const std::string& name : option->get_lnames()) own.push_back("--" + name);
+      for (const std::string& name : option->get_snames()) own.push_back("-" + name);
+      entry.options.insert(entry.options.end(), own.begin(), own.end());
+      const std::vector<std::string> words = words_taken(*option);
+      if (own.empty()) {
+        entry.commands.insert(entry.commands.end(), words.begin(), words.end());
+        entry.names = names_behind(path, option->get_single_name());
+        continue;
+      }
+      const std::string names = own.front() == "--fleet" ? "fleet" : "";
+      if (words.empty() && names.empty()) continue;
+      for (const std::string& name : own) entry.values.push_back({name, words, names});
     }
     if (!path.empty()) entry.options.insert(entry.options.end(), {"--json", "--root", "--url"});
     out.push_back(std::move(entry));

@@ -442,6 +442,25 @@ TEST_CASE("a file that can't be written is named as it was asked for") {
         "error: create DIR/none/x.yaml: No such file or directory\n");
 }
 
+TEST_CASE("completion scripts ask for names") {
+  const Scratch s;
+  {
+    FakeServer server((s.path() / "s").string(), [](const Asked& asked) {
+      if (asked.path == "/v1/fleets?limit=200")
+        return Reply{
+            200, R"json({"fleets": [{"name": "a-1"}, {"name": "$(rm x)"}, {"name": "b"}]})json"};
+      return Reply{404, problem("not_found", "no")};
+    });
+    CHECK(muster(s, {"names", "fleet"}).out == "a-1\nb\n");
+    const auto none = muster(s, {"names", "run"});
+    CHECK(none.code == 1);
+    CHECK(none.out + none.err == "");
+  }
+  CHECK(muster(s, {"names", "fleet"}).err.empty());
+  CHECK(muster(s, {"names", "secrets"}).code == 2);
+  CHECK(muster(s, {"--help"}).out.find("names") == std::string::npos);
+}
+
 TEST_CASE("usage") {
   const Scratch s;
   CHECK(muster(s, {"fleet", "stauts"}).err ==

@@ -42,6 +42,23 @@ TEST_CASE("bash completes commands and options") {
         "list\ncordon\nuncordon\ndrain\n--help\n-h\n--json\n--root\n--url\n");
 }
 
+TEST_CASE("bash completes an option's values and the names that muster tells") {
+  // What the script calls is the word that was typed: here a function in muster's place.
+  const std::string script =
+      script_of("bash") + "\nmuster() { printf '%s\\n' \"$*-one\" | tr ' ' .; }\n";
+  CHECK(complete(script, "muster fleet report --format ''") == "table\nmarkdown\ncsv\njson\n");
+  CHECK(complete(script, "muster fleet list --state pa") == "paused\n");
+  CHECK(complete(script, "muster run list --state de") == "delivering\ndelivered\n");
+  CHECK(complete(script, "muster fleet retry f --class ve") == "verification\n");
+  CHECK(complete(script, "muster completion z") == "zsh\n");
+  CHECK(complete(script, "muster fleet status names") == "names.fleet-one\n");
+  CHECK(complete(script, "muster run list --fleet ''") == "names.fleet-one\n");
+  CHECK(complete(script, "muster run diff na") == "names.run-one\n");
+  CHECK(complete(script, "muster --root /r pr show ''") ==
+        "--help\n-h\n--json\n--root\n--url\n--root./r.names.pr-one\n");
+  CHECK(complete(script, "muster fleet status --w") == "--watch\n");
+}
+
 TEST_CASE("the scripts of the shells that are here parse") {
   const Scratch scratch;
   for (const std::string shell : {"bash", "zsh", "fish"}) {

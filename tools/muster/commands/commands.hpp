@@ -80,6 +80,10 @@ using ReportAddition = std::function<Answer<void>(nlohmann::json& report)>;
 int wait_and_report(Context& context, Client& client, const std::string& name,
                     const WaitFlags& flags, const ReportAddition& addition = {});
 
+/// For completion scripts: the names of `kind` (fleet, run, pr, host), a line each; at most
+/// kNamesShown, within kNamesLimit, and nothing at all when they can't be had.
+int print_names(Context& context, const std::string& kind);
+
 /// The path of a run in the API: an id, a prefix of one, or FLEET/OWNER/NAME.
 std::string run_path(const std::string& id);
 
