@@ -124,6 +124,31 @@ class FleetTest(InstallationTest):
         report = self.muster.json("fleet", "report", "fates")
         self.assertEqual(report["outcomes"]["delivered"], 3)
         self.assertEqual(sum(report["outcomes"].values()), len(EXPECTED))
+        self.assertEqual({(each["state"], each["reason"]): each["count"] for each in report["skipped"]},
+                         {("skipped", "does_not_apply"): 1, ("skipped", "branch_exists"): 1,
+                          ("unchanged", "no_change"): 1})
+        self.assertIn("does_not_apply", self.muster.muster("fleet", "report", "fates").stdout)
+        self.says_why(runs)
+
+        # A retry's run takes the place of the old one, in the logs too.
+        self.muster.muster("fleet", "retry", "fates", "--failed", "--repo", "acme/never", check=[1])
+        logs = self.muster.directory / "logs"
+        written = self.muster.json("fleet", "logs", "fates", "--output", logs)["logs"]
+        self.assertEqual(len(written), len(EXPECTED))
+        self.assertEqual(len(list(logs.iterdir())), len(EXPECTED))
+        self.assertNotIn(runs["acme/never"]["id"], [each["run"] for each in written])
+
+    def says_why(self, runs):
+        """What is not there has a reason, and an exit code."""
+        same = self.muster.muster("run", "diff", runs["acme/same"]["id"])
+        self.assertEqual(same.stdout, "")
+        self.assertIn("the agent changed nothing", same.stderr)
+        broken = self.muster.muster("run", "diff", runs["acme/breaks"]["id"], check=[3])
+        self.assertIn("failed at verify:check", broken.stderr)
+        step = self.muster.muster("run", "logs", runs["acme/same"]["id"], "--step", "nostep", check=[3])
+        self.assertIn("there are checkout, agent, verify:check, commit", step.stderr)
+        for words in (("fleet", "merge", "nope"), ("pr", "list", "--fleet", "nope")):
+            self.assertIn("there is no fleet nope", self.muster.muster(*words, check=[3]).stderr)
 
     def test_dry_run_touches_nothing(self):
         repos = self.muster.directory / "repos" / "acme"
@@ -137,6 +162,9 @@ class FleetTest(InstallationTest):
         (dry,) = [each["name"] for each in self.muster.json("fleet", "list")["fleets"]]
         run = self.muster.runs(dry)["acme/change"]
         self.assertEqual((run["state"], run["reason"]), ("skipped", "dry_run"))
+        document = self.muster.json("fleet", "run", fleet, "--dry-run")
+        self.assertEqual([each["repository"] for each in document["diffs"]], ["acme/change"])
+        self.assertIn("+moved by fates", document["diffs"][0]["diff"])
 
     def test_one_line(self):
         repos = self.muster.directory / "repos" / "acme"
