@@ -18,6 +18,10 @@ std::string to_string(fbs::FailureClass cls) { return fbs::EnumNameFailureClass(
 
 bool is_end(fbs::RunState state) { return state >= fbs::RunState::delivered; }
 
+bool is_on_host(fbs::RunState state) {
+  return state >= fbs::RunState::provisioning && state <= fbs::RunState::verifying;
+}
+
 std::string bounded(std::string_view text, std::size_t limit) {
   if (text.size() <= limit) return std::string(text);
   std::size_t end = limit > kCut.size() ? limit - kCut.size() : 0;

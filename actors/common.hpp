@@ -21,6 +21,8 @@ std::string to_string(fbs::FailureClass cls);
 
 /// delivered, unchanged, skipped, failed, cancelled, superseded.
 bool is_end(fbs::RunState state);
+/// provisioning, running, verifying: a host works for it.
+bool is_on_host(fbs::RunState state);
 
 /// At most `limit` bytes, never half a UTF-8 character; a cut is marked with "…".
 std::string bounded(std::string_view text, std::size_t limit);

@@ -68,7 +68,8 @@ void HostWork::start(fbs::StartSandboxT request, Instant deadline, engine::Effec
                      HostLine* line) {
   const Sandbox sandbox = sandbox_of(request.run, request.epoch);
   const std::string host = request.host;
-  const bool lost = !line || (request.epoch && request.epoch->session() <= line->lost_session);
+  const bool lost = !line || (request.epoch && request.epoch->session() <= line->lost_session) ||
+                    !is_placed_(host, sandbox);
   starts_[sandbox] = {std::move(request), std::move(done), deadline};
   if (lost) {
     finish_start(sandbox, "host " + host + " is gone");
@@ -94,9 +95,17 @@ void HostWork::welcomed(HostLine& line) {
   line.orders.clear();
   line.blobs_sent.clear();
   line.blob_offset = 0;
-  for (const auto& [sandbox, start] : starts_)
-    if (start.request.host == line.name)
+  // An attempt that was given up meanwhile is not begun: its slot may be another's by now.
+  std::vector<Sandbox> left;
+  for (const auto& [sandbox, start] : starts_) {
+    if (start.request.host != line.name) continue;
+    if (is_placed_(line.name, sandbox)) {
       line.orders.push_back({HostLine::Order::What::start, sandbox});
+    } else {
+      left.push_back(sandbox);
+    }
+  }
+  for (const Sandbox& sandbox : left) finish_start(sandbox, "the attempt was given up");
   for (const auto& [sandbox, stop] : stops_)
     if (stop.request.host == line.name)
       line.orders.push_back({HostLine::Order::What::stop, sandbox});

@@ -47,7 +47,11 @@ class HostWork {
   static constexpr std::size_t kSendAhead = 2u << 20;  ///< Bytes in the link's control queue.
   static constexpr std::size_t kBlobPart = 512u << 10;
 
-  explicit HostWork(const HostsNeeds& needs) : needs_(needs) {}
+  using IsPlaced = std::function<bool(const std::string& host, const Sandbox&)>;
+
+  /// `is_placed`: whether that host still works for that attempt.
+  HostWork(const HostsNeeds& needs, IsPlaced is_placed)
+      : needs_(needs), is_placed_(std::move(is_placed)) {}
 
   /// `line` null: that host is not known, or its lease has ended.
   void perform(const engine::PendingEffect& effect, engine::EffectDone done,
@@ -86,6 +90,7 @@ class HostWork {
   void finish_stop(const Sandbox& sandbox);
 
   const HostsNeeds& needs_;
+  const IsPlaced is_placed_;
   std::map<Sandbox, Start> starts_;
   std::map<Sandbox, Stop> stops_;
   std::string spec_digest_;  // of the last spec that was read: a fleet's runs share one

@@ -35,7 +35,9 @@ class Hosts::Impl {
               [this](const std::string& host, const storage::RunLogKey& key) {
                 return placements_->attempt_was_on(host, key.run, key.attempt);
               }),
-        work_(needs_) {}
+        work_(needs_, [this](const std::string& host, const Sandbox& sandbox) {
+          return placements_->is_placed_on(host, sandbox.first, sandbox.second);
+        }) {}
   ~Impl() { stop(); }
 
   Result<void> start(engine::Engine& engine);

@@ -1,5 +1,6 @@
 #include "actors/ports/placements.hpp"
 
+#include "actors/common.hpp"
 #include "actors/host/host.hpp"
 #include "actors/run/run.hpp"
 #include "storage/runlog/runlog.hpp"
@@ -41,7 +42,7 @@ bool Placements::is_placed_on(const std::string& host, const std::string& run,
                               std::uint32_t attempt) const {
   if (!storage::is_log_key({run, attempt})) return false;
   const auto head = decoded<fbs::RunHeadT>(engine_.head(run_actor(run)));
-  return head && head->host == host && head->attempt == attempt;
+  return head && is_on_host(head->state) && head->host == host && head->attempt == attempt;
 }
 
 bool Placements::attempt_was_on(const std::string& host, const std::string& run,

@@ -23,7 +23,7 @@ class Placements {
   [[nodiscard]] std::optional<fbs::HostHeadT> host_head(const std::string& name) const;
   [[nodiscard]] std::optional<fbs::AttemptRowT> attempt_row(const std::string& run,
                                                             std::uint32_t attempt) const;
-  /// Whether the run's present attempt is that one, on that host. `run` comes from outside.
+  /// Whether that host works for that attempt now. `run` comes from outside.
   [[nodiscard]] bool is_placed_on(const std::string& host, const std::string& run,
                                   std::uint32_t attempt) const;
   /// Also when the run has gone on since.

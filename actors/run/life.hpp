@@ -43,10 +43,7 @@ class RunLife {
   [[nodiscard]] bool delivering(std::string_view what) const {
     return s_.state == fbs::RunState::delivering && s_.waiting_for == what;
   }
-  /// provisioning, running or verifying: a host works for it.
-  [[nodiscard]] bool on_host() const {
-    return s_.state >= fbs::RunState::provisioning && s_.state <= fbs::RunState::verifying;
-  }
+  [[nodiscard]] bool on_host() const { return is_on_host(s_.state); }
 
   // life.cpp
   void enter(fbs::RunState state, std::string waiting_for = {});

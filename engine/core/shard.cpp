@@ -101,6 +101,10 @@ void Shard::resume(Recovered found) {
   phase_ = Phase::serving;
   for (ActorId& id : found.backlogged) sleepers_.insert(std::move(id));
   for (Envelope& message : found.pending) {
+    if (sleepers_.contains(message.to)) {  // Some of its messages come after those in the backlog, some before.
+      to_backlog(message);
+      continue;
+    }
     const std::size_t bytes = encode_envelope(message).size();
     place(std::move(message), bytes);
   }

@@ -262,6 +262,7 @@ void Shard::place(Envelope message, std::size_t bytes) {
     to_backlog(message);
     lane.more = true;
     ++lane.unread;
+    passivate_if_idle(*a);  // It is, when it is paused.
     return;
   }
   pending_.add(message.sequence);

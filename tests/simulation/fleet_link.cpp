@@ -64,8 +64,14 @@ void FleetWorld::try_welcome(Line& line) {
              [this, session = line.session, mark_now = line.mark, placed](Machine& machine) {
                welcomed(machine, session, mark_now, placed);
              });
-  for (const auto& [sandbox, waiting] : starts_)
-    if (waiting.host == line.name) send_order(line, waiting, true);
+  for (const auto& [sandbox, waiting] : std::map(starts_)) {
+    if (waiting.host != line.name) continue;
+    if (is_placed(line.name, sandbox)) {
+      send_order(line, waiting, true);
+    } else {
+      finish_start(sandbox, "the attempt was given up");
+    }
+  }
   for (const auto& [sandbox, waiting] : stops_)
     if (waiting.host == line.name) send_order(line, waiting, false);
 }
@@ -89,13 +95,17 @@ void FleetWorld::event(const std::string& host, std::uint64_t connection, Event 
   take_events(line);
 }
 
+bool FleetWorld::is_placed(const std::string& host, const SandboxId& sandbox) const {
+  const auto run = state<kinds::Run>(sandbox.first);
+  return run && kinds::is_on_host(run->state) && run->host == host && run->attempt == sandbox.second;
+}
+
 /// One at a time, each until the engine has it.
 void FleetWorld::take_events(Line& line) {
   if (line.taking || line.events.empty()) return;
   line.taking = true;
   const Event event = line.events.front();
-  const auto run = state<kinds::Run>(event.run);
-  const bool placed = run && run->host == line.name && run->attempt == event.epoch.attempt();
+  const bool placed = is_placed(line.name, {event.run, event.epoch.attempt()});
   engine::ChannelMessage message;
   message.channel = "host/" + line.name;
   message.number = event.number;
@@ -199,7 +209,9 @@ void FleetWorld::tick() {
 void FleetWorld::start_effect(Waiting waiting) {
   const SandboxId sandbox{waiting.run, waiting.epoch.attempt()};
   const auto found = lines_.find(waiting.host);
-  const bool lost = found == lines_.end() || waiting.epoch.session() <= found->second.lost_session;
+  const bool lost = found == lines_.end() ||
+                    waiting.epoch.session() <= found->second.lost_session ||
+                    !is_placed(waiting.host, sandbox);
   const auto [place, fresh] = starts_.insert_or_assign(sandbox, std::move(waiting));
   if (lost) {
     finish_start(sandbox, "the host is gone");

@@ -120,6 +120,7 @@ class FleetWorld : Surroundings {
   void try_welcome(Line& line);
   void heartbeat(const std::string& host, std::uint64_t connection, std::uint64_t number);
   void event(const std::string& host, std::uint64_t connection, Event event);
+  [[nodiscard]] bool is_placed(const std::string& host, const SandboxId& sandbox) const;
   void take_events(Line& line);
   void event_taken(Line& line, const Event& event);
   void line_broke(const std::string& host, std::uint64_t connection);

@@ -52,6 +52,7 @@ class World : Surroundings {
   bool draw_letter(engine::OperatorCommand& command);
   void attempt_command();
   void retry_command(std::uint64_t attempt, std::int64_t ms);
+  void end_command();
   void command_answered(const Result<std::string>& answer);
 
   // The end.

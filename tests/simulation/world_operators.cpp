@@ -53,6 +53,8 @@ void World::attempt_command() {
       if (!operator_->waiting || operator_->command.key != command.key) return;
       if (is_final(answer)) {
         command_answered(answer);
+      } else if (answer.error().code == Errc::overloaded && !operator_->paused.empty()) {
+        end_command();  // Nothing was done. A paused receiver has room again when it is resumed.
       } else {
         retry_command(mine, scheduler_.between(50, 2'000));
       }
@@ -67,6 +69,13 @@ void World::retry_command(std::uint64_t attempt_number, std::int64_t ms) {
   });
 }
 
+void World::end_command() {
+  operator_->waiting = false;
+  ++operator_->attempts;
+  scheduler_.post_after(Duration{scheduler_.between(0, 3'000)}, "people/operator",
+                        [this] { next_command(); });
+}
+
 void World::command_answered(const Result<std::string>& answer) {
   Operator& o = *operator_;
   const OperatorCommand& command = o.command;
@@ -78,10 +87,7 @@ void World::command_answered(const Result<std::string>& answer) {
   if (of_letter && answer) o.closed[command.letter] = command.action == Action::replay;
   if (command.action == Action::pause) o.paused.insert(command.actor.key);
   if (command.action == Action::resume) o.paused.erase(command.actor.key);
-  o.waiting = false;
-  ++o.attempts;
-  scheduler_.post_after(Duration{scheduler_.between(0, 3'000)}, "people/operator",
-                        [this] { next_command(); });
+  end_command();
 }
 
 }  // namespace muster::sim

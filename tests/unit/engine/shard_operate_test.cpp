@@ -201,6 +201,19 @@ TEST_CASE("The bound on waiting messages holds over a restart") {
   CHECK(bench.state("a").total == 5);
 }
 
+TEST_CASE("What comes for a paused actor waits on disk, and takes no other actor's place in memory") {
+  ShardLimits limits;
+  limits.active_actors = 1;
+  ShardBench bench(limits);
+  bench.call("b", fbs::OpenT{});
+  bench.call("a", fbs::OpenT{});
+  operate(bench, about(bench, Action::pause, "a"));
+  const auto waits = bench.send("a", add(1));
+  bench.run();
+  CHECK(waits->text() == "nothing yet");
+  CHECK(bench.call("b", add(1)) == "1");
+}
+
 TEST_CASE("Messages on their way when an actor pauses wait for it, without holding the low-water mark") {
   ShardLimits limits;
   limits.uncommitted_bytes = 1;

@@ -49,6 +49,30 @@ TEST_CASE("A channel and an effect live through a failed commit") {
   CHECK(bench.state("a").total == 11);
 }
 
+TEST_CASE("A crash keeps the order of what lay in window and backlog, also behind an operator's message") {
+  ShardLimits limits;
+  limits.window = 2;
+  limits.uncommitted_bytes = 1;  // One step per commit, so that messages wait.
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT{});
+  bench.send("a", add(0));
+  bench.run_strand();
+  bench.send("a", add(0), engine::Lane::operator_);
+  for (const char* word : {"1", "2", "3"}) {
+    fbs::AnswerT said;
+    said.error = word;  // The step puts it into its state.
+    bench.shard->tell(counter_id("a"), Counter::Messages::encode(said), engine::Lane::normal,
+                      [](const Result<void>& taken) { (void)taken; });
+  }
+  bench.run_writer();
+  bench.run_strand();
+  bench.run_writer();  // All are on the disk, and no word is stepped.
+  REQUIRE(bench.rows(Family::backlog) > 0);
+  REQUIRE(bench.state("a").log == "");
+  bench.restart();
+  CHECK(bench.state("a").log == "0 0 1 2 3 ");
+}
+
 TEST_CASE("A message that was acknowledged and not stepped is stepped after a crash") {
   ShardLimits limits;
   limits.uncommitted_bytes = 1;
