@@ -67,9 +67,12 @@ class HostStep {
   }
 
   void on(const fbs::FreeT& m) {
-    std::erase_if(s_.used, [&](const auto& slot) {
-      return slot->run == m.run && slot->attempt == m.attempt;
+    const auto slot = std::find_if(s_.used.begin(), s_.used.end(), [&](const auto& each) {
+      return each->run == m.run && each->attempt == m.attempt;
     });
+    if (slot == s_.used.end()) return;
+    worked_on((*slot)->canonical_url);
+    s_.used.erase(slot);
   }
 
   void on(const fbs::CordonT& m) { want(HostState::cordoned, "host.cordon", m.by, m.reason); }
@@ -111,6 +114,7 @@ class HostStep {
     slot->since_unix_ms = ctx_.now().unix_ms;
     slot->cpus_milli = m.cpus_milli;
     slot->memory_bytes = m.memory_bytes;
+    slot->canonical_url = m.canonical_url;
     s_.used.push_back(std::move(slot));
     fbs::PlacedT placed;
     placed.host = s_.name;
@@ -130,6 +134,15 @@ class HostStep {
     }
     std::sort(s_.warm.begin(), s_.warm.end());
     s_.warm.erase(std::unique(s_.warm.begin(), s_.warm.end()), s_.warm.end());
+  }
+
+  /// Its mirror is there now, most likely: a hint for placement, which the next connection corrects.
+  void worked_on(const std::string& url) {
+    const auto at = std::lower_bound(s_.warm.begin(), s_.warm.end(), url);
+    if (url.empty() || (at != s_.warm.end() && *at == url)) return;
+    std::size_t bytes = url.size() + 16;
+    for (const std::string& each : s_.warm) bytes += each.size() + 16;
+    if (bytes <= Host::kWarmBytes) s_.warm.insert(at, url);
   }
 
   void take_labels(const std::vector<std::unique_ptr<wire::KeyValueT>>& labels) {

@@ -278,6 +278,7 @@ void Dispatcher::Impl::propose(const engine::Proposal& proposal) {
   message.session = proposal.session;
   message.cpus_milli = demand->cpus_milli;
   message.memory_bytes = demand->memory_bytes;
+  message.canonical_url = demand->canonical_url;
   engine_.tell_then(
       {config_.org, std::string(Host::kName), proposal.host}, Host::Messages::encode(message),
       [this, strand = strand_, run = proposal.run,

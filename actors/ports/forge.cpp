@@ -81,6 +81,11 @@ class GitForge final : public Forge {
 
 }  // namespace
 
+PushResult refused_base_branch(const std::string& branch) {
+  return {PushOutcome::rejected,
+          "'" + branch + "' is a base branch: it is changed by merging a pull request, never by a push"};
+}
+
 std::unique_ptr<Forge> make_git_forge(GitForgeOptions options) {
   git::initialise();
   git::remove_leftovers(options.scratch);

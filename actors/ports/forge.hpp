@@ -36,6 +36,9 @@ struct PushResult {
   std::string message;
 };
 
+/// What a push to the base branch, or to the one that HEAD names, comes to: those change by a merge alone.
+PushResult refused_base_branch(const std::string& branch);
+
 struct PullRequestText {
   std::string key;  ///< pr/<fleet>/<repo>: the same key never makes a second one.
   std::uint32_t proposed_number = 0;

@@ -56,6 +56,9 @@ Stop judge_base(const LocalRepository& repository, git_odb* odb, const PushReque
                       "commit " + request.base_sha + " is not in the repository any more"};
   const auto name = repository.base_branch(request.base_branch);
   if (!name) return refused_or_failed(name.error());
+  const auto head = repository.base_branch("");
+  if (request.branch == *name || (head && request.branch == *head))
+    return refused_base_branch(request.branch);
   const auto tip = repository.refs().read(*name);
   if (!tip) return refused_or_failed(tip.error());
   if (!*tip)

@@ -304,6 +304,8 @@ PushResult RemoteForge::push(const std::string& url, const PushRequest& request)
             "branch '" + request.branch + "' exists already, at " + *now};
   const std::string base_branch =
       request.base_branch.empty() ? advertised->head_branch : request.base_branch;
+  if (request.branch == base_branch || request.branch == advertised->head_branch)
+    return refused_base_branch(request.branch);
   const auto tip = advertised->branch(base_branch);
   if (!tip)
     return {PushOutcome::base_moved, "base branch '" + base_branch + "' does not exist any more"};

@@ -28,14 +28,14 @@ class RepoStep {
   RepoStep(fbs::RepoHeadT& state, engine::Context& ctx) : s_(state), ctx_(ctx) {}
 
   void on(const fbs::AcquireT& m) {
-    if (s_.canonical_url.empty()) {
+    if (s_.canonical_url != m.canonical_url && unused()) {
       s_.canonical_url = m.canonical_url;
       s_.url = m.url;
     }
     if (m.canonical_url != s_.canonical_url) {
       refuse(m.run, "name_taken",
-             name() + " is " + s_.canonical_url + " already; " + m.canonical_url +
-                 " has the same name and is refused");
+             name() + " is " + s_.canonical_url + ", which has runs or open pull requests; " +
+                 m.canonical_url + " has the same name and must wait until those are closed");
       return;
     }
     if (turn_of(s_.waiting, m.run) != s_.waiting.end()) return;
@@ -131,6 +131,10 @@ class RepoStep {
 
  private:
   [[nodiscard]] const std::string& name() const { return ctx_.self().key; }
+  [[nodiscard]] bool unused() {
+    return s_.holders.empty() && s_.waiting.empty() && s_.open_pulls.empty() &&
+           ctx_.rows("opening/", "opening0", 1).empty();
+  }
   static std::string row_key(const std::string& fleet) { return "opening/" + fleet; }
   [[nodiscard]] std::string effect_key(const std::string& fleet) const {
     return "pr/" + fleet + "/" + name();

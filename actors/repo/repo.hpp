@@ -2,8 +2,9 @@
 //
 // Made by the first run that asks for a turn (Acquire). Grants turns in order of asking, as many at a time as
 // the most careful of holders and asker allow; a run asks once and Releases once, repeats change nothing.
-// A name belongs to the first canonical URL that came with it: another repository under the same name is
-// refused (name_taken), because its pull requests would mix.
+// A name belongs to one canonical URL as long as it has a run or an open pull request: another repository under
+// the same name is refused until then (name_taken), because its pull requests would mix. After that the name moves
+// on with whoever asks first, so that a repository may move.
 // One open pull request per fleet: a second OpenPull of that fleet updates the first and gets its number. The
 // effect pr/<fleet>/<repo> makes it; only its result makes the pull actor, so a crash between makes none or one.
 #pragma once

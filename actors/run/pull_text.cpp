@@ -42,15 +42,6 @@ std::string safe_cell(std::string_view text, std::size_t limit) {
   return safe;
 }
 
-std::string quoted(const std::string& text) {
-  std::string quote = "> ";
-  for (const char c : text) {
-    quote += c;
-    if (c == '\n') quote += "> ";
-  }
-  return quote;
-}
-
 /// result.json as far as it is what the contract says.
 struct AgentResult {
   std::string title, body;
@@ -160,7 +151,7 @@ std::string footer(const fbs::CreateRunT& create, const wire::AttemptReportT& re
 std::string body_of(const fbs::CreateRunT& create, const wire::AttemptReportT& report,
                     const AgentResult& result, std::string_view run, std::uint32_t attempt) {
   std::string text;
-  if (!create.body.empty()) text += quoted(safe_markdown(create.body, kIntentBytes)) + "\n\n";
+  if (!create.body.empty()) text += safe_markdown(create.body, kIntentBytes) + "\n\n";
   if (!result.body.empty()) text += safe_markdown(result.body, kResultBodyBytes) + "\n\n";
   if (!report.summary.empty())
     text += "## What was done\n\n" + safe_markdown(report.summary, kSummaryBytes) + "\n\n";

@@ -167,12 +167,16 @@ class Resolver {
     work();
   }
 
-  static void check(Candidate& c) {
+  void check(Candidate& c) const {
     auto branch = resolve_base_branch(c.entry.url, c.entry.base_branch);
-    if (branch)
-      c.entry.base_branch = std::move(*branch);
-    else
+    if (!branch)
       c.problem = c.entry.repository + ": " + branch.error().message;
+    else if (!branch->empty() && *branch == spec_.delivery.branch &&
+             spec_.delivery.mode != actors::fbs::DeliveryMode::none)
+      c.problem = c.entry.repository + ": delivery.branch \"" + *branch +
+                  "\" is its base branch; choose another";
+    else
+      c.entry.base_branch = std::move(*branch);
   }
 
   /// OWNER/NAME names runs, pull requests and locks, so it must be unique in a fleet.

@@ -194,7 +194,7 @@ TEST_CASE("a pull request's text is composed of intent, summary, verification an
   fbs::CreateRunT create;
   create.fleet = "libgreet-2";
   create.title = "Use libgreet 2.0";
-  create.body = "Move libgreet\nto 2.0";
+  create.body = "> Move libgreet\n> to 2.0";  // As derive.cpp quotes an intent.
   create.author = "alice";
   create.pull_labels = {"muster"};
   wire::AttemptReportT report = report_of({wire::Outcome::changed, "verify:tests", 0});

@@ -76,12 +76,34 @@ TEST_CASE("another repository of the same name is refused, and so is an endless 
   const auto refused =
       std::get<fbs::RepoRefusedT>(*Run::Messages::decode(repo.decision().sends.at(0).payload));
   CHECK(refused.code == "name_taken");
-  CHECK(refused.reason == "acme/api is /srv/a already; /srv/b has the same name and is refused");
+  CHECK(refused.reason ==
+        "acme/api is /srv/a, which has runs or open pull requests; /srv/b has the same name and "
+        "must wait until those are closed");
   for (std::size_t i = 0; i < Repo::kMaxWaiting; ++i) repo.tell(acquire("W" + std::to_string(i)));
   CHECK(acts(repo) == "");
   CHECK(engine::encode_table(repo.state()).size() < (64u << 10));
   repo.tell(acquire("Z"));
   CHECK(acts(repo) == "run RepoRefused\n");
+}
+
+TEST_CASE("a repository may move when nobody works on it and no pull request is open") {
+  engine::testing::Stage<Repo> repo("acme/api");
+  repo.tell(acquire("A"));
+  repo.tell(open_pull("A"));
+  repo.tell(release("A"));
+  repo.tell(acquire("B", 1, "/srv/b"));
+  CHECK(acts(repo) == "run RepoRefused\n");  // the forge is being asked
+  repo.tell(created(1));
+  repo.tell(acquire("B", 1, "/srv/b"));
+  CHECK(acts(repo) == "run RepoRefused\n");
+  fbs::PullEndedT ended;
+  ended.fleet = "f";
+  ended.number = 1;
+  repo.tell(ended);
+  repo.tell(acquire("B", 1, "/srv/b"));
+  CHECK(acts(repo) == "run RepoGranted\n");
+  CHECK(repo.state().canonical_url == "/srv/b");
+  CHECK(repo.state().next_pull == 2);
 }
 
 TEST_CASE("one open pull request per fleet") {
@@ -295,6 +317,23 @@ TEST_CASE("a reconnection keeps the slots; the end of the present lease loses al
   CHECK(host.state().state == fbs::HostState::unreachable);
   host.tell(connected(7));
   CHECK(host.state().state == fbs::HostState::cordoned);
+}
+
+TEST_CASE("a host is warm for what it has worked on, once, until it says itself what it has") {
+  engine::testing::Stage<Host> host("h");
+  host.tell(connected(5));
+  for (std::uint32_t attempt = 1; attempt <= 2; ++attempt) {
+    auto placed = propose("A", attempt, 5);
+    placed.canonical_url = "/srv/git/acme/api";
+    host.tell(placed);
+    fbs::FreeT free;
+    free.run = "A";
+    free.attempt = attempt;
+    host.tell(free);
+    CHECK(host.state().warm == std::vector<std::string>{"/srv/git/acme/api"});
+  }
+  host.tell(connected(6));
+  CHECK(host.state().warm.empty());
 }
 
 TEST_CASE("a host that claims much keeps its head small") {

@@ -77,6 +77,20 @@ TEST_CASE("what can't be read is named by the line that named it") {
       "0 twice, 0 excluded, 0 beyond\n");
 }
 
+TEST_CASE("a fleet never writes to a base branch") {
+  const Repositories s;
+  actors::FleetSpec spec;
+  spec.repositories = {{Kind::path, "acme/api.git", "", {}},
+                       {Kind::path, "other/tool.git", "", {}}};
+  spec.delivery.branch = "main";
+  CHECK(transcript(s, resolve_selection(spec, {s.path()})) ==
+        "! /repositories/0: acme/api: delivery.branch \"main\" is its base branch; choose another\n"
+        "! /repositories/1: other/tool: delivery.branch \"main\" is its base branch; choose another\n"
+        "0 twice, 0 excluded, 0 beyond\n");
+  spec.delivery.mode = actors::fbs::DeliveryMode::none;
+  CHECK(resolve_selection(spec, {s.path()}).problems.empty());
+}
+
 TEST_CASE("two repositories with one name are refused, an empty selection too") {
   const Repositories s;
   s.repository("copy/acme/api.git");

@@ -84,6 +84,21 @@ TEST_CASE("a branch with another head is left alone, or replaced when that is wa
   CHECK(project.branch("muster/x") == second);
 }
 
+TEST_CASE("a base branch is never pushed to, nor the one that HEAD names") {
+  Project project;
+  const auto forge = make_git_forge(project.scratch());
+  git(project.bare(), {"branch", "release", "main"});
+  const std::string before = project.main();
+  auto request = project.request(project.change());
+  request.replace = true;
+  request.branch = "main";
+  request.base_branch = GENERATE("", "main", "release");
+  const auto refused = forge->push(request);
+  CHECK(refused.outcome == PushOutcome::rejected);
+  CHECK(refused.message.find("'main' is a base branch") == 0);
+  CHECK(project.main() == before);
+}
+
 TEST_CASE("no hook runs and no configuration is obeyed") {
   Project project;
   const fs::path marker = project.directory() / "ran";

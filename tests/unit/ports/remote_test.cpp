@@ -106,6 +106,10 @@ TEST_CASE(
   other.replace = true;
   CHECK(forge->push(other).outcome == PushOutcome::pushed);
   CHECK(project.branch("muster/x") == other.head_sha);
+  auto base = other;
+  base.branch = "main";
+  CHECK(forge->push(base).outcome == PushOutcome::rejected);
+  CHECK(project.main() == other.base_sha);
   CHECK(forge->diff(url, other.base_sha, other.head_sha, 100'000).value().find("+two") !=
         std::string::npos);
   CHECK(forge->diff(url, other.base_sha, other.head_sha, 40).value().find("cut here") !=
