@@ -19,6 +19,11 @@ struct Paths {
   [[nodiscard]] std::filesystem::path blobs() const { return data() / "blobs"; }
   [[nodiscard]] std::filesystem::path packs() const { return data() / "packs"; }
   [[nodiscard]] std::filesystem::path logs() const { return data() / "logs"; }
+  [[nodiscard]] std::filesystem::path tokens() const { return data() / "tokens.json"; }
+  [[nodiscard]] std::filesystem::path audit() const { return data() / "audit"; }
+  /// Signed heads of the audit log: away from it, so that who removes the one does not have the other.
+  [[nodiscard]] std::filesystem::path audit_heads() const { return root / "var/lib/muster-audit/heads"; }
+  [[nodiscard]] std::filesystem::path audit_key() const { return config() / "audit.key"; }
   [[nodiscard]] std::filesystem::path ca() const { return data() / "ca"; }
   [[nodiscard]] std::filesystem::path host() const { return data() / "host"; }
   [[nodiscard]] std::filesystem::path mirrors() const { return host() / "mirrors"; }

@@ -2,6 +2,7 @@
 //
 // A key is durable before its certificate, and is kept at a renewal; a certificate that does not
 // fit its key or its CA is made again. So a crash at any point is mended by the next call.
+#include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -209,6 +210,12 @@ Result<TlsFiles> ensure_leaf(const fs::path& directory, const fs::path& stem,
   return files;
 }
 
+bool is_ip_address(const std::string& text) {
+  unsigned char bytes[sizeof(in6_addr)];
+  return ::inet_pton(AF_INET, text.c_str(), bytes) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), bytes) == 1;
+}
+
 bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
 }
@@ -246,6 +253,34 @@ Result<void> ensure_ca(const std::string& directory, Instant now) {
 Result<TlsFiles> ensure_server_certificate(const std::string& directory, Instant now) {
   return ensure_leaf(directory, fs::path(directory) / "server",
                      leaf_profile(std::string(kEngineName), "serverAuth"), now);
+}
+
+Result<TlsFiles> ensure_api_certificate(const std::string& directory,
+                                        const std::vector<std::string>& names, Instant now) {
+  // Its own common name: hosts know the engine by another, so this certificate can't stand in for it.
+  Profile profile = leaf_profile("musterd-api", "serverAuth");
+  std::string alternatives;
+  for (const std::string& name : names) {
+    const std::string kind = is_ip_address(name) ? "IP:" : "DNS:";
+    const bool odd = name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                            "0123456789.-*") != std::string::npos;
+    if (name.empty() || (odd && kind == "DNS:"))
+      return fail(Errc::invalid, "not a host name or an IP address: " + name);
+    alternatives += (alternatives.empty() ? "" : ",") + kind + name;
+  }
+  if (alternatives.empty()) return fail(Errc::invalid, "a certificate needs a name");
+  profile.extensions.back().second = alternatives;
+  if (auto made = ensure_ca(directory, now); !made) return tl::unexpected<Error>(made.error());
+  const fs::path stem = fs::path(directory) / "api";
+  // still_good() compares the common name; the other names are kept beside it.
+  const fs::path list = stem.string() + ".names";
+  if (read_file(list, kMaxPem).value_or("") != alternatives) {
+    std::error_code ignored;
+    fs::remove(stem.string() + ".pem", ignored);
+    if (auto noted = write_file_durably(list, alternatives); !noted)
+      return tl::unexpected<Error>(noted.error());
+  }
+  return ensure_leaf(directory, stem, profile, now);
 }
 
 Result<TlsFiles> ensure_host_certificate(const std::string& directory, const std::string& host,

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "storage/base/error.hpp"
 #include "storage/base/time.hpp"
@@ -111,6 +112,10 @@ bool is_host_name(std::string_view name);
 Result<void> ensure_ca(const std::string& directory, Instant now = wall_clock_now());
 Result<TlsFiles> ensure_server_certificate(const std::string& directory,
                                            Instant now = wall_clock_now());
+/// For the API: a certificate of the same CA, for these host names and IP addresses. Made again when they change.
+Result<TlsFiles> ensure_api_certificate(const std::string& directory,
+                                        const std::vector<std::string>& names,
+                                        Instant now = wall_clock_now());
 Result<TlsFiles> ensure_host_certificate(const std::string& directory, const std::string& host,
                                          Instant now = wall_clock_now());
 

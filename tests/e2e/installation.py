@@ -4,11 +4,13 @@ Everything lies in a fresh directory below /var/tmp, ports are picked by the ker
 when a mount, a cgroup, a container or a process of this installation is left behind.
 """
 
+import http.client
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -67,6 +69,21 @@ def wait_for(condition, what, seconds=120):
             return value
         time.sleep(0.05)
     raise AssertionError(f"{what}: not within {seconds} s")
+
+
+def unix_get(path, target):
+    """The body of GET `target` on a unix socket; anything but 200 is a failure."""
+    connection = http.client.HTTPConnection("localhost", timeout=60)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.connect(str(path))
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        body = response.read().decode()
+        assert response.status == 200, f"{target}: {response.status} {body}"
+        return body
+    finally:
+        connection.close()
 
 
 class Installation:

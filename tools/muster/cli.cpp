@@ -71,12 +71,17 @@ class CommandLine {
         ->type_name("DIR");
     app_.add_option("--url", globals_.url, "Where musterd is: https://HOST:7412 or unix:/PATH")
         ->type_name("URL");
+    app_.add_option("--ca", globals_.ca,
+                    "Who signed the certificate of an https address (MUSTER_CA)")
+        ->type_name("FILE");
     app_.footer(kExits);
     add_fleet();
     add_run();
     add_pull();
     add_host();
     add_console();
+    add_audit();
+    add_backup();
     add_rest();
   }
 
@@ -296,6 +301,43 @@ class CommandLine {
                 kCommon);
   }
 
+  void add_audit() {
+    CLI::App* audit = group("audit", "The audit log: who did what, and whether it is whole");
+    CLI::App* tail = command(audit, "tail", "The newest entries",
+                             [this](Context& c) { return audit_tail(c, audit_); });
+    tail->add_option("-n,--lines", audit_.lines, "At most N (20)");
+    tail->add_flag("-f,--follow", audit_.follow, "Go on with what comes");
+    tail->add_option("--who", audit_.who, "Only of this caller");
+    tail->add_option("--action", audit_.action, "Only where the action holds this text");
+    tail->add_option("--since", audit_.since, "Only what is newer: 10m, or a time");
+    CLI::App* verify =
+        command(audit, "verify", "Check every hash and signature (exit 1: something is wrong)",
+                [this](Context& c) { return audit_verify(c, audit_); });
+    verify->add_option("--file", audit_.file,
+                       "An exported file instead of musterd's log; needs --key");
+    verify->add_option("--key", audit_.key, "The public half: audit.key.pub");
+    verify->add_option("--heads", audit_.heads, "The signed heads, for --file");
+    CLI::App* exported = command(audit, "export", "Write all entries into a file",
+                                 [this](Context& c) { return audit_export(c, audit_); });
+    exported->add_option("-o,--output", audit_.file, "The file")->required();
+    exported->add_option("--upto", audit_.upto, "Only up to this entry");
+    CLI::App* prune =
+        command(audit, "prune", "Give up what an export holds; a signed checkpoint stays",
+                [this](Context& c) { return audit_prune(c, audit_); });
+    prune->add_option("--export", audit_.file, "The exported file")->required();
+    prune->add_option("--reason", audit_.reason, "Recorded and shown");
+  }
+
+  void add_backup() {
+    CLI::App* backup = group("backup", "Backups of the whole installation, made while it runs");
+    CLI::App* create =
+        named(backup, "create", "Make one in a directory of musterd's machine", "DIR",
+              [this](Context& c) { return backup_create(c, name_, reason_); });
+    create->add_option("--reason", reason_, "Recorded and shown");
+    named(backup, "list", "The backups in a directory of musterd's machine", "DIR",
+          [this](Context& c) { return backup_list(c, name_); });
+  }
+
   void add_rest() {
     CLI::App* completion = command(&app_, "completion", "A completion script for bash, zsh or fish",
                                    [this](Context& c) {
@@ -359,7 +401,8 @@ class CommandLine {
       if (words.empty() && names.empty()) continue;
       for (const std::string& name : own) entry.values.push_back({name, words, names});
     }
-    if (!path.empty()) entry.options.insert(entry.options.end(), {"--json", "--root", "--url"});
+    if (!path.empty())
+      entry.options.insert(entry.options.end(), {"--json", "--root", "--url", "--ca"});
     out.push_back(std::move(entry));
     for (const CLI::App* sub : subs)
       collect(*sub, path + (path.empty() ? "" : " ") + sub->get_name(), out);
@@ -377,6 +420,7 @@ class CommandLine {
   ListFlags list_;
   RetryFlags retry_;
   LogFlags log_;
+  AuditFlags audit_;
 };
 
 /// The deepest command that the words name, for its help and for what may follow it.
@@ -385,7 +429,8 @@ const CLI::App& command_meant(const CLI::App& app, const std::vector<std::string
   const CLI::App* at = &app;
   bool value = false;  // of a global option, before the command
   for (const std::string& word : words) {
-    if (std::exchange(value, word == "--root" || word == "--url") || word.starts_with("-"))
+    if (std::exchange(value, word == "--root" || word == "--url" || word == "--ca") ||
+        word.starts_with("-"))
       continue;
     const auto subs = at->get_subcommands([](const CLI::App*) { return true; });
     const auto found = std::find_if(subs.begin(), subs.end(),

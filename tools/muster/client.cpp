@@ -157,9 +157,10 @@ Response Client::exchange(const Request& request,
     headers = curl_slist_append(headers, line.c_str());
   };
   header("Expect:");
-  header("Accept: application/json, application/problem+json, */*");
+  if (request.headers.empty()) header("Accept: application/json, application/problem+json, */*");
   if (!request.key.empty()) header("Idempotency-Key: " + request.key);
   if (!endpoint_.token.empty()) header("Authorization: Bearer " + endpoint_.token);
+  for (const std::string& line : request.headers) header(line);
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
     header("Content-Type: " + request.content_type);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -174,6 +175,7 @@ Response Client::exchange(const Request& request,
   else
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  if (!endpoint_.ca.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, endpoint_.ca.c_str());
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(kConnectTimeout.count()));
@@ -198,19 +200,25 @@ Response Client::exchange(const Request& request,
       response.retry_after = Duration{after * 1000};
     return response;
   }
-  const bool never_sent = result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST ||
-                          result == CURLE_COULDNT_RESOLVE_PROXY ||
-                          result == CURLE_SSL_CONNECT_ERROR;
+  const bool never_sent =
+      result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST ||
+      result == CURLE_COULDNT_RESOLVE_PROXY || result == CURLE_SSL_CONNECT_ERROR ||
+      result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CACERT_BADFILE;
   response.problem.code = never_sent ? Errc::unreachable : Errc::unknown;
   if (result == CURLE_ABORTED_BY_CALLBACK) {
     response.problem = {Errc::timed_out, "interrupted", ""};
   } else if (never_sent) {
     response.problem.message =
         "musterd can't be reached at " + endpoint_.described + ": " + curl_easy_strerror(result);
-    response.problem.hint = endpoint_.socket.empty()
-                                ? "check MUSTER_URL and that musterd listens there"
-                                : "start it with \"musterd --embedded-host\", or say where it is "
-                                  "with --root DIR or MUSTER_URL";
+    const bool untrusted =
+        result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CACERT_BADFILE;
+    response.problem.hint =
+        untrusted ? "say who signed its certificate: --ca FILE or MUSTER_CA (musterd's own CA is "
+                    "var/lib/muster/ca/ca.pem there)"
+        : endpoint_.socket.empty()
+            ? "check MUSTER_URL and that musterd listens there"
+            : "start it with \"musterd --embedded-host\", or say where it is "
+              "with --root DIR or MUSTER_URL";
   } else {
     response.problem.message = "the connection to musterd at " + endpoint_.described +
                                " broke: " + curl_easy_strerror(result);
@@ -249,10 +257,11 @@ Answer<std::string> Client::get_text(const std::string& path) {
   return std::move(response.body);
 }
 
-Answer<json> Client::post(const std::string& path, const json& body) {
+Answer<json> Client::post(const std::string& path, const json& body, Duration timeout) {
   auto response = write({.method = "POST",
                          .path = path,
-                         .body = body.dump(-1, ' ', false, json::error_handler_t::replace)});
+                         .body = body.dump(-1, ' ', false, json::error_handler_t::replace),
+                         .timeout = timeout});
   if (!response) return tl::unexpected(response.error());
   if (response->body.empty()) return json::object();
   return parsed(response->body, endpoint_);
@@ -290,6 +299,47 @@ Answer<void> Client::stream(const std::string& path, const std::function<bool(co
   const Response response = exchange({.path = path, .timeout = Duration{0}}, sink);
   if (bad)
     return tl::unexpected(Failure{Errc::corrupt, "musterd sent a line that is not JSON", ""});
+  if (response.status / 100 != 2) return tl::unexpected(failure_of(response, endpoint_));
+  return {};
+}
+
+Answer<void> Client::events(const std::string& path, std::string& id,
+                            const std::function<bool(const std::string&, const json&)>& event) {
+  std::string pending;
+  std::string name;
+  std::string data;
+  bool bad = false;
+  // Fields and blank lines as in the WHATWG's text; musterd sends no carriage returns.
+  const auto take = [&](std::string_view line) {
+    if (line.starts_with("id: ")) id = line.substr(4);
+    if (line.starts_with("event: ")) name = line.substr(7);
+    if (line.starts_with("data: ")) data += line.substr(6);
+    if (!line.empty() || data.empty()) return true;
+    const json document = json::parse(std::exchange(data, ""), nullptr, false);
+    bad = document.is_discarded();
+    return !bad && event(std::exchange(name, ""), document);
+  };
+  const auto sink = [&](std::string_view bytes) {
+    pending += bytes;
+    std::size_t begin = 0;
+    for (std::size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1)
+      if (!take(std::string_view(pending).substr(begin, end - begin))) return false;
+    pending.erase(0, begin);
+    bad = bad || pending.size() + data.size() > kMaxStreamLine;
+    return !bad;
+  };
+  Request request{.path = path, .headers = {"Accept: text/event-stream"}, .timeout = Duration{0}};
+  if (!id.empty()) request.headers.push_back("Last-Event-ID: " + id);
+  const Response response = exchange(request, sink);
+  if (bad)
+    return tl::unexpected(Failure{Errc::corrupt, "musterd sent an event that is not JSON", ""});
+  if (response.status / 100 != 2) return tl::unexpected(failure_of(response, endpoint_));
+  return {};
+}
+
+Answer<void> Client::download(const std::string& path,
+                              const std::function<bool(std::string_view)>& bytes) {
+  const Response response = exchange({.path = path, .timeout = Duration{0}}, bytes);
   if (response.status / 100 != 2) return tl::unexpected(failure_of(response, endpoint_));
   return {};
 }

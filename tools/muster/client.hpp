@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
 #include <vector>
@@ -32,12 +33,19 @@ struct Endpoint {
   std::string socket;  ///< Path of a unix socket; empty: `url`.
   std::string url;     ///< http://… or https://…, without a path.
   std::string token;
+  std::string
+      ca{};  ///< A PEM file: who may have signed musterd's certificate; empty: the system's.
   std::string described;  ///< For errors.
 };
 
 /// --root, else --url, else MUSTER_URL, else ~/.config/muster/config.yaml, else
 /// /run/muster/musterd.sock.
-Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url);
+/// The CA of an https address: --ca, else MUSTER_CA, else `ca:` of the configuration file.
+Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url,
+                               const std::string& ca = "");
+
+/// For what takes as long as it takes.
+inline constexpr Duration kNoTimeout{0};
 
 /// One exchange. `path` begins with /v1/.
 struct Request {
@@ -45,7 +53,8 @@ struct Request {
   std::string path;
   std::string body{};
   std::string content_type = "application/json";
-  std::string key{};         ///< Idempotency-Key; empty for reads.
+  std::string key{};  ///< Idempotency-Key; empty for reads.
+  std::vector<std::string> headers{};
   Duration timeout{30'000};  ///< 0: none, for streams.
 };
 struct Response {
@@ -68,12 +77,21 @@ class Client {
 
   Answer<nlohmann::json> get(const std::string& path);
   Answer<std::string> get_text(const std::string& path);
-  Answer<nlohmann::json> post(const std::string& path, const nlohmann::json& body);
+  Answer<nlohmann::json> post(const std::string& path, const nlohmann::json& body,
+                              Duration timeout = Duration{30'000});
   /// Uploads unless it is there.
   Answer<void> put_blob(const std::string& sha256, const std::string& bytes);
   /// One call per line of an application/x-ndjson body; false ends the stream.
   Answer<void> stream(const std::string& path,
                       const std::function<bool(const nlohmann::json&)>& line);
+  /// One call per server-sent event, until it returns false or musterd ends the stream. `id` of the
+  /// last one resumes: it is kept up to date.
+  Answer<void> events(
+      const std::string& path, std::string& id,
+      const std::function<bool(const std::string& name, const nlohmann::json& data)>& event);
+  /// The bytes of a body as they come; false abandons it.
+  Answer<void> download(const std::string& path,
+                        const std::function<bool(std::string_view)>& bytes);
   /// Every page of a list: `path` with a query or none, `list` the key that holds the elements; at
   /// most `limit` of them (0: all). It keeps them all: a fleet's runs are at most 50,000 small
   /// documents.

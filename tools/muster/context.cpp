@@ -61,7 +61,7 @@ Io process_io() {
 
 Answer<Client*> Context::client() {
   if (client_) return client_.get();
-  auto endpoint = find_endpoint(globals_.root, globals_.url);
+  auto endpoint = find_endpoint(globals_.root, globals_.url, globals_.ca);
   if (!endpoint) return tl::unexpected(endpoint.error());
   client_ = std::make_unique<Client>(std::move(*endpoint));
   return client_.get();

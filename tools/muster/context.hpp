@@ -38,7 +38,7 @@ Io process_io();
 /// Options that every command has.
 struct Globals {
   bool json = false;
-  std::string root, url;
+  std::string root, url, ca;
 };
 
 class Context {

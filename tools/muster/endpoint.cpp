@@ -27,7 +27,7 @@ Failure invalid(std::string message, std::string hint = "") {
 }
 
 struct Config {
-  std::string url, token;
+  std::string url, token, ca;
 };
 
 Answer<Config> read_config(const fs::path& path) {
@@ -41,13 +41,15 @@ Answer<Config> read_config(const fs::path& path) {
   const auto document = nlohmann::json::parse(source.json, nullptr, false);
   if (document.is_object()) {
     for (const auto& [key, value] : document.items()) {
-      if (key != "url" && key != "token")
+      if (key != "url" && key != "token" && key != "ca")
         problems.push_back(
-            {"/" + key, "unknown key \"" + key + "\"; known here: url, token", true});
+            {"/" + key, "unknown key \"" + key + "\"; known here: url, token, ca", true});
       else if (!value.is_string())
         problems.push_back({"/" + key, "must be text"});
       else
-        (key == "url" ? config.url : config.token) = value.get<std::string>();
+        (key == "url"  ? config.url
+         : key == "ca" ? config.ca
+                       : config.token) = value.get<std::string>();
     }
   }
   if (problems.empty()) return config;
@@ -64,10 +66,10 @@ Answer<Endpoint> at_socket(const std::string& path, const std::string& token) {
     return tl::unexpected(
         invalid("the socket's path is longer than a socket's path may be: " + path,
                 "use a shorter --root"));
-  return Endpoint{path, "", token, path};
+  return Endpoint{path, "", token, "", path};
 }
 
-Answer<Endpoint> at_url(std::string url, const std::string& token) {
+Answer<Endpoint> at_url(std::string url, const std::string& token, const std::string& ca) {
   if (url.starts_with("unix:")) {
     std::string path = url.substr(5);
     while (path.starts_with("//")) path.erase(0, 1);
@@ -77,23 +79,27 @@ Answer<Endpoint> at_url(std::string url, const std::string& token) {
   if (!url.starts_with("http://") && !url.starts_with("https://"))
     return tl::unexpected(invalid("not an address of musterd: " + url,
                                   "use https://HOST:7412, http://HOST:PORT or unix:/PATH"));
-  return Endpoint{"", url, token, url};
+  return Endpoint{"", url, token, ca, url};
 }
 
 }  // namespace
 
-Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url) {
+Answer<Endpoint> find_endpoint(const std::string& root, const std::string& url,
+                               const std::string& ca_option) {
   if (!root.empty())
     return at_socket(Paths{fs::absolute(root)}.socket().string(), variable("MUSTER_TOKEN"));
   std::string token = variable("MUSTER_TOKEN");
-  if (!url.empty()) return at_url(url, token);
-  if (const std::string named = variable("MUSTER_URL"); !named.empty()) return at_url(named, token);
+  std::string ca = ca_option.empty() ? variable("MUSTER_CA") : ca_option;
+  const std::string named = url.empty() ? variable("MUSTER_URL") : url;
   std::string home = variable("XDG_CONFIG_HOME");
   if (home.empty() && !variable("HOME").empty()) home = variable("HOME") + "/.config";
   const auto config = home.empty() ? Config{} : read_config(fs::path(home) / "muster/config.yaml");
-  if (!config) return tl::unexpected(config.error());
+  // A file for another address says nothing about this one, but its CA may be the same.
+  if (!config && named.empty()) return tl::unexpected(config.error());
+  if (config && ca.empty()) ca = config->ca;
+  if (!named.empty()) return at_url(named, token, ca);
   if (token.empty()) token = config->token;
-  if (!config->url.empty()) return at_url(config->url, token);
+  if (!config->url.empty()) return at_url(config->url, token, ca);
   return at_socket(Paths{}.socket().string(), token);
 }
 

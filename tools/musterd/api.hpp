@@ -2,7 +2,8 @@
 // openapi.yaml describes what is served here, and a test holds the two to each other.
 //
 //   Api api(parts);
-//   HttpServer::start(options, {.handle = [&](Request& r) { return api.handle(r); }, …});
+//   HttpServer::start(options, {[&](Request& r) { return api.handle(r); }, …,
+//                               [&](Request& r) { return api.admit(r); }});
 #pragma once
 
 #include <functional>
@@ -13,8 +14,12 @@
 #include "actors/ports/forge.hpp"
 #include "engine/core/engine.hpp"
 #include "storage/base/blobs.hpp"
+#include "tools/musterd/audit_log.hpp"
+#include "tools/musterd/backup.hpp"
 #include "tools/musterd/events.hpp"
+#include "tools/musterd/gate.hpp"
 #include "tools/musterd/metrics.hpp"
+#include "tools/musterd/otlp.hpp"
 #include "tools/musterd/router.hpp"
 #include "tools/musterd/view.hpp"
 #include "tools/musterd/watched_runlog.hpp"
@@ -40,6 +45,13 @@ struct ApiParts {
   std::function<std::vector<std::string>()> not_ready;
   std::function<std::size_t()> connections;
   std::string org = "default";
+  Gate::Identify identify;
+  Auditor audit;                  ///< May be empty.
+  AuditLog* audit_log = nullptr;  ///< Without it there is neither /v1/audit nor /v1/admin.
+  OtlpExporter* traces = nullptr;
+  std::function<Result<BackupResult>(const std::filesystem::path&)> backup{};
+  std::function<void(const std::string& level)> set_log_level{};
+  std::function<std::uint64_t()> free_bytes{};  ///< Where the data lies; may be empty.
 };
 
 class Api {
@@ -48,14 +60,21 @@ class Api {
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
 
+  /// By the head alone: a response when the caller is not let in. Does not block.
+  std::optional<Response> admit(Request& request) const;
+  /// For a request that admit() let in.
   Response handle(Request& request) const;
   /// The largest body that the request's route takes.
   std::size_t body_limit(Request& request) const;
   [[nodiscard]] const Router& router() const { return router_; }
 
  private:
+  void finish(const Request& request, const std::string& pattern, Response& response,
+              const engine::Stopwatch& watch) const;
+
   ApiParts parts_;
   View view_;
+  Gate gate_;
   Router router_;
 };
 

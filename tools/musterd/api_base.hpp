@@ -33,6 +33,8 @@ void add_run_routes(Router& router, ApiContext api);
 void add_pull_routes(Router& router, ApiContext api);
 void add_host_routes(Router& router, ApiContext api);
 void add_system_routes(Router& router, ApiContext api);
+void add_audit_routes(Router& router, ApiContext api);
+void add_admin_routes(Router& router, ApiContext api);
 
 Response json_response(const Json& json, int status = 200);
 
@@ -40,6 +42,30 @@ Response json_response(const Json& json, int status = 200);
 Result<Json> read_object(const Request& request, std::initializer_list<std::string_view> keys);
 /// A text member; absent: "". Errc::invalid when it is not text, or longer than 4 KiB.
 Result<std::string> read_text(const Json& object, std::string_view key);
+
+/// `state`, or `status`, which means the same.
+std::string state_parameter(const Request& request);
+
+/// The filters that every list has: `since` and `text`.
+struct CommonFilter {
+  std::optional<Instant> since;
+  std::string text;
+
+  /// Whether it was `changed` late enough and one of the `fields` holds the text, in any case.
+  [[nodiscard]] bool takes(std::int64_t changed_unix_ms,
+                           std::initializer_list<std::string_view> fields) const;
+};
+Result<CommonFilter> read_common_filter(const Request& request);
+
+/// A list's page, with the position from which its stream goes on. `position` is read before the
+/// list.
+Response list_response(const Json& json, engine::Sequence position);
+
+/// The `since` parameter: a time, or a duration back from now ("10m"). Nothing when absent.
+Result<std::optional<Instant>> read_since(const Request& request);
+
+/// Who a write is put down to: the caller; on the owner's socket whoever "by" names.
+Result<std::string> read_by(const Json& object, const Request& request);
 
 struct Page {
   std::string after;  ///< The last key shown; "": from the start.

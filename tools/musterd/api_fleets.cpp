@@ -2,6 +2,7 @@
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/cursor.hpp"
 #include "tools/musterd/fleet_request.hpp"
+#include "tools/musterd/list_stream.hpp"
 #include "tools/musterd/report.hpp"
 
 namespace muster::musterd {
@@ -38,6 +39,9 @@ Result<Response> create_fleet(const ApiContext& api, const Request& http) {
   if (!body) return tl::unexpected<Error>(body.error());
   auto request = read_fleet_request(*body);
   if (!request) return tl::unexpected<Error>(request.error());
+  if (!http.who.scope.covers_fleet(request->spec.name))
+    return fail(Errc::not_found, "the token is for other fleets than " + request->spec.name);
+  if (!http.who.may_name_others) request->author = http.who.name;
   if (auto same = check_same(api, *request); !same) return tl::unexpected<Error>(same.error());
   if (auto stored = store_blobs(api, *request); !stored)
     return tl::unexpected<Error>(stored.error());
@@ -52,12 +56,41 @@ Result<Response> create_fleet(const ApiContext& api, const Request& http) {
   return fleet_response(api, name, *reply == "continued" ? 200 : 201);
 }
 
-Result<Response> list_fleets(const ApiContext& api, const Request& request) {
-  const std::string state = request.parameter("state");
+struct FleetFilter {
+  std::string state;
+  CommonFilter common;
+  Scope scope;
+
+  [[nodiscard]] bool takes(const fbs::FleetHeadT& head) const {
+    return scope.covers_fleet(head.name) && (state.empty() || state == name_of(head.state)) &&
+           common.takes(std::max({head.created_unix_ms, head.started_unix_ms, head.ended_unix_ms}),
+                        {head.name, head.author, head.reason});
+  }
+};
+
+Result<FleetFilter> read_fleet_filter(const Request& request) {
+  const std::string state = state_parameter(request);
   if (auto known = check_name("state", state, fbs::EnumValuesFleetState()); !known)
     return tl::unexpected<Error>(known.error());
+  auto common = read_common_filter(request);
+  if (!common) return tl::unexpected<Error>(common.error());
+  return FleetFilter{state, std::move(*common), request.who.scope};
+}
+
+Result<Response> list_fleets(const ApiContext& api, const Request& request) {
+  const auto filter = read_fleet_filter(request);
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  if (wants_events(request))
+    return list_stream(
+        api.parts.events, request, "fleet",
+        [&view = api.view, filter = *filter](const std::string& name) -> std::optional<Json> {
+          const auto head = view.fleet(name);
+          if (!head || !filter.takes(*head)) return std::nullopt;
+          return fleet_json(*head, {}, view.now());
+        });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
+  const engine::Sequence position = api.parts.events.last();
   PageFill fill(*page);
   Result<void> read{};
   const auto listed = api.view.each_fleet(page->after, [&](const std::string& name) {
@@ -68,13 +101,12 @@ Result<Response> list_fleets(const ApiContext& api, const Request& request) {
       return false;
     }
     fill.seen(name);
-    if (state.empty() || state == name_of(head->state))
-      fill.items.push_back(fleet_json(*head, {}, api.view.now()));
+    if (filter->takes(*head)) fill.items.push_back(fleet_json(*head, {}, api.view.now()));
     return true;
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return json_response({{"fleets", fill.items}, {"next", fill.next()}});
+  return list_response({{"fleets", fill.items}, {"next", fill.next()}}, position);
 }
 
 Result<Response> fleet_spec(const ApiContext& api, const Request& request) {
@@ -139,7 +171,7 @@ RouteHandler order(const ApiContext& api) {
     if (!body) return tl::unexpected<Error>(body.error());
     auto reason = read_text(*body, "reason");
     if (!reason) return tl::unexpected<Error>(reason.error());
-    auto by = read_text(*body, "by");
+    auto by = read_by(*body, request);
     if (!by) return tl::unexpected<Error>(by.error());
     if (auto exists = api.view.fleet(name); !exists) return tl::unexpected<Error>(exists.error());
     Message message;
@@ -181,7 +213,7 @@ Result<Response> retry_fleet(const ApiContext& api, const Request& request) {
   if (!classes) return tl::unexpected<Error>(classes.error());
   auto glob = read_text(*body, "repository");
   if (!glob) return tl::unexpected<Error>(glob.error());
-  auto by = read_text(*body, "by");
+  auto by = read_by(*body, request);
   if (!by) return tl::unexpected<Error>(by.error());
   if (auto exists = api.view.fleet(name); !exists) return tl::unexpected<Error>(exists.error());
   fbs::RetryFleetT message;

@@ -1,24 +1,47 @@
 // /v1/hosts
 #include "tools/musterd/api_base.hpp"
+#include "tools/musterd/list_stream.hpp"
 
 namespace muster::musterd {
 namespace {
 
-Result<Response> list_hosts(const ApiContext& api, const Request&) {
-  Json hosts = Json::array();
+Result<Response> list_hosts(const ApiContext& api, const Request& request) {
+  const std::string state = state_parameter(request);
+  if (auto known = check_name("state", state, fbs::EnumValuesHostState()); !known)
+    return tl::unexpected<Error>(known.error());
+  const auto common = read_common_filter(request);
+  if (!common) return tl::unexpected<Error>(common.error());
+  const auto takes = [state, common = *common](const fbs::HostHeadT& head) {
+    return (state.empty() || state == name_of(head.state)) &&
+           common.takes(head.changed_unix_ms, {head.name, head.version});
+  };
+  if (wants_events(request))
+    return list_stream(api.parts.events, request, "host",
+                       [&view = api.view, takes](const std::string& name) -> std::optional<Json> {
+                         const auto head = view.host(name);
+                         if (!head || !takes(*head)) return std::nullopt;
+                         return host_json(*head);
+                       });
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  const engine::Sequence position = api.parts.events.last();
+  PageFill fill(*page);
   Result<void> read{};
   const auto listed = api.view.each_host([&](const std::string& name) {
+    if (name <= page->after && !page->after.empty()) return true;
+    if (!fill.room()) return false;
+    fill.seen(name);
     const auto head = api.view.host(name);
-    if (head) {
-      hosts.push_back(host_json(*head));
-    } else {
+    if (!head) {
       read = tl::unexpected<Error>(head.error());
+    } else if (takes(*head)) {
+      fill.items.push_back(host_json(*head));
     }
     return read.has_value();
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return json_response({{"hosts", hosts}});
+  return list_response({{"hosts", fill.items}, {"next", fill.next()}}, position);
 }
 
 template <class Message>
@@ -29,7 +52,7 @@ RouteHandler order(const ApiContext& api) {
     if (!body) return tl::unexpected<Error>(body.error());
     auto reason = read_text(*body, "reason");
     if (!reason) return tl::unexpected<Error>(reason.error());
-    auto by = read_text(*body, "by");
+    auto by = read_by(*body, request);
     if (!by) return tl::unexpected<Error>(by.error());
     if (auto exists = api.view.host(name); !exists) return tl::unexpected<Error>(exists.error());
     Message message;

@@ -36,6 +36,8 @@ Result<Order> read_order(const Json& body, const Request& request) {
   constexpr std::size_t kLongestName = 256;
   if (by->empty() || by->size() > kLongestName)
     return fail(Errc::invalid, "'by' is required: who gives the order, in 256 bytes");
+  by = read_by(body, request);
+  if (!by) return tl::unexpected<Error>(by.error());
   auto reason = read_text(body, "reason");
   if (!reason) return tl::unexpected<Error>(reason.error());
   if (reason->empty())

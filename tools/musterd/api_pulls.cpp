@@ -1,6 +1,7 @@
 // /v1/pulls
 #include "actors/spec/units.hpp"
 #include "tools/musterd/api_base.hpp"
+#include "tools/musterd/list_stream.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -13,35 +14,69 @@ Result<Response> pull_response(const ApiContext& api, const std::string& id, int
   return json_response(pull_json(id, *head, &*body), status);
 }
 
-Result<Response> list_pulls(const ApiContext& api, const Request& request) {
-  const std::string state = request.parameter("state");
-  const std::string glob = request.parameter("repo");
-  if (auto known = check_name("state", state, fbs::EnumValuesPullState()); !known)
+struct PullFilter {
+  std::string fleet;
+  std::string state;
+  std::string repository;  ///< Glob over OWNER/NAME.
+  CommonFilter common;
+  Scope scope;
+
+  [[nodiscard]] bool takes(const std::string& id, const fbs::PullHeadT& head) const {
+    return scope.covers_fleet(head.fleet) && (fleet.empty() || fleet == head.fleet) &&
+           (state.empty() || state == name_of(head.state)) &&
+           (repository.empty() || actors::glob_match(repository, id.substr(0, id.rfind('#')))) &&
+           common.takes(head.changed_unix_ms, {id, head.title, head.branch, head.author});
+  }
+};
+
+Result<PullFilter> read_filter(const Request& request) {
+  auto common = read_common_filter(request);
+  if (!common) return tl::unexpected<Error>(common.error());
+  PullFilter filter{request.parameter("fleet"), state_parameter(request), request.parameter("repo"),
+                    std::move(*common), request.who.scope};
+  if (auto known = check_name("state", filter.state, fbs::EnumValuesPullState()); !known)
     return tl::unexpected<Error>(known.error());
-  const std::string fleet = request.parameter("fleet");
-  if (!fleet.empty())
-    if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
+  return filter;
+}
+
+Result<Response> list_pulls(const ApiContext& api, const Request& request) {
+  const auto filter = read_filter(request);
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  if (!filter->fleet.empty()) {
+    if (!filter->scope.covers_fleet(filter->fleet))
+      return fail(Errc::not_found, "no fleet " + filter->fleet);
+    if (auto exists = api.view.fleet(filter->fleet); !exists)
+      return tl::unexpected<Error>(exists.error());
+  }
+  if (wants_events(request))
+    return list_stream(
+        api.parts.events, request, "pull",
+        [&view = api.view, filter = *filter](const std::string& id) -> std::optional<Json> {
+          const auto head = view.pull(id);
+          if (!head || !filter.takes(id, *head)) return std::nullopt;
+          return pull_json(id, *head, nullptr);
+        });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
+  const engine::Sequence position = api.parts.events.last();
   PageFill fill(*page);
   Result<void> read{};
-  const auto listed = api.view.each_pull(fleet, page->after, [&](const PullName& name) {
+  const auto listed = api.view.each_pull(filter->fleet, page->after, [&](const PullName& name) {
     if (!fill.room()) return false;
     fill.seen(name.id);
-    if (!state.empty() && name.state != state) return true;
-    if (!glob.empty() && !actors::glob_match(glob, name.id.substr(0, name.id.rfind('#'))))
-      return true;
+    // What the index tells saves reading the head.
+    if (!filter->state.empty() && name.state != filter->state) return true;
     const auto head = api.view.pull(name.id);
-    if (head) {
-      fill.items.push_back(pull_json(name.id, *head, nullptr));
-    } else {
+    if (!head) {
       read = tl::unexpected<Error>(head.error());
+    } else if (filter->takes(name.id, *head)) {
+      fill.items.push_back(pull_json(name.id, *head, nullptr));
     }
     return read.has_value();
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return json_response({{"pulls", fill.items}, {"next", fill.next()}});
+  return list_response({{"pulls", fill.items}, {"next", fill.next()}}, position);
 }
 
 /// Merge or close. The forge is asked afterwards: `busy` says so until its answer is in.
@@ -51,7 +86,7 @@ Result<Response> order(const ApiContext& api, const Request& request, Message me
   const std::string& id = request.params.at("id");
   auto reason = read_text(body, "reason");
   if (!reason) return tl::unexpected<Error>(reason.error());
-  auto by = read_text(body, "by");
+  auto by = read_by(body, request);
   if (!by) return tl::unexpected<Error>(by.error());
   if (auto exists = api.view.pull(id); !exists) return tl::unexpected<Error>(exists.error());
   message.reason = std::move(*reason);

@@ -2,26 +2,38 @@
 #include "actors/spec/fleet_spec.hpp"
 #include "actors/spec/units.hpp"
 #include "tools/musterd/api_base.hpp"
+#include "tools/musterd/list_stream.hpp"
 #include "tools/musterd/log_stream.hpp"
 
 namespace muster::musterd {
 namespace {
 
 struct RunFilter {
+  std::string fleet;  ///< Empty: all.
   std::string state;
   std::string failure;
   std::string repository;  ///< Glob over OWNER/NAME.
+  CommonFilter common;
+  Scope scope;
 
-  [[nodiscard]] bool takes(const fbs::RunRowT& row) const {
-    return (state.empty() || state == name_of(row.state)) &&
+  [[nodiscard]] bool takes(const std::string& of, const fbs::RunRowT& row) const {
+    return (fleet.empty() || fleet == of) && scope.covers_fleet(of) &&
+           (state.empty() || state == name_of(row.state)) &&
            (failure.empty() || failure == name_of(row.class_)) &&
-           (repository.empty() || actors::glob_match(repository, row.repository));
+           (repository.empty() || actors::glob_match(repository, row.repository)) &&
+           common.takes(row.changed_unix_ms, {row.run, row.repository, row.reason, row.message});
   }
 };
 
-Result<RunFilter> read_filter(const Request& request) {
-  RunFilter filter{request.parameter("state"), request.parameter("class"),
-                   request.parameter("repo")};
+Result<RunFilter> read_filter(const Request& request, const std::string& fleet) {
+  auto common = read_common_filter(request);
+  if (!common) return tl::unexpected<Error>(common.error());
+  RunFilter filter{fleet,
+                   state_parameter(request),
+                   request.parameter("class"),
+                   request.parameter("repo"),
+                   std::move(*common),
+                   request.who.scope};
   if (auto known = check_name("state", filter.state, fbs::EnumValuesRunState()); !known)
     return tl::unexpected<Error>(known.error());
   if (auto known = check_name("class", filter.failure, fbs::EnumValuesFailureClass()); !known)
@@ -29,44 +41,66 @@ Result<RunFilter> read_filter(const Request& request) {
   return filter;
 }
 
-Result<Response> runs_of_fleet(const ApiContext& api, const Request& request,
-                               const std::string& fleet) {
-  const auto filter = read_filter(request);
-  if (!filter) return tl::unexpected<Error>(filter.error());
-  const auto page = read_page(request);
-  if (!page) return tl::unexpected<Error>(page.error());
-  if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
-  PageFill fill(*page);
-  const auto scanned = api.view.each_row(fleet, page->after, [&](const fbs::RunRowT& row) {
+/// A run's row as its own head tells it: the fleet hears of a change a moment later.
+std::optional<Json> fresh_row(const View& view, const RunFilter& filter, const std::string& id) {
+  const auto head = view.run_head(id);
+  if (!head) return std::nullopt;
+  auto row = view.row(head->fleet, id);
+  if (!row) return std::nullopt;
+  row->state = head->state;
+  row->class_ = head->class_;
+  row->reason = head->reason;
+  row->message = head->message;
+  row->attempt = head->attempt;
+  row->host = head->host;
+  row->pull = head->pull;
+  if (!filter.takes(head->fleet, *row)) return std::nullopt;
+  return row_json(head->fleet, *row);
+}
+
+Result<Response> runs_of_fleet(const ApiContext& api, const RunFilter& filter, const Page& page) {
+  const engine::Sequence position = api.parts.events.last();
+  PageFill fill(page);
+  const auto scanned = api.view.each_row(filter.fleet, page.after, [&](const fbs::RunRowT& row) {
     if (!fill.room()) return false;
     fill.seen(row.run);
-    if (filter->takes(row)) fill.items.push_back(row_json(fleet, row));
+    if (filter.takes(filter.fleet, row)) fill.items.push_back(row_json(filter.fleet, row));
     return true;
   });
   if (!scanned) return tl::unexpected<Error>(scanned.error());
-  return json_response({{"runs", fill.items}, {"next", fill.next()}});
+  return list_response({{"runs", fill.items}, {"next", fill.next()}}, position);
 }
 
-Result<Response> all_runs(const ApiContext& api, const Request& request) {
-  const auto filter = read_filter(request);
-  if (!filter) return tl::unexpected<Error>(filter.error());
-  const auto page = read_page(request);
-  if (!page) return tl::unexpected<Error>(page.error());
-  PageFill fill(*page);
-  const auto listed = api.view.each_run(page->after, [&](const RunName& name) {
+Result<Response> all_runs(const ApiContext& api, const RunFilter& filter, const Page& page) {
+  const engine::Sequence position = api.parts.events.last();
+  PageFill fill(page);
+  const auto listed = api.view.each_run(page.after, [&](const RunName& name) {
     if (!fill.room()) return false;
     fill.seen(name.id);
     const auto row = api.view.row(name.fleet, name.id);
-    if (row && filter->takes(*row)) fill.items.push_back(row_json(name.fleet, *row));
+    if (row && filter.takes(name.fleet, *row)) fill.items.push_back(row_json(name.fleet, *row));
     return true;
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
-  return json_response({{"runs", fill.items}, {"next", fill.next()}});
+  return list_response({{"runs", fill.items}, {"next", fill.next()}}, position);
 }
 
-Result<Response> list_runs(const ApiContext& api, const Request& request) {
-  const std::string fleet = request.parameter("fleet");
-  return fleet.empty() ? all_runs(api, request) : runs_of_fleet(api, request, fleet);
+Result<Response> list_runs(const ApiContext& api, const Request& request,
+                           const std::string& fleet) {
+  const auto filter = read_filter(request, fleet);
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  if (!fleet.empty() && !request.who.scope.covers_fleet(fleet))
+    return fail(Errc::not_found, "no fleet " + fleet);
+  if (!fleet.empty())
+    if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
+  if (wants_events(request))
+    return list_stream(api.parts.events, request, "run",
+                       [&view = api.view, filter = *filter](const std::string& id) {
+                         return fresh_row(view, filter, id);
+                       });
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  return fleet.empty() ? all_runs(api, *filter, *page) : runs_of_fleet(api, *filter, *page);
 }
 
 Result<Response> run_response(const ApiContext& api, const std::string& id) {
@@ -90,7 +124,7 @@ Result<Response> cancel_run(const ApiContext& api, const Request& request) {
   if (!body) return tl::unexpected<Error>(body.error());
   auto reason = read_text(*body, "reason");
   if (!reason) return tl::unexpected<Error>(reason.error());
-  auto by = read_text(*body, "by");
+  auto by = read_by(*body, request);
   if (!by) return tl::unexpected<Error>(by.error());
   fbs::CancelRunT message;
   message.reason = std::move(*reason);
@@ -148,19 +182,30 @@ Result<Response> run_logs(const ApiContext& api, const Request& request) {
   const std::string follow = request.parameter("follow");
   if (!follow.empty() && follow != "true" && follow != "false")
     return fail(Errc::invalid, "follow must be true or false");
-  const auto number = static_cast<std::uint32_t>(*attempt);
-  if (number > 0 && follow != "true")
+  auto number = static_cast<std::uint32_t>(*attempt);
+  std::uint64_t from = *offset;
+  const bool events = wants_events(request);
+  const bool follows = follow == "true" || events;
+  const std::string last = request.header("Last-Event-ID");
+  const bool resumed = events && !last.empty();
+  if (resumed) {
+    const auto place = parse_log_place(last);
+    if (!place) return tl::unexpected<Error>(place.error());
+    number = place->attempt;
+    from = place->offset;
+  }
+  if (number > 0 && !follows)
     if (auto exists = api.view.attempt(*id, number); !exists)
       return fail(Errc::not_found, "run " + *id + " has no attempt " + std::to_string(number));
   std::vector<std::string> names = step_names(api, *id);
   const std::string step = request.parameter("step");
   if (auto known = check_step(*id, step, names); !known)
     return tl::unexpected<Error>(known.error());
+  LogRequest log{*id, number, step, from, follows, *attempt == 0, std::move(names)};
+  auto stream = make_log_stream(api.view, api.parts.logs, api.parts.events, std::move(log));
   Response response;
-  response.content_type = "application/x-ndjson";
-  response.stream =
-      make_log_stream(api.view, api.parts.logs, api.parts.events,
-                      {*id, number, step, *offset, follow == "true", std::move(names)});
+  response.content_type = events ? "text/event-stream" : "application/x-ndjson";
+  response.stream = events ? make_log_events(std::move(stream)) : std::move(stream);
   return response;
 }
 
@@ -208,12 +253,15 @@ void add_run_routes(Router& router, ApiContext api) {
   const auto with = [api](auto handler) {
     return [api, handler](const Request& request) { return handler(api, request); };
   };
-  router.add({"GET", "/v1/fleets/{name}/runs",
+  router.add(
+      {"GET", "/v1/fleets/{name}/runs",
+       [api](const Request& request) { return list_runs(api, request, request.params.at("name")); },
+       0});
+  router.add({"GET", "/v1/runs",
               [api](const Request& request) {
-                return runs_of_fleet(api, request, request.params.at("name"));
+                return list_runs(api, request, request.parameter("fleet"));
               },
               0});
-  router.add({"GET", "/v1/runs", with(list_runs), 0});
   router.add({"GET", "/v1/runs/{id}", with(show_run), 0});
   router.add({"POST", "/v1/runs/{id}/cancel", with(cancel_run), kMaxBody});
   router.add({"GET", "/v1/runs/{id}/logs", with(run_logs), 0});

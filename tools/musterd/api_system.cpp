@@ -1,6 +1,7 @@
 // Blobs, events, health, metrics, and the API's own description
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
+#include "tools/musterd/sse.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -34,17 +35,10 @@ Result<Response> head_blob(const ApiContext& api, const Request& request) {
 }
 
 Result<Response> events(const ApiContext& api, const Request& request) {
-  const std::string last = request.header("Last-Event-ID");
-  engine::Sequence position = api.parts.events.last();
-  if (!last.empty()) {
-    if (last.size() >= 20 || last.find_first_not_of("0123456789") != std::string::npos)
-      return fail(Errc::invalid, "Last-Event-ID must be the id of an event");
-    position = std::stoull(last);
-  }
-  Response response;
-  response.content_type = "text/event-stream";
-  response.stream = make_event_stream(api.parts.events, position);
-  return response;
+  const auto position = last_event_id(request, api.parts.events.last());
+  if (!position) return tl::unexpected<Error>(position.error());
+  return event_response(api.parts.events, *position,
+                        {request.parameter("kind"), request.parameter("key")});
 }
 
 Result<Response> live(const Request&) {
@@ -57,26 +51,76 @@ Result<Response> ready(const ApiContext& api, const Request&) {
   return json_response({{"status", "not ready"}, {"why", why}}, 503);
 }
 
-Result<Response> metrics(const ApiContext& api, const Request&) {
-  Metrics::Now now;
+/// Fleets, and what their heads count of their runs.
+bool count_fleets(const ApiContext& api, Metrics::Now& now) {
   for (const fbs::RunState state : fbs::EnumValuesRunState())
     now.runs[std::string(name_of(state))] = 0;
+  for (const fbs::FleetState state : fbs::EnumValuesFleetState())
+    now.fleets[std::string(name_of(state))] = 0;
   std::size_t fleets = 0;
   const auto listed = api.view.each_fleet("", [&](const std::string& name) {
     const auto head = api.view.fleet(name);
     if (!head) return true;
+    ++now.fleets[std::string(name_of(head->state))];
     for (const fbs::RunState state : fbs::EnumValuesRunState())
       if (const auto index = static_cast<std::size_t>(state); index < head->counts.size())
         now.runs[std::string(name_of(state))] += head->counts[index];
+    for (const fbs::FailureClass failure : fbs::EnumValuesFailureClass())
+      if (const auto index = static_cast<std::size_t>(failure);
+          failure != fbs::FailureClass::none && index < head->failed_by_class.size())
+        now.failed_runs[std::string(name_of(failure))] += head->failed_by_class[index];
+    for (const auto& [cause, runs] : api.parts.queued_by_reason(name))
+      now.queued_by_cause[cause] += runs;
     return ++fleets < kMaxScanned;
   });
-  now.engine_in_trouble = !listed || !api.parts.engine.trouble().empty();
+  return listed.has_value();
+}
+
+void count_hosts(const ApiContext& api, Metrics::Now& now) {
+  for (const fbs::HostState state : fbs::EnumValuesHostState())
+    now.hosts[std::string(name_of(state))] = 0;
+  const auto listed = api.view.each_host([&](const std::string& name) {
+    const auto head = api.view.host(name);
+    if (!head) return true;
+    ++now.hosts[std::string(name_of(head->state))];
+    now.slots += head->slots;
+    now.used_slots += head->used.size();
+    return true;
+  });
+  (void)listed;  // A read that fails shows as trouble already.
+}
+
+Result<Response> metrics(const ApiContext& api, const Request&) {
+  Metrics::Now now;
+  now.engine_in_trouble = !count_fleets(api, now) || !api.parts.engine.trouble().empty();
+  count_hosts(api, now);
   now.connections = api.parts.connections();
   now.messages = api.parts.events.last();
+  now.shards = api.parts.engine.stats();
+  now.log_bytes = api.parts.logs.taken_bytes();
+  if (api.parts.free_bytes) now.data_free_bytes = api.parts.free_bytes();
+  if (api.parts.audit_log != nullptr) {
+    now.audit_in_trouble = !api.parts.audit_log->trouble().empty();
+    const auto head = api.parts.audit_log->head();
+    now.audit_entries = head ? head->number : 0;
+  }
+  if (api.parts.traces != nullptr) {
+    now.traces_sent = api.parts.traces->sent();
+    now.traces_dropped = api.parts.traces->dropped();
+  }
   Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   response.body = api.parts.metrics.scrape(now);
   return response;
+}
+
+Result<Response> whoami(const Request& request) {
+  const Identity& who = request.who;
+  return json_response({{"name", who.name},
+                        {"how", who.how},
+                        {"role", name_of(who.role)},
+                        {"orgs", who.scope.orgs},
+                        {"fleets", who.scope.fleets}});
 }
 
 Result<Response> openapi(const Request&) {
@@ -95,6 +139,7 @@ void add_system_routes(Router& router, ApiContext api) {
   router.add({"PUT", "/v1/blobs/{sha256}", with(put_blob), kMaxBlob});
   router.add({"HEAD", "/v1/blobs/{sha256}", with(head_blob), 0});
   router.add({"GET", "/v1/events", with(events), 0});
+  router.add({"GET", "/v1/whoami", whoami, 0});
   router.add({"GET", "/healthz/live", live, 0});
   router.add({"GET", "/healthz/ready", with(ready), 0});
   router.add({"GET", "/metrics", with(metrics), 0});

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstdlib>
 
 #include "actors/fleet/fleet.hpp"
@@ -21,10 +22,13 @@
 #include "storage/base/files.hpp"
 #include "storage/link/link.hpp"
 #include "tools/musterd/api.hpp"
+#include "tools/musterd/attempt_watch.hpp"
+#include "tools/musterd/authenticator.hpp"
 #include "tools/musterd/embedded_host.hpp"
 #include "tools/musterd/http_server.hpp"
 #include "tools/musterd/problem.hpp"
 #include "tools/musterd/render.hpp"
+#include "tools/musterd/tls_front.hpp"
 #include "tools/musterd/version.hpp"
 
 namespace muster::musterd {
@@ -33,6 +37,25 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Duration kHttpGrace{5'000};
+constexpr Duration kTlsGrace{2'000};
+/// Below it musterd says that it is not ready: a journal that can't write stops everything.
+constexpr std::uint64_t kLeastFreeBytes = 64u << 20;
+
+ProxyHeaders proxy_headers(const Config& config) {
+  ProxyHeaders headers{config.proxy_user_header, config.proxy_groups_header, {}};
+  for (const auto& [group, role] : config.proxy_roles)
+    headers.roles[group] = role_of(role).value_or(Role::nobody);
+  return headers;
+}
+
+/// The names that clients are likely to call this machine by.
+std::vector<std::string> tls_names(const Config& config) {
+  if (!config.tls_names.empty()) return config.tls_names;
+  std::vector<std::string> names{"localhost", "127.0.0.1", "::1"};
+  char name[HOST_NAME_MAX + 1] = "";
+  if (::gethostname(name, sizeof name - 1) == 0 && *name != '\0') names.emplace_back(name);
+  return names;
+}
 
 class Daemon final : public App {
  public:
@@ -41,23 +64,32 @@ class Daemon final : public App {
         paths_(config.paths),
         scratch_(paths_.data() / "scratch"),
         blobs_(paths_.blobs()),
-        packs_(paths_.packs()) {}
+        packs_(paths_.packs()),
+        tokens_(paths_.tokens()),
+        authenticator_(tokens_, proxy_headers(config)) {}
   ~Daemon() override { stop(); }
 
   Result<void> start();
   void stop() override;
+  Result<std::vector<std::string>> reload(const Config& config) override;
 
   [[nodiscard]] int link_port() const override { return hosts_->port(); }
   [[nodiscard]] int http_port() const override { return http_->tcp_port(); }
+  [[nodiscard]] int https_port() const override { return tls_ ? tls_->port() : 0; }
 
  private:
   Result<void> make_places();
   Result<void> open_logs();
+  Result<void> open_audit();
   Result<void> open_engine();
   Result<void> serve_hosts();
   Result<void> serve_api();
+  Result<void> serve_tls();
+  Result<storage::TlsFiles> api_certificate() const;
   Result<void> start_embedded_host();
   Result<void> tell_where();
+  [[nodiscard]] std::uint64_t free_bytes() const;
+  [[nodiscard]] std::string disk_trouble() const;
   [[nodiscard]] actors::GitForgeOptions forge_options(const char* directory) const;
 
   Config config_;
@@ -65,6 +97,9 @@ class Daemon final : public App {
   fs::path scratch_;
   Blobs blobs_;
   Blobs packs_;
+  std::unique_ptr<AuditLog> audit_;
+  TokenStore tokens_;
+  Authenticator authenticator_;
   Fd lock_;
   storage::TlsFiles server_tls_;
   std::unique_ptr<WatchedRunLog> logs_;
@@ -74,8 +109,11 @@ class Daemon final : public App {
   std::unique_ptr<actors::Forge> forge_;  ///< Of the API: diffs.
   std::unique_ptr<EventHub> events_;
   Metrics metrics_;
+  std::unique_ptr<OtlpExporter> traces_;
+  std::unique_ptr<AttemptWatch> attempts_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<TlsFront> tls_;
   std::unique_ptr<EmbeddedHost> embedded_;
 };
 
@@ -110,6 +148,14 @@ Result<void> Daemon::open_logs() {
   if (!store) return tl::unexpected<Error>(store.error());
   logs_ = std::make_unique<WatchedRunLog>(std::move(*store));
   return {};
+}
+
+Result<void> Daemon::open_audit() {
+  auto log = AuditLog::open({paths_.audit(), config_.audit_heads_path(), paths_.audit_key()});
+  if (!log) return tl::unexpected<Error>(log.error());
+  audit_ = std::move(*log);
+  return audit_->note_now(
+      {"musterd", "", "", "musterd.start", paths_.root, "done", std::string(kVersion), ""});
 }
 
 /// Whether a listener could have that port of 127.0.0.1 now.
@@ -162,27 +208,72 @@ Result<void> Daemon::serve_hosts() {
 }
 
 Result<void> Daemon::serve_api() {
+  audit_->follow(*engine_);
+  if (!config_.otlp_endpoint.empty())
+    traces_ = std::make_unique<OtlpExporter>(config_.otlp_endpoint);
+  attempts_ = std::make_unique<AttemptWatch>(
+      *engine_, View(*engine_),
+      AttemptWatch::Sinks{[this](const std::string& phase, double seconds) {
+                            metrics_.observe_phase(phase, seconds);
+                          },
+                          traces_.get()});
   events_ = std::make_unique<EventHub>();
   events_->follow(*engine_);
   forge_ = actors::make_git_forge(forge_options("api"));
   api_ = std::make_unique<Api>(ApiParts{
-      *engine_, blobs_, packs_, *logs_, *forge_,
+      *engine_,
+      blobs_,
+      packs_,
+      *logs_,
+      *forge_,
       [this](const actors::PushRequest& push, std::size_t limit) {
         return actors::diff_pack(scratch_ / "diff", push, limit);
       },
-      *events_, metrics_, [this](const std::string& run) { return dispatcher_->why(run); },
+      *events_,
+      metrics_,
+      [this](const std::string& run) { return dispatcher_->why(run); },
       [this](const std::string& fleet) { return dispatcher_->waiting(fleet); },
       [this] {
-        const std::string trouble = engine_->trouble();
-        return trouble.empty() ? std::vector<std::string>{} : std::vector<std::string>{trouble};
+        std::vector<std::string> why{engine_->trouble(), audit_->trouble(), disk_trouble()};
+        std::erase(why, "");
+        return why;
       },
-      [this] { return http_ ? http_->connections() : 0; }, "default"});
+      [this] { return http_ ? http_->connections() : 0; },
+      "default",
+      [this](const Request& request) { return authenticator_.identify(request, wall_clock_now()); },
+      [this](AuditNote note) { audit_->note(std::move(note)); },
+      audit_.get(),
+      traces_.get(),
+      [this](const fs::path& directory) {
+        return make_backup(paths_, *engine_, directory, wall_clock_now());
+      },
+      [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
+      [this] { return free_bytes(); }});
   auto http =
       HttpServer::start({config_.socket_path(), config_.http, {}},
                         {[this](Request& request) { return api_->handle(request); },
-                         [this](Request& request) { return api_->body_limit(request); }, refusal});
+                         [this](Request& request) { return api_->body_limit(request); }, refusal,
+                         [this](Request& request) { return api_->admit(request); }});
   if (!http) return tl::unexpected<Error>(http.error());
   http_ = std::move(*http);
+  return {};
+}
+
+Result<storage::TlsFiles> Daemon::api_certificate() const {
+  if (!config_.tls_certificate.empty())
+    return storage::TlsFiles{"", config_.tls_certificate, config_.tls_key};
+  return storage::ensure_api_certificate(paths_.ca(), tls_names(config_));
+}
+
+Result<void> Daemon::serve_tls() {
+  if (config_.https.empty()) return {};
+  const auto files = api_certificate();
+  if (!files) return tl::unexpected<Error>(files.error());
+  auto front = TlsFront::start(
+      {config_.https, files->certificate, files->key, {}},
+      [this](Fd plain, Peer peer) { http_->adopt(std::move(plain), std::move(peer)); });
+  if (!front) return tl::unexpected<Error>(front.error());
+  tls_ = std::move(*front);
   return {};
 }
 
@@ -228,18 +319,20 @@ Result<void> Daemon::tell_where() {
                       {"version", kVersion},
                       {"socket", config_.socket_path()},
                       {"http_port", http_->tcp_port()},
+                      {"https_port", https_port()},
                       {"link_port", hosts_->port()},
                       {"link_address", host + std::to_string(hosts_->port())}};
   return write_file_durably(paths_.runtime() / "musterd.json", to_text(where));
 }
 
 Result<void> Daemon::start() {
-  for (const auto step :
-       {&Daemon::make_places, &Daemon::open_logs, &Daemon::open_engine, &Daemon::serve_hosts,
-        &Daemon::serve_api, &Daemon::start_embedded_host, &Daemon::tell_where})
+  for (const auto step : {&Daemon::make_places, &Daemon::open_logs, &Daemon::open_audit,
+                          &Daemon::open_engine, &Daemon::serve_hosts, &Daemon::serve_api,
+                          &Daemon::serve_tls, &Daemon::start_embedded_host, &Daemon::tell_where})
     if (auto done = (this->*step)(); !done) return done;
   spdlog::info("musterd {} serves {} (link {}{})", kVersion, config_.socket_path(), hosts_->port(),
-               http_->tcp_port() > 0 ? ", http " + std::to_string(http_->tcp_port()) : "");
+               (http_->tcp_port() > 0 ? ", http " + std::to_string(http_->tcp_port()) : "") +
+                   (tls_ ? ", https " + std::to_string(tls_->port()) : ""));
   return {};
 }
 
@@ -249,15 +342,56 @@ void Daemon::stop() {
     http_->stop(kHttpGrace);
     fs::remove(paths_.runtime() / "musterd.json", ignored);
   }
+  if (tls_) tls_->stop(kTlsGrace);
   if (embedded_) embedded_->stop(config_.keep_host);
   embedded_.reset();
+  tls_.reset();  // Hands nobody over any more.
   http_.reset();
   api_.reset();
+  attempts_.reset();
+  traces_.reset();
   events_.reset();
   if (dispatcher_) dispatcher_->stop();
   dispatcher_.reset();
   if (hosts_) hosts_->stop();
+  if (audit_) {
+    audit_->note({"musterd", "", "", "musterd.stop", paths_.root, "done", "", ""});
+    audit_->stop();
+  }
   engine_.reset();  // Commits what is decided.
+}
+
+std::uint64_t Daemon::free_bytes() const {
+  std::error_code error;
+  const auto space = fs::space(paths_.data(), error);
+  return error ? 0 : space.available;
+}
+
+std::string Daemon::disk_trouble() const {
+  const std::uint64_t left = free_bytes();
+  if (left >= kLeastFreeBytes) return "";
+  return "only " + std::to_string(left >> 20) + " MiB are free at " + paths_.data().string();
+}
+
+Result<std::vector<std::string>> Daemon::reload(const Config& config) {
+  if (tls_) {
+    const auto files = config.tls_certificate.empty()
+                           ? api_certificate()
+                           : Result<storage::TlsFiles>(
+                                 storage::TlsFiles{"", config.tls_certificate, config.tls_key});
+    if (!files) return tl::unexpected<Error>(files.error());
+    if (auto done = tls_->reload(files->certificate, files->key); !done)
+      return tl::unexpected<Error>(done.error());
+  }
+  spdlog::set_level(spdlog::level::from_str(config.log_level));
+  authenticator_.trust(proxy_headers(config));
+  std::vector<std::string> others;
+  const auto before = show(config_);
+  const auto after = show(config);
+  for (std::size_t i = 0; i < after.size(); ++i)
+    if (before[i].value != after[i].value && !after[i].reloadable) others.push_back(after[i].key);
+  audit_->note({"musterd", "", "", "config.reload", "", "done", "", ""});
+  return others;
 }
 
 }  // namespace

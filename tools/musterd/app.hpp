@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/core/kind.hpp"
 #include "tools/musterd/config.hpp"
@@ -23,10 +24,15 @@ class App {
   virtual ~App() = default;
   static Result<std::unique_ptr<App>> start(const Config& config);
   virtual void stop() = 0;
+  /// Takes over what can be changed at run time (is_reloadable); the names of other settings that
+  /// differ come back, for they need a restart. Errc::invalid changes nothing.
+  virtual Result<std::vector<std::string>> reload(const Config& config) = 0;
 
   [[nodiscard]] virtual int link_port() const = 0;
   /// 0 without a TCP listener.
   [[nodiscard]] virtual int http_port() const = 0;
+  /// Of the TLS listener; 0 without one.
+  [[nodiscard]] virtual int https_port() const = 0;
 };
 
 /// The kinds of this installation.

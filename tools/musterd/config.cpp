@@ -2,11 +2,13 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "storage/base/files.hpp"
+#include "tools/musterd/identity.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -22,6 +24,12 @@ constexpr const char* values_of(unsigned) {
 inline const char* values_of(const std::string&) {
   return "one text";
 }
+inline const char* values_of(const std::vector<std::string>&) {
+  return "a list of texts";
+}
+inline const char* values_of(const std::map<std::string, std::string>&) {
+  return "pairs of texts";
+}
 
 template <class T>
 void take_value(T& setting, const YAML::Node& node) {
@@ -32,16 +40,52 @@ void take_value(T& setting, const YAML::Node& node) {
   }
 }
 
-template <class T>
-std::function<void(const YAML::Node&)> into(T& setting) {
-  return [&setting](const YAML::Node& node) { take_value(setting, node); };
+/// One key of the file: how it is set, and how its value is shown.
+struct Setting {
+  std::function<void(const YAML::Node&)> set;
+  std::function<std::string()> get;
+};
+
+std::string shown(const std::string& value) {
+  return value;
+}
+std::string shown(bool value) {
+  return value ? "true" : "false";
+}
+std::string shown(unsigned value) {
+  return std::to_string(value);
+}
+std::string shown(const std::vector<std::string>& list) {
+  std::string text;
+  for (const std::string& each : list) text += (text.empty() ? "" : ", ") + each;
+  return "[" + text + "]";
+}
+std::string shown(const std::map<std::string, std::string>& map) {
+  std::string text;
+  for (const auto& [key, value] : map) text += (text.empty() ? "" : ", ") + key + ": " + value;
+  return "{" + text + "}";
 }
 
-using Settings = std::map<std::string, std::function<void(const YAML::Node&)>>;
+template <class T>
+Setting into(T& setting) {
+  return {[&setting](const YAML::Node& node) { take_value(setting, node); },
+          [&setting] { return shown(setting); }};
+}
+
+using Settings = std::map<std::string, Setting>;
 
 Settings settings_of(Config& c) {
   return {{"socket", into(c.socket)},
           {"http", into(c.http)},
+          {"https", into(c.https)},
+          {"tls_certificate", into(c.tls_certificate)},
+          {"tls_key", into(c.tls_key)},
+          {"tls_names", into(c.tls_names)},
+          {"proxy_user_header", into(c.proxy_user_header)},
+          {"proxy_groups_header", into(c.proxy_groups_header)},
+          {"proxy_roles", into(c.proxy_roles)},
+          {"audit_heads", into(c.audit_heads)},
+          {"otlp_endpoint", into(c.otlp_endpoint)},
           {"link_address", into(c.link_address)},
           {"embedded_host", into(c.embedded_host)},
           {"host_name", into(c.host_name)},
@@ -64,14 +108,15 @@ std::string place(const std::string& name, const YAML::Mark& mark) {
   return name + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1) + ": ";
 }
 
-std::string take(const Settings& settings, const std::string& name, const YAML::Node& key,
-                 const YAML::Node& value) {
+std::string take(Config& config, const Settings& settings, const std::string& name,
+                 const YAML::Node& key, const YAML::Node& value) {
   const auto setting = key.IsScalar() ? settings.find(key.Scalar()) : settings.end();
   if (setting == settings.end())
     return place(name, key.Mark()) + "unknown key '" + (key.IsScalar() ? key.Scalar() : "?") +
            "'; known are " + known_keys(settings);
   try {
-    setting->second(value);
+    setting->second.set(value);
+    config.sources[setting->first] = name + ":" + std::to_string(key.Mark().line + 1);
     return "";
   } catch (const YAML::Exception& wrong) {
     return place(name, value.Mark()) + setting->first + " takes " + wrong.msg;
@@ -93,7 +138,7 @@ Result<void> apply_yaml(Config& config, std::string_view text, const std::string
   const Settings settings = settings_of(config);
   std::string problems;
   for (const auto& pair : document) {
-    const std::string problem = take(settings, name, pair.first, pair.second);
+    const std::string problem = take(config, settings, name, pair.first, pair.second);
     if (!problem.empty()) problems += (problems.empty() ? "" : "\n") + problem;
   }
   if (!problems.empty()) return fail(Errc::invalid, problems);
@@ -131,25 +176,58 @@ std::string link_address_now(const Config& config) {
   return told != where.end() && told->is_string() ? told->get<std::string>() : config.link_address;
 }
 
+std::vector<ShownSetting> show(const Config& config) {
+  Config copy = config;
+  std::vector<ShownSetting> all;
+  for (const auto& [key, setting] : settings_of(copy)) {
+    const auto source = config.sources.find(key);
+    all.push_back({key, setting.get(), source == config.sources.end() ? "default" : source->second,
+                   is_reloadable(key)});
+  }
+  return all;
+}
+
+bool is_reloadable(std::string_view key) {
+  constexpr std::string_view kReloadable[] = {
+      "log_level",         "tls_certificate",     "tls_key",
+      "proxy_user_header", "proxy_groups_header", "proxy_roles"};
+  return std::find(std::begin(kReloadable), std::end(kReloadable), key) != std::end(kReloadable);
+}
+
 Result<void> check(const Config& config) {
+  std::string problems;
+  const auto wrong = [&](const char* key, const std::string& what) {
+    const auto source = config.sources.find(key);
+    problems += (problems.empty() ? "" : "\n") +
+                (source == config.sources.end() ? "" : source->second + ": ") + what;
+  };
   const auto one_of = [](const std::string& value, std::initializer_list<const char*> known) {
     for (const char* each : known)
       if (value == each) return true;
     return false;
   };
   if (!one_of(config.log_level, {"debug", "info", "warn", "error"}))
-    return fail(Errc::invalid,
-                "log level '" + config.log_level + "' is none of debug, info, warn, error");
+    wrong("log_level", "log level '" + config.log_level + "' is none of debug, info, warn, error");
   if (!one_of(config.log_format, {"text", "json"}))
-    return fail(Errc::invalid, "log format '" + config.log_format + "' is none of text, json");
+    wrong("log_format", "log format '" + config.log_format + "' is none of text, json");
   const std::string& host = config.host_name;
   if (host.empty() || host.size() > 63 ||
       host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-.") != std::string::npos)
-    return fail(Errc::invalid, "host name '" + host + "' must be 1 to 63 of a-z, 0-9, '-' and '.'");
+    wrong("host_name", "host name '" + host + "' must be 1 to 63 of a-z, 0-9, '-' and '.'");
   if (!is_address(config.link_address))
-    return fail(Errc::invalid, "link address '" + config.link_address +
-                                   "' must be HOST:PORT with a port from 0 to 65535");
-  if (config.slots > 1024) return fail(Errc::invalid, "a host has at most 1024 slots");
+    wrong("link_address", "link address '" + config.link_address +
+                              "' must be HOST:PORT with a port from 0 to 65535");
+  if (config.tls_certificate.empty() != config.tls_key.empty())
+    wrong(config.tls_key.empty() ? "tls_certificate" : "tls_key",
+          "tls_certificate and tls_key go together");
+  for (const auto& [group, role] : config.proxy_roles)
+    if (!role_of(role))
+      wrong("proxy_roles", "proxy_roles: '" + role + "' of group '" + group +
+                               "' is none of viewer, operator, admin");
+  if (config.proxy_user_header.empty() && !config.proxy_roles.empty())
+    wrong("proxy_roles", "proxy_roles without proxy_user_header");
+  if (config.slots > 1024) wrong("slots", "a host has at most 1024 slots");
+  if (!problems.empty()) return fail(Errc::invalid, problems);
   return {};
 }
 

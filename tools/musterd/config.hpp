@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "storage/base/error.hpp"
 #include "storage/base/paths.hpp"
@@ -12,8 +14,19 @@ namespace muster::musterd {
 
 struct Config {
   Paths paths;
-  std::string socket;  ///< Empty: paths.socket().
-  std::string http;    ///< "127.0.0.1:0": for tests; empty: none.
+  std::string socket;           ///< Empty: paths.socket().
+  std::string http;             ///< "127.0.0.1:0": for tests; empty: none.
+  std::string https;            ///< "0.0.0.0:7412": the API over TLS; empty: none.
+  std::string tls_certificate;  ///< Empty: one of the installation's own CA, for tls_names.
+  std::string tls_key;
+  std::vector<std::string>
+      tls_names;  ///< Empty: this machine's name, localhost, 127.0.0.1 and ::1.
+  std::string
+      proxy_user_header;  ///< Where a reverse proxy names the user; empty: none is believed.
+  std::string proxy_groups_header;
+  std::map<std::string, std::string> proxy_roles;  ///< viewer, operator or admin, by group.
+  std::string otlp_endpoint;  ///< "http://127.0.0.1:4318": a collector of traces; empty: none.
+  std::string audit_heads;  ///< Where signed heads of the audit log go; empty: paths.audit_heads().
   std::string link_address =
       "127.0.0.1:7411";  ///< Where hosts connect; port 0: the kernel's choice.
   bool embedded_host = false;
@@ -26,6 +39,12 @@ struct Config {
   std::string log_level = "info";   ///< debug | info | warn | error
   std::string log_format = "text";  ///< text | json
 
+  /// Where each setting that is not the default comes from: "FILE:LINE", "--log-level".
+  std::map<std::string, std::string> sources;
+
+  [[nodiscard]] std::filesystem::path audit_heads_path() const {
+    return audit_heads.empty() ? paths.audit_heads() : std::filesystem::path(audit_heads);
+  }
   [[nodiscard]] std::string socket_path() const {
     return socket.empty() ? paths.socket().string() : socket;
   }
@@ -40,6 +59,18 @@ Result<void> apply_file(Config& config, const std::filesystem::path& path, bool 
 
 /// Where hosts connect: what the running musterd says in its runtime file, else the setting.
 std::string link_address_now(const Config& config);
+
+/// One setting for `musterd config show`.
+struct ShownSetting {
+  std::string key;
+  std::string value;
+  std::string source;  ///< "default", "FILE:LINE" or the option.
+  bool reloadable = false;
+};
+std::vector<ShownSetting> show(const Config& config);
+
+/// Whether SIGHUP is enough for a change of it.
+bool is_reloadable(std::string_view key);
 
 /// Whether the settings make sense together.
 Result<void> check(const Config& config);

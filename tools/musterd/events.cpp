@@ -8,35 +8,32 @@
 #include "actors/pull/pull_generated.h"
 #include "actors/repo/repo_generated.h"
 #include "actors/run/run_generated.h"
+#include "tools/musterd/sse.hpp"
 
 namespace muster::musterd {
 namespace {
 
 namespace fbs = actors::fbs;
 
-class EventStream final : public BodyStream {
+class EventSource final : public SseSource {
  public:
-  EventStream(EventHub& hub, engine::Sequence position) : hub_(hub), position_(position) {}
+  EventSource(EventHub& hub, engine::Sequence position, EventFilter filter)
+      : hub_(hub), position_(position), filter_(std::move(filter)) {}
 
-  Piece next() override {
+  bool more(std::string& to) override {
     constexpr std::size_t kPage = 256;
     const EventHub::Page page = hub_.after(position_, kPage);
-    Piece piece;
-    if (page.gap) piece.bytes += "event: gap\ndata: {}\n\n";
-    for (const Event& event : page.events) piece.bytes += event_text(event);
-    if (!page.events.empty()) position_ = page.events.back().position;
-    if (!greeted_) piece.bytes.insert(0, ": muster events\n\n");
-    greeted_ = true;
-    return piece;
+    if (page.gap) to += sse_event("", "gap", Json::object());
+    for (const Event& event : page.events)
+      if (filter_.takes(event.actor)) to += event_text(event);
+    position_ = page.last;
+    return page.events.size() == kPage;
   }
-  void on_more(std::function<void()> wake) override { handle_ = hub_.on_commit(std::move(wake)); }
-  [[nodiscard]] std::string heartbeat() const override { return ": still here\n\n"; }
 
  private:
   EventHub& hub_;
   engine::Sequence position_;
-  bool greeted_ = false;  // The first bytes go at once, so that a client knows it is connected.
-  std::shared_ptr<void> handle_;
+  EventFilter filter_;
 };
 
 }  // namespace
@@ -55,15 +52,18 @@ std::string message_name(std::string_view kind, std::uint16_t type) {
 }
 
 std::string event_text(const Event& event) {
-  const nlohmann::ordered_json data = {{"actor", event.actor.to_string()},
-                                       {"type", message_name(event.actor.kind, event.type)}};
-  return "id: " + std::to_string(event.position) +
-         "\ndata: " + data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n\n";
+  return sse_event(
+      std::to_string(event.position), "",
+      {{"actor", event.actor.to_string()}, {"type", message_name(event.actor.kind, event.type)}});
 }
 
 void EventHub::follow(engine::Engine& engine) {
   subscription_ =
       engine.subscribe([this](const std::vector<engine::Change>& changes) { add(changes); });
+  engine::Sequence before = 0;
+  for (const auto& shard : engine.stats()) before = std::max(before, shard.position);
+  const std::lock_guard lock(mutex_);
+  dropped_ = kept_.empty() ? before : kept_.front().position - 1;  // Nobody kept those.
 }
 
 void EventHub::add(const std::vector<engine::Change>& changes) {
@@ -80,11 +80,14 @@ void EventHub::add(const std::vector<engine::Change>& changes) {
 EventHub::Page EventHub::after(engine::Sequence position, std::size_t limit) const {
   const std::lock_guard lock(mutex_);
   Page page;
-  page.gap = position < dropped_;
+  const engine::Sequence newest = kept_.empty() ? dropped_ : kept_.back().position;
+  page.last = std::clamp(position, dropped_, newest);
+  page.gap = page.last != position;
   auto from =
-      std::upper_bound(kept_.begin(), kept_.end(), position,
+      std::upper_bound(kept_.begin(), kept_.end(), page.last,
                        [](engine::Sequence at, const Event& event) { return at < event.position; });
   for (; from != kept_.end() && page.events.size() < limit; ++from) page.events.push_back(*from);
+  if (!page.events.empty()) page.last = page.events.back().position;
   return page;
 }
 
@@ -93,8 +96,9 @@ engine::Sequence EventHub::last() const {
   return kept_.empty() ? dropped_ : kept_.back().position;
 }
 
-std::shared_ptr<BodyStream> make_event_stream(EventHub& hub, engine::Sequence position) {
-  return std::make_shared<EventStream>(hub, position);
+Response event_response(EventHub& hub, engine::Sequence position, EventFilter filter) {
+  return sse_response(std::make_shared<EventSource>(hub, position, std::move(filter)),
+                      [&hub](Wakes::Wake wake) { return hub.on_commit(std::move(wake)); });
 }
 
 }  // namespace muster::musterd

@@ -35,10 +35,12 @@ class EventHub {
   /// For the engine's subscription, and for tests.
   void add(const std::vector<engine::Change>& changes);
 
-  /// Events after `position`, at most `limit`. `gap`: some in between are not kept any more.
+  /// Events after `position`, at most `limit`. `gap`: some in between are not kept any more, or the position is none
+  /// of this journal's, as after a restore. `last`: up to where the page tells.
   struct Page {
     std::vector<Event> events;
     bool gap = false;
+    engine::Sequence last = 0;
   };
   [[nodiscard]] Page after(engine::Sequence position, std::size_t limit) const;
   [[nodiscard]] engine::Sequence last() const;
@@ -59,7 +61,17 @@ class EventHub {
   std::shared_ptr<void> subscription_;  ///< Last: it ends before what it writes to.
 };
 
-/// The body of GET /v1/events: what comes after `position`.
-std::shared_ptr<BodyStream> make_event_stream(EventHub& hub, engine::Sequence position);
+/// Which actors' events; empty: all.
+struct EventFilter {
+  std::string kind;
+  std::string key;
+
+  [[nodiscard]] bool takes(const engine::ActorId& actor) const {
+    return (kind.empty() || kind == actor.kind) && (key.empty() || key == actor.key);
+  }
+};
+
+/// The answer to GET /v1/events: what comes after `position`.
+Response event_response(EventHub& hub, engine::Sequence position, EventFilter filter = {});
 
 }  // namespace muster::musterd

@@ -9,12 +9,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "storage/base/error.hpp"
+#include "tools/musterd/identity.hpp"
+#include "tools/musterd/trace.hpp"
 
 namespace muster::musterd {
 
@@ -29,7 +32,18 @@ struct CaselessLess {
   }
 };
 
+/// Who is at the other end of a connection, as far as the kernel knows.
+struct Peer {
+  enum class Via { unix_socket, loopback, tls };
+  Via via = Via::unix_socket;
+  std::optional<std::uint32_t> uid;  ///< On a unix socket.
+  std::string address;               ///< "uid 1000", "10.0.0.7:40122": for the audit log.
+};
+
 struct Request {
+  Peer peer;
+  TraceContext trace;
+  Identity who;        ///< Filled in before a handler sees the request.
   std::string method;  ///< "GET", …
   std::string path;    ///< As sent, still percent-encoded, without the query.
   std::vector<std::string>

@@ -15,6 +15,8 @@
 #include <thread>
 
 #include "storage/base/files.hpp"
+#include "tools/musterd/byte_budget.hpp"
+#include "tools/musterd/http_listen.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -58,43 +60,13 @@ class Event : public std::enable_shared_from_this<Event> {
 };
 
 struct Connection {
-  explicit Connection(Protocol::socket socket) : stream(std::move(socket)) {}
+  Connection(Protocol::socket socket, Peer its_peer)
+      : stream(std::move(socket)), peer(std::move(its_peer)) {}
   Stream stream;
+  Peer peer;
   beast::flat_buffer buffer;
   bool busy = false;            ///< A request is being answered.
   std::shared_ptr<Event> wake;  ///< While a stream is being sent.
-};
-
-/// Bytes of request bodies that may be in memory at once.
-class Budget {
- public:
-  explicit Budget(std::size_t limit) : left_(limit) {}
-  bool take(std::size_t bytes) {
-    if (bytes > left_) return false;
-    left_ -= bytes;
-    return true;
-  }
-  void give(std::size_t bytes) { left_ += bytes; }
-
- private:
-  std::size_t left_;
-};
-
-class BudgetShare {
- public:
-  explicit BudgetShare(Budget& budget) : budget_(budget) {}
-  BudgetShare(const BudgetShare&) = delete;
-  BudgetShare& operator=(const BudgetShare&) = delete;
-  ~BudgetShare() { budget_.give(taken_); }
-  bool take(std::size_t bytes) {
-    if (!budget_.take(bytes)) return false;
-    taken_ += bytes;
-    return true;
-  }
-
- private:
-  Budget& budget_;
-  std::size_t taken_ = 0;
 };
 
 /// 0 when a malformed head needs no answer because the client is gone.
@@ -142,22 +114,22 @@ class Server final : public HttpServer {
   [[nodiscard]] int tcp_port() const override { return tcp_port_; }
   [[nodiscard]] std::size_t connections() const override { return open_; }
   void stop(Duration grace) override;
+  void adopt(Fd socket, Peer peer) override;
 
  private:
-  Result<void> listen_unix();
-  Result<void> listen_tcp(const std::string& address);
-
   template <class Acceptor>
   asio::awaitable<void> accept(Acceptor& acceptor);
-  void admit(Protocol::socket socket);
+  void admit(Protocol::socket socket, Peer peer);
   void turn_away(Protocol::socket socket);
   void end_quiet_connections();
   asio::awaitable<void> serve(std::shared_ptr<Connection> connection);
   /// One request and its response; false when the connection is to be closed.
   asio::awaitable<bool> serve_one(Connection& connection);
   asio::awaitable<bool> refuse(Connection& connection, int status, std::string_view why);
+  asio::awaitable<bool> turn_down(Connection& connection, Parser& parser, Request& request,
+                                  Response& refused);
   asio::awaitable<int> read_body(Connection& connection, Parser& parser, Request& request,
-                                 BudgetShare& share);
+                                 ByteBudget::Share& share);
   asio::awaitable<bool> run_on_worker(const std::function<void()>& work);
   asio::awaitable<bool> send(Connection& connection, Response& response, bool head, bool keep);
   asio::awaitable<bool> send_stream(Connection& connection, Response& response);
@@ -169,7 +141,7 @@ class Server final : public HttpServer {
   std::string socket_path_;
   bool bound_ = false;  ///< The socket's file is ours to remove.
   int tcp_port_ = 0;
-  Budget bodies_;  ///< I/O thread only; outlives the coroutines, which io_ destroys.
+  ByteBudget bodies_;  ///< I/O thread only; outlives the coroutines, which io_ destroys.
   asio::io_context io_{1};
   asio::local::stream_protocol::acceptor unix_acceptor_{io_};
   asio::ip::tcp::acceptor tcp_acceptor_{io_};
@@ -186,69 +158,30 @@ class Server final : public HttpServer {
 
 // ---- listening ----
 
-/// Whether somebody answers on that unix socket.
-bool answers(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-}
-
-Result<void> Server::listen_unix() {
-  if (socket_path_.size() >= sizeof(sockaddr_un{}.sun_path))
-    return fail(Errc::invalid, "the socket's path is longer than 107 bytes: " + socket_path_);
-  if (answers(socket_path_))
-    return fail(Errc::conflict, "another process listens on " + socket_path_);
-  ::unlink(socket_path_.c_str());
-  error_code error;
-  unix_acceptor_.open({}, error);
-  if (!error) unix_acceptor_.bind({socket_path_}, error);
-  // Nobody connects before listen(), so nobody comes in under the wider mode.
-  if (!error && ::chmod(socket_path_.c_str(), 0660) != 0)
-    return fail_errno("setting the mode of " + socket_path_, errno);
-  if (!error) unix_acceptor_.listen(asio::socket_base::max_listen_connections, error);
-  bound_ = !error;
-  if (error) return fail(Errc::io, "listening on " + socket_path_ + ": " + error.message());
-  return {};
-}
-
-Result<void> Server::listen_tcp(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  error_code error;
-  const auto ip = asio::ip::make_address(address.substr(0, colon), error);
-  if (colon == std::string::npos || error || !ip.is_loopback())
-    return fail(Errc::invalid,
-                "the HTTP listener takes a loopback address and a port "
-                "(127.0.0.1:0), not " +
-                    address);
-  int port = -1;
-  try {
-    port = std::stoi(address.substr(colon + 1));
-  } catch (const std::exception&) {
-  }
-  if (port < 0 || port > 65535) return fail(Errc::invalid, "not a port: " + address);
-  tcp_acceptor_.open(ip.is_v4() ? asio::ip::tcp::v4() : asio::ip::tcp::v6(), error);
-  if (!error) tcp_acceptor_.set_option(asio::socket_base::reuse_address(true), error);
-  if (!error) tcp_acceptor_.bind({ip, static_cast<std::uint16_t>(port)}, error);
-  if (!error) tcp_acceptor_.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return fail(Errc::io, "listening on " + address + ": " + error.message());
-  tcp_port_ = tcp_acceptor_.local_endpoint().port();
-  return {};
-}
-
 Result<void> Server::listen(const HttpOptions& options) {
-  if (!socket_path_.empty())
-    if (auto done = listen_unix(); !done) return done;
-  if (!options.tcp.empty())
-    if (auto done = listen_tcp(options.tcp); !done) return done;
+  if (!socket_path_.empty()) {
+    auto listening = listen_unix(socket_path_);
+    if (!listening) return tl::unexpected<Error>(listening.error());
+    bound_ = true;
+    unix_acceptor_.assign({}, listening->release());
+  }
+  if (!options.tcp.empty()) {
+    auto listening = listen_tcp(options.tcp, ListenOn::loopback);
+    if (!listening) return tl::unexpected<Error>(listening.error());
+    tcp_port_ = listening->port;
+    tcp_acceptor_.assign(listening->is_v6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(),
+                         listening->socket.release());
+  }
   return {};
 }
 
 void Server::run() {
   if (unix_acceptor_.is_open()) asio::co_spawn(io_, accept(unix_acceptor_), asio::detached);
   if (tcp_acceptor_.is_open()) asio::co_spawn(io_, accept(tcp_acceptor_), asio::detached);
-  thread_ = std::thread([this] { io_.run(); });
+  thread_ = std::thread([this] {
+    const auto work = asio::make_work_guard(io_);  // Connections may come by adopt() alone.
+    io_.run();
+  });
 }
 
 template <class Acceptor>
@@ -258,7 +191,8 @@ asio::awaitable<void> Server::accept(Acceptor& acceptor) {
     error_code error;
     auto socket = co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
     if (!error) {
-      admit(Protocol::socket(std::move(socket)));
+      Peer peer = peer_of(socket.native_handle());
+      admit(Protocol::socket(std::move(socket)), std::move(peer));
       continue;
     }
     if (error == asio::error::operation_aborted) co_return;
@@ -267,9 +201,9 @@ asio::awaitable<void> Server::accept(Acceptor& acceptor) {
   }
 }
 
-void Server::admit(Protocol::socket socket) {
+void Server::admit(Protocol::socket socket, Peer peer) {
   if (connections_.size() >= limits_.connections) return turn_away(std::move(socket));
-  auto connection = std::make_shared<Connection>(std::move(socket));
+  auto connection = std::make_shared<Connection>(std::move(socket), std::move(peer));
   connections_.insert(connection);
   open_ = connections_.size();
   asio::co_spawn(io_, serve(connection), [this, connection](const std::exception_ptr&) {
@@ -277,6 +211,14 @@ void Server::admit(Protocol::socket socket) {
     open_ = connections_.size();
     const std::lock_guard lock(mutex_);
     emptied_.notify_all();
+  });
+}
+
+void Server::adopt(Fd socket, Peer peer) {
+  asio::post(io_, [this, socket = std::make_shared<Fd>(std::move(socket)), peer = std::move(peer)] {
+    if (stopping_) return;
+    const asio::local::stream_protocol unix_pair;
+    admit(Protocol::socket(io_, Protocol(unix_pair), socket->release()), peer);
   });
 }
 
@@ -321,12 +263,20 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
   }
   connection.busy = true;
   auto request = std::make_shared<Request>();
+  request->peer = connection.peer;
   auto taken = take_request(parser, *request);
   if (!taken) {
     const bool again = co_await refuse(connection, 400, taken.error().message);
     co_return again;
   }
-  BudgetShare share(bodies_);
+  if (application_.admit) {
+    auto refused = application_.admit(*request);
+    if (refused) {
+      const bool again = co_await turn_down(connection, parser, *request, *refused);
+      co_return again;
+    }
+  }
+  ByteBudget::Share share(bodies_);
   const int status = co_await read_body(connection, parser, *request, share);
   if (status != 0) {
     const std::string_view why = body_refusal(status);
@@ -351,9 +301,24 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
   co_return again;
 }
 
+/// A small body is read first: closing with bytes unread may take the answer away from its client.
+asio::awaitable<bool> Server::turn_down(Connection& connection, Parser& parser, Request& request,
+                                        Response& refused) {
+  constexpr std::size_t kSmall = 64u << 10;
+  ByteBudget::Share share(bodies_);
+  const auto length = parser.content_length();
+  bool keep = false;
+  if (!parser.chunked() && (!length || *length <= kSmall)) {
+    const int status = co_await read_body(connection, parser, request, share);
+    keep = status == 0 && parser.get().keep_alive();
+  }
+  const bool again = co_await send(connection, refused, request.method == "HEAD", keep);
+  co_return again;
+}
+
 /// 0, or the status to refuse with.
 asio::awaitable<int> Server::read_body(Connection& connection, Parser& parser, Request& request,
-                                       BudgetShare& share) {
+                                       ByteBudget::Share& share) {
   const std::size_t limit = application_.body_limit(request);
   const auto length = parser.content_length();
   if (length && *length > limit) co_return 413;

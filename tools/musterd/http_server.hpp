@@ -11,10 +11,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "storage/base/error.hpp"
+#include "storage/base/files.hpp"
 #include "storage/base/time.hpp"
 #include "tools/musterd/http.hpp"
 
@@ -47,6 +49,9 @@ struct HttpApplication {
   std::function<std::size_t(Request&)> body_limit;
   /// The response for what the server itself refuses: 400, 408, 413, 429, 431.
   std::function<Response(int status, std::string_view why)> refuse;
+  /// By the head alone, before a body is read: a response when the request is not let in. Called on
+  /// the I/O thread: must not block. May be empty.
+  std::function<std::optional<Response>(Request&)> admit = {};
 };
 
 class HttpServer {
@@ -58,6 +63,8 @@ class HttpServer {
   /// The port of the TCP listener, 0 without one.
   [[nodiscard]] virtual int tcp_port() const = 0;
   [[nodiscard]] virtual std::size_t connections() const = 0;
+  /// Serves a connected stream socket that somebody else accepted: the plain end of a TLS tunnel.
+  virtual void adopt(Fd socket, Peer peer) = 0;
   /// Takes no more connections, ends streams and idle ones, and gives requests in progress `grace`
   /// to be answered. Idempotent.
   virtual void stop(Duration grace) = 0;

@@ -1,6 +1,9 @@
 #include "tools/musterd/log_stream.hpp"
 
+#include <charconv>
+
 #include "tools/musterd/render.hpp"
+#include "tools/musterd/sse.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -17,7 +20,7 @@ class LogStream final : public BodyStream {
         logs_(logs),
         events_(events),
         request_(std::move(request)),
-        follows_attempts_(request_.attempt == 0 && request_.follow) {
+        follows_attempts_(request_.later_attempts && request_.follow) {
     if (request_.attempt > 0) begin(request_.attempt, request_.offset);
   }
 
@@ -113,7 +116,53 @@ class LogStream final : public BodyStream {
   std::shared_ptr<void> log_handle_;
 };
 
+/// NDJSON in, events out.
+class LogEvents final : public BodyStream {
+ public:
+  explicit LogEvents(std::shared_ptr<BodyStream> lines) : lines_(std::move(lines)) {}
+
+  Piece next() override {
+    const Piece in = lines_->next();
+    Piece out;
+    if (!std::exchange(greeted_, true)) out.bytes = ": muster log\n\n";
+    for (std::size_t begin = 0; begin < in.bytes.size();) {
+      const std::size_t end = std::min(in.bytes.find('\n', begin), in.bytes.size());
+      const auto line = Json::parse(in.bytes.substr(begin, end - begin), nullptr, false);
+      if (line.is_object())
+        out.bytes += sse_event(line.at("attempt").dump() + "-" + line.at("next").dump(), "", line);
+      begin = end + 1;
+    }
+    out.end = in.end;
+    if (in.end) out.bytes += sse_event("", "end", Json::object());
+    return out;
+  }
+  void on_more(std::function<void()> wake) override { lines_->on_more(std::move(wake)); }
+  [[nodiscard]] std::string heartbeat() const override { return ": still here\n\n"; }
+
+ private:
+  std::shared_ptr<BodyStream> lines_;
+  bool greeted_ = false;
+};
+
 }  // namespace
+
+std::shared_ptr<BodyStream> make_log_events(std::shared_ptr<BodyStream> lines) {
+  return std::make_shared<LogEvents>(std::move(lines));
+}
+
+Result<LogPlace> parse_log_place(const std::string& id) {
+  LogPlace place;
+  const std::size_t dash = id.find('-');
+  const char* end = id.data() + id.size();
+  if (dash != std::string::npos) {
+    const auto first = std::from_chars(id.data(), id.data() + dash, place.attempt);
+    const auto second = std::from_chars(id.data() + dash + 1, end, place.offset);
+    if (first.ec == std::errc() && first.ptr == id.data() + dash && second.ec == std::errc() &&
+        second.ptr == end && place.attempt > 0)
+      return place;
+  }
+  return fail(Errc::invalid, "Last-Event-ID must be the id of a line of this log");
+}
 
 std::shared_ptr<BodyStream> make_log_stream(const View& view, WatchedRunLog& logs, EventHub& events,
                                             LogRequest request) {

@@ -15,14 +15,26 @@ namespace muster::musterd {
 
 struct LogRequest {
   std::string run;
-  std::uint32_t attempt = 0;  ///< 0: the current one, and with follow the later ones too.
+  std::uint32_t attempt = 0;  ///< 0: the current one.
   std::string step;
   std::uint64_t offset = 0;  ///< Of a frame: a line's `offset` or `next`.
   bool follow = false;
+  bool later_attempts = false;     ///< With follow: goes on with those after it.
   std::vector<std::string> steps;  ///< Names by index.
 };
 
 std::shared_ptr<BodyStream> make_log_stream(const View& view, WatchedRunLog& logs, EventHub& events,
                                             LogRequest request);
+
+/// The same lines as server-sent events with ids "ATTEMPT-OFFSET", from which a stream is resumed;
+/// `end` when nothing more will come.
+std::shared_ptr<BodyStream> make_log_events(std::shared_ptr<BodyStream> lines);
+
+struct LogPlace {
+  std::uint32_t attempt = 0;
+  std::uint64_t offset = 0;
+};
+/// Of such an id. Errc::invalid for anything else.
+Result<LogPlace> parse_log_place(const std::string& id);
 
 }  // namespace muster::musterd

@@ -2,74 +2,143 @@
 
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 #include <unistd.h>
 
 #include <fstream>
+#include <mutex>
+#include <set>
 
+#include "tools/musterd/engine_metrics.hpp"
 #include "tools/musterd/version.hpp"
 
 namespace muster::musterd {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Gauge;
+using prometheus::Histogram;
+using prometheus::MetricType;
+
+const Histogram::BucketBoundaries kLatency{0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 30};
+const Histogram::BucketBoundaries kPhase{0.1, 0.5, 2, 10, 60, 300, 1'200, 3'600, 14'400};
+
+Family<Gauge>& gauges(prometheus::Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+}
+
+/// A number that something else counts, as one family.
+prometheus::MetricFamily one(const char* name, const char* help, MetricType type, double value) {
+  prometheus::MetricFamily family{name, help, type, {}};
+  prometheus::ClientMetric metric;
+  if (type == MetricType::Counter) metric.counter.value = value;
+  if (type == MetricType::Gauge) metric.gauge.value = value;
+  family.metric.push_back(metric);
+  return family;
+}
+
+double number(std::uint64_t value) {
+  return static_cast<double>(value);
+}
+
+}  // namespace
 
 struct Metrics::Parts {
   prometheus::Registry registry;
-  prometheus::Family<prometheus::Counter>& requests =
-      prometheus::BuildCounter()
-          .Name("muster_http_requests_total")
-          .Help("Answered requests by method, route and status")
+  Family<Counter>& requests = prometheus::BuildCounter()
+                                  .Name("muster_http_requests_total")
+                                  .Help("Answered requests by method, route and status")
+                                  .Register(registry);
+  Family<Histogram>& latency =
+      prometheus::BuildHistogram()
+          .Name("muster_http_request_duration_seconds")
+          .Help("Time to a request's answer by route; of streams, to their beginning")
           .Register(registry);
-  prometheus::Family<prometheus::Gauge>& runs = prometheus::BuildGauge()
-                                                    .Name("muster_runs")
-                                                    .Help("Runs of all fleets by state")
-                                                    .Register(registry);
-  prometheus::Gauge& trouble = prometheus::BuildGauge()
-                                   .Name("muster_engine_trouble")
-                                   .Help("1 while the engine is not healthy")
-                                   .Register(registry)
-                                   .Add({});
-  prometheus::Gauge& connections = prometheus::BuildGauge()
-                                       .Name("muster_http_connections")
-                                       .Help("Open connections to the API")
-                                       .Register(registry)
-                                       .Add({});
-  prometheus::Gauge& memory = prometheus::BuildGauge()
-                                  .Name("process_resident_memory_bytes")
-                                  .Help("Resident memory of musterd")
-                                  .Register(registry)
-                                  .Add({});
-  prometheus::Counter& messages =
-      prometheus::BuildCounter()
-          .Name("muster_engine_messages_total")
-          .Help("Messages that actors took, since the installation began; seen since the start")
-          .Register(registry)
-          .Add({});
+  Family<Histogram>& phases =
+      prometheus::BuildHistogram()
+          .Name("muster_attempt_phase_seconds")
+          .Help("Phases of attempts that ended: queue, start, agent, verify, deliver")
+          .Register(registry);
+  Family<Gauge>& runs = gauges(registry, "muster_runs", "Runs of all fleets by state");
+  Family<Gauge>& failed =
+      gauges(registry, "muster_runs_failed", "Failed runs of all fleets by class");
+  Family<Gauge>& fleets = gauges(registry, "muster_fleets", "Fleets by state");
+  Family<Gauge>& queued =
+      gauges(registry, "muster_runs_held", "Runs that wait, by what they wait for");
+  Family<Gauge>& hosts = gauges(registry, "muster_hosts", "Hosts by state");
+  std::mutex scraping;
+  std::set<std::string> causes;  ///< Under scraping.
 };
 
 Metrics::Metrics() : parts_(std::make_unique<Parts>()) {
-  prometheus::BuildGauge()
-      .Name("muster_build_info")
-      .Help("1, with the version as a label")
-      .Register(parts_->registry)
+  gauges(parts_->registry, "muster_build_info", "1, with the version as a label")
       .Add({{"version", std::string(kVersion)}})
       .Set(1);
 }
 Metrics::~Metrics() = default;
 
-void Metrics::count_request(const std::string& method, const std::string& route, int status) {
-  parts_->requests.Add({{"method", method}, {"route", route}, {"status", std::to_string(status)}})
+void Metrics::count_request(const std::string& method, const std::string& route, int status,
+                            double seconds) {
+  static const std::set<std::string> kMethods = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"};
+  const std::string verb = kMethods.contains(method) ? method : "other";
+  parts_->requests.Add({{"method", verb}, {"route", route}, {"status", std::to_string(status)}})
       .Increment();
+  parts_->latency.Add({{"method", verb}, {"route", route}}, kLatency).Observe(seconds);
+}
+
+void Metrics::observe_phase(const std::string& phase, double seconds) {
+  parts_->phases.Add({{"phase", phase}}, kPhase).Observe(seconds);
 }
 
 std::string Metrics::scrape(const Now& now) {
-  for (const auto& [state, count] : now.runs)
-    parts_->runs.Add({{"state", state}}).Set(static_cast<double>(count));
-  parts_->trouble.Set(now.engine_in_trouble ? 1 : 0);
-  parts_->connections.Set(static_cast<double>(now.connections));
-  parts_->memory.Set(static_cast<double>(resident_bytes()));
-  const double more = static_cast<double>(now.messages) - parts_->messages.Value();
-  if (more > 0) parts_->messages.Increment(more);
-  return prometheus::TextSerializer().Serialize(parts_->registry.Collect());
+  const std::lock_guard lock(parts_->scraping);
+  const auto set_all = [](Family<Gauge>& family, const char* label,
+                          const std::map<std::string, std::uint64_t>& values) {
+    for (const auto& [name, count] : values) family.Add({{label, name}}).Set(number(count));
+  };
+  set_all(parts_->runs, "state", now.runs);
+  set_all(parts_->failed, "class", now.failed_runs);
+  set_all(parts_->fleets, "state", now.fleets);
+  auto causes = now.queued_by_cause;
+  for (const std::string& cause : parts_->causes)
+    causes.emplace(cause, 0);  // Nobody waits for it any more.
+  for (const auto& [cause, runs] : causes) parts_->causes.insert(cause);
+  set_all(parts_->queued, "cause", causes);
+  set_all(parts_->hosts, "state", now.hosts);
+  const auto gauge = [](const char* name, const char* help, double value) {
+    return one(name, help, MetricType::Gauge, value);
+  };
+  const auto counter = [](const char* name, const char* help, double value) {
+    return one(name, help, MetricType::Counter, value);
+  };
+  std::vector<prometheus::MetricFamily> families = parts_->registry.Collect();
+  families.insert(
+      families.end(),
+      {gauge("muster_engine_trouble", "1 while the engine is not healthy", now.engine_in_trouble),
+       gauge("muster_audit_trouble", "1 while the audit log can't be written",
+             now.audit_in_trouble),
+       gauge("muster_audit_entries", "The newest entry's number in the audit log",
+             number(now.audit_entries)),
+       gauge("muster_host_slots", "Slots of all hosts", number(now.slots)),
+       gauge("muster_host_slots_used", "Slots that runs hold", number(now.used_slots)),
+       gauge("muster_data_free_bytes", "Room left where the data lies",
+             number(now.data_free_bytes)),
+       gauge("muster_http_connections", "Open connections to the API",
+             static_cast<double>(now.connections)),
+       counter("muster_engine_messages_total",
+               "Messages that actors took, since the installation began", number(now.messages)),
+       counter("muster_log_bytes_total", "Bytes of runs' logs taken from hosts",
+               number(now.log_bytes)),
+       counter("muster_trace_spans_total", "Spans sent to the collector", number(now.traces_sent)),
+       counter("muster_trace_spans_dropped_total", "Spans that found no room or no collector",
+               number(now.traces_dropped)),
+       gauge("process_resident_memory_bytes", "Resident memory of musterd",
+             number(resident_bytes()))});
+  for (auto& family : engine_families(now.shards)) families.push_back(std::move(family));
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 std::uint64_t resident_bytes() {

@@ -1,9 +1,15 @@
-// What musterd counts about itself, as Prometheus text. Thread-safe.
+// What musterd counts, as Prometheus text. Thread-safe. Names and units by Prometheus's
+// conventions; every label has few values: routes, not paths; kinds, not actors; states, not
+// fleets.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include "engine/core/stats.hpp"
 
 namespace muster::musterd {
 
@@ -15,13 +21,30 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
 
   /// `route` is the pattern, never the path: its values are few.
-  void count_request(const std::string& method, const std::string& route, int status);
+  void count_request(const std::string& method, const std::string& route, int status,
+                     double seconds);
+  /// Of one attempt: queue, start, agent, verify, deliver.
+  void observe_phase(const std::string& phase, double seconds);
 
   struct Now {
-    std::map<std::string, std::uint64_t> runs;  ///< By state, over all fleets.
+    std::map<std::string, std::uint64_t> runs;         ///< By state, over all fleets.
+    std::map<std::string, std::uint64_t> failed_runs;  ///< By class.
+    std::map<std::string, std::uint64_t> fleets;       ///< By state.
+    std::map<std::string, std::uint64_t>
+        queued_by_cause;                         ///< Queued and waiting runs by what they wait for.
+    std::map<std::string, std::uint64_t> hosts;  ///< By state.
+    std::uint64_t slots = 0;
+    std::uint64_t used_slots = 0;
+    std::uint64_t log_bytes = 0;  ///< Taken from hosts since the start.
+    std::uint64_t data_free_bytes = 0;
+    std::uint64_t audit_entries = 0;
+    std::uint64_t traces_sent = 0;
+    std::uint64_t traces_dropped = 0;
     bool engine_in_trouble = false;
+    bool audit_in_trouble = false;
     std::size_t connections = 0;
     std::uint64_t messages = 0;  ///< That actors took, as the newest change's position says.
+    std::vector<engine::ShardStats> shards;
   };
   /// Text format 0.0.4.
   std::string scrape(const Now& now);

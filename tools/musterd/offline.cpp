@@ -64,7 +64,10 @@ class Offline final : public engine::Engine {
 
 }  // namespace
 
-Result<std::unique_ptr<engine::Engine>> open_offline(const std::filesystem::path& directory) {
+namespace {
+
+Result<std::vector<std::unique_ptr<storage::Journal>>> open_shards(
+    const std::filesystem::path& directory) {
   std::vector<std::unique_ptr<storage::Journal>> shards;
   for (;;) {
     const auto path = directory / ("shard-" + std::to_string(shards.size()));
@@ -74,7 +77,24 @@ Result<std::unique_ptr<engine::Engine>> open_offline(const std::filesystem::path
     shards.push_back(std::move(*journal));
   }
   if (shards.empty()) return fail(Errc::not_found, "no journal below " + directory.string());
-  return std::make_unique<Offline>(std::move(shards));
+  return shards;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<engine::Engine>> open_offline(const std::filesystem::path& directory) {
+  auto shards = open_shards(directory);
+  if (!shards) return tl::unexpected<Error>(shards.error());
+  return std::make_unique<Offline>(std::move(*shards));
+}
+
+Result<void> verify_offline(const std::filesystem::path& directory) {
+  const auto shards = open_shards(directory);
+  if (!shards) return tl::unexpected<Error>(shards.error());
+  for (std::size_t i = 0; i < shards->size(); ++i)
+    if (auto sound = (*shards)[i]->verify(); !sound)
+      return fail(sound.error(), "shard " + std::to_string(i));
+  return {};
 }
 
 }  // namespace muster::musterd

@@ -14,4 +14,7 @@ namespace muster::musterd {
 /// musterd has them.
 Result<std::unique_ptr<engine::Engine>> open_offline(const std::filesystem::path& directory);
 
+/// Reads every file of those journals again and compares the checksums. Errc::corrupt says where.
+Result<void> verify_offline(const std::filesystem::path& directory);
+
 }  // namespace muster::musterd

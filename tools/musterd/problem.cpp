@@ -4,6 +4,8 @@
 
 namespace muster::musterd {
 
+const ProblemKind kForbidden = {403, "forbidden", "This caller may not do that",
+                                "GET /v1/whoami says what the caller may do"};
 const ProblemKind kMethodNotAllowed = {405, "method-not-allowed", "Not this method here",
                                        "GET /v1/openapi.yaml lists every address with its methods"};
 

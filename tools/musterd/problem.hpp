@@ -26,6 +26,8 @@ Response problem(const Error& error);
 /// As above, where the failure has a more special kind than its code tells.
 Response problem(const ProblemKind& kind, Errc code, std::string_view detail);
 
+/// The caller is known, and may not.
+extern const ProblemKind kForbidden;
 /// The address exists, but not for that method.
 extern const ProblemKind kMethodNotAllowed;
 

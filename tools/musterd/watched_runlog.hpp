@@ -2,6 +2,8 @@
 // forwarded.
 #pragma once
 
+#include <atomic>
+
 #include "storage/runlog/runlog.hpp"
 #include "tools/musterd/wakes.hpp"
 
@@ -14,6 +16,7 @@ class WatchedRunLog final : public storage::RunLog {
   Result<void> append(const storage::RunLogKey& key, std::uint64_t offset,
                       std::string_view bytes) override {
     auto done = store_->append(key, offset, bytes);
+    if (done) taken_bytes_ += bytes.size();
     wakes_.wake(name(key));
     return done;
   }
@@ -29,6 +32,9 @@ class WatchedRunLog final : public storage::RunLog {
   }
   Result<std::uint64_t> end(const storage::RunLogKey& key) override { return store_->end(key); }
 
+  /// Since the start.
+  [[nodiscard]] std::uint64_t taken_bytes() const { return taken_bytes_; }
+
   /// Woken at every change of that attempt's log until the handle is gone.
   [[nodiscard]] std::shared_ptr<void> on_change(const storage::RunLogKey& key, Wakes::Wake wake) {
     return wakes_.add(name(key), std::move(wake));
@@ -41,6 +47,7 @@ class WatchedRunLog final : public storage::RunLog {
 
   std::unique_ptr<storage::RunLog> store_;
   Wakes wakes_;
+  std::atomic<std::uint64_t> taken_bytes_{0};
 };
 
 }  // namespace muster::musterd

@@ -8,6 +8,7 @@
 
 #include "storage/base/ids.hpp"
 #include "tests/unit/musterd/fake_engine.hpp"
+#include "tests/unit/musterd/openapi_check.hpp"
 #include "tools/musterd/api.hpp"
 #include "tools/musterd/render.hpp"
 
@@ -51,7 +52,19 @@ struct ApiFixture {
     request.body = std::move(body);
     if (method == "POST" && key != "none")
       request.headers["idempotency-key"] = key.empty() ? new_uuid_v7(engine.now()) : key;
-    return api.handle(request);
+    const auto route = api.router().find(request);
+    Response response;
+    if (auto refused = api.admit(request)) {
+      response = std::move(*refused);
+    } else {
+      response = api.handle(request);
+    }
+    // Whatever a test is about, what it gets is what the document says.
+    if (route) {
+      INFO(method << " " << target << "\n" << response.body);
+      CHECK(openapi_problem(method, (*route)->pattern, response) == "");
+    }
+    return response;
   }
   Json get(const std::string& target) {
     const Response response = send("GET", target);
@@ -71,13 +84,19 @@ struct ApiFixture {
   std::map<std::string, std::string> queued_why;                                 ///< By run.
   std::map<std::string, std::map<std::string, std::uint64_t>> queued_by_reason;  ///< By fleet.
   std::vector<std::string> not_ready;
+  Result<Identity> who = Identity{"", "socket", Role::admin, {}, true};
+  std::vector<AuditNote> notes;
+  std::unique_ptr<AuditLog> audit_log = std::move(*AuditLog::open(
+      {directory.path / "audit", directory.path / "heads", directory.path / "audit.key"}));
   Api api{ApiParts{engine, blobs, packs, logs, forge,
                    [](const actors::PushRequest& push, std::size_t) -> Result<std::string> {
                      return "pack " + push.base_sha + ".." + push.head_sha + "\n";
                    },
                    events, metrics, [this](const std::string& run) { return queued_why[run]; },
                    [this](const std::string& fleet) { return queued_by_reason[fleet]; },
-                   [this] { return not_ready; }, [] { return std::size_t{3}; }, "default"}};
+                   [this] { return not_ready; }, [] { return std::size_t{3}; }, "default",
+                   [this](const Request&) { return who; },
+                   [this](AuditNote note) { notes.push_back(std::move(note)); }, audit_log.get()}};
 };
 
 }  // namespace muster::musterd

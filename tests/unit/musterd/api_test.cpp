@@ -127,6 +127,83 @@ TEST_CASE_METHOD(Bump, "runs are filtered by state, class and repository") {
   CHECK(send("GET", "/v1/runs?class=bad").status == 400);
 }
 
+TEST_CASE_METHOD(Bump, "lists are filtered by time and text, and status means state") {
+  auto late = row("3333AAAAAAAAA", "acme/Late", fbs::RunState::queued);
+  late.changed_unix_ms = wall_clock_now().unix_ms;
+  late.message = "waits for a slot";
+  add(late);
+  const auto found = [&](const std::string& query) {
+    return ids(get("/v1/runs?" + query).at("runs"));
+  };
+  CHECK(found("since=10m") == std::vector<std::string>{"3333AAAAAAAAA"});
+  CHECK(found("since=2999-01-01T00:00:00.000Z").empty());
+  CHECK(found("text=LATE") == std::vector<std::string>{"3333AAAAAAAAA"});
+  CHECK(found("text=for%20a%20slot&fleet=bump") == std::vector<std::string>{"3333AAAAAAAAA"});
+  CHECK(found("status=failed") == std::vector<std::string>{"0000BBBBBBBBB"});
+  CHECK(send("GET", "/v1/runs?since=soon").status == 400);
+  CHECK(get("/v1/fleets?text=BUM").at("fleets").size() == 1);
+  CHECK(get("/v1/fleets?text=none").at("fleets").empty());
+  CHECK(get("/v1/fleets?since=1s").at("fleets").empty());
+}
+
+TEST_CASE_METHOD(Bump, "hosts come in pages too, by state") {
+  for (const char* name : {"a", "b", "c"}) {
+    fbs::HostHeadT head;
+    head.name = name;
+    head.state = *name == 'b' ? fbs::HostState::cordoned : fbs::HostState::ready;
+    engine.put_head("host", name, head);
+    engine.put_index(actors::index::kHost, name, "");
+  }
+  const Json first = get("/v1/hosts?limit=2");
+  CHECK(first.at("hosts").size() == 2);
+  const Json second = get("/v1/hosts?limit=2&cursor=" + first.at("next").get<std::string>());
+  CHECK(second.at("hosts").at(0).at("name") == "c");
+  CHECK(second.at("next").is_null());
+  CHECK(get("/v1/hosts?state=cordoned").at("hosts").at(0).at("name") == "b");
+  CHECK(send("GET", "/v1/hosts?state=tired").status == 400);
+}
+
+TEST_CASE_METHOD(Bump, "a list is followed from where it was read, under its filters") {
+  const auto follow = [&](const std::string& target, const std::string& last) {
+    Request request;
+    request.method = "GET";
+    REQUIRE(parse_target(target, request));
+    request.headers["Accept"] = "text/event-stream";
+    if (!last.empty()) request.headers["Last-Event-ID"] = last;
+    REQUIRE(!api.admit(request));
+    return api.handle(request);
+  };
+  const auto commit = [&](engine::Sequence position, const std::string& kind,
+                          const std::string& key) {
+    engine.subscriber({{position, {"default", kind, key}, 1, {}}});
+  };
+  commit(7, "fleet", "bump");
+  const Response list = send("GET", "/v1/runs?state=failed");
+  const std::pair<std::string, std::string> position{"Muster-Position", "7"};
+  CHECK(std::count(list.headers.begin(), list.headers.end(), position) == 1);
+
+  const Response stream = follow("/v1/runs?state=failed", "7");
+  REQUIRE(stream.content_type == "text/event-stream");
+  CHECK(stream.stream->next().bytes == ": muster\n\n");
+  commit(8, "run", "0000BBBBBBBBB");
+  commit(9, "run", "0000AAAAAAAAA");  // Delivered: the filter passes over it.
+  commit(10, "run", "0000BBBBBBBBB");
+  const std::string told = stream.stream->next().bytes;
+  CHECK(told.find("id: 10\nevent: changed\ndata: {\"id\":\"0000BBBBBBBBB\"") == 0);
+  CHECK(told.find("0000AAAAAAAAA") == std::string::npos);
+  CHECK(stream.stream->next().bytes.empty());
+  // Who lost the connection before that resumes, and misses nothing.
+  CHECK(follow("/v1/runs?state=failed", "7").stream->next().bytes == ": muster\n\n" + told);
+  CHECK(follow("/v1/fleets", "6")
+            .stream->next()
+            .bytes.find("event: changed\ndata: {\"name\":\"bump\"") != std::string::npos);
+  CHECK(follow("/v1/pulls", "").stream->next().bytes == ": muster\n\n");
+  CHECK(follow("/v1/hosts", "x").status == 400);
+
+  who = Identity{"tess", "token T1", Role::viewer, {{}, {"web-*"}}, false};
+  CHECK(follow("/v1/runs", "7").stream->next().bytes == ": muster\n\n");
+}
+
 TEST_CASE_METHOD(Bump,
                  "a run is found by the beginning of its id, in any case, or by its repository") {
   CHECK(get("/v1/runs/1111").at("id") == "1111AAAAAAAAA");
@@ -232,6 +309,7 @@ TEST_CASE_METHOD(ApiFixture, "pull requests are listed, shown and ordered about"
     fbs::PullHeadT head;
     head.repository = std::string(id).substr(0, 8);
     head.title = id;
+    if (head.repository == "acme/web") head.fleet = "bump";
     head.repository_url = "/srv/git/x.git";
     head.base_sha = "b";
     head.head_sha = "h";

@@ -38,6 +38,31 @@ TEST_CASE("everything that is wrong is told, with its line") {
   CHECK(apply_yaml(config, "a: [", "m.yaml").error().message.find("m.yaml:1:") == 0);
 }
 
+TEST_CASE("what makes no sense is told with where it was said, all at once") {
+  Config config;
+  REQUIRE(apply_yaml(config,
+                     "log_level: loud\nproxy_user_header: X-User\n"
+                     "proxy_roles: {staff: boss}\n",
+                     "m.yaml"));
+  config.slots = 5000;
+  config.sources["slots"] = "--slots";
+  CHECK(check(config).error().message ==
+        "m.yaml:1: log level 'loud' is none of debug, info, warn, error\n"
+        "m.yaml:3: proxy_roles: 'boss' of group 'staff' is none of viewer, operator, admin\n"
+        "--slots: a host has at most 1024 slots");
+}
+
+TEST_CASE("each setting is shown with its value and its source") {
+  Config config;
+  REQUIRE(apply_yaml(config, "slots: 3\ntls_names: [a, b]\n", "m.yaml"));
+  std::string text;
+  for (const ShownSetting& each : show(config))
+    if (each.source != "default" || each.key == "log_level")
+      text += each.key + "=" + each.value + " " + each.source + (each.reloadable ? " SIGHUP" : "") +
+              "\n";
+  CHECK(text == "log_level=info default SIGHUP\nslots=3 m.yaml:1\ntls_names=[a, b] m.yaml:2\n");
+}
+
 TEST_CASE("a missing file is no settings, unless it was named") {
   Config config;
   CHECK(apply_file(config, "/nonexistent/musterd.yaml", false));

@@ -27,7 +27,7 @@ TEST_CASE_METHOD(ApiFixture, "events come from now on, or after the last one see
   REQUIRE(fresh.stream);
   int wakes = 0;
   fresh.stream->on_more([&] { ++wakes; });
-  CHECK(fresh.stream->next().bytes == ": muster events\n\n");
+  CHECK(fresh.stream->next().bytes == ": muster\n\n");
   CHECK(fresh.stream->next().bytes.empty());
   engine.subscriber({change(3, "C")});
   CHECK(wakes == 1);
@@ -38,9 +38,15 @@ TEST_CASE_METHOD(ApiFixture, "events come from now on, or after the last one see
   REQUIRE(parse_target("/v1/events", request));
   request.headers["Last-Event-ID"] = "1";
   const Response resumed = api.handle(request);
-  CHECK(resumed.stream->next().bytes == ": muster events\n\n" +
+  CHECK(resumed.stream->next().bytes == ": muster\n\n" +
                                             event_text({2, {"default", "run", "B"}, 2}) +
                                             event_text({3, {"default", "run", "C"}, 2}));
+  Request filtered;
+  filtered.method = "GET";
+  REQUIRE(parse_target("/v1/events?kind=run&key=C", filtered));
+  filtered.headers["Last-Event-ID"] = "1";
+  CHECK(api.handle(filtered).stream->next().bytes ==
+        ": muster\n\n" + event_text({3, {"default", "run", "C"}, 2}));
   request.headers["Last-Event-ID"] = "soon";
   CHECK(api.handle(request).status == 400);
 }
@@ -52,7 +58,22 @@ TEST_CASE("who is too far behind is told of the gap") {
   CHECK(hub.after(9, 1).events.at(0).position == 11);
   CHECK(!hub.after(10, 1).gap);
   CHECK(hub.last() == EventHub::kKept + 10);
-  CHECK(make_event_stream(hub, 1)->next().bytes.find("event: gap\n") != std::string::npos);
+  CHECK(event_response(hub, 1).stream->next().bytes.find("event: gap\n") != std::string::npos);
+}
+
+TEST_CASE_METHOD(ApiFixture, "who resumes after a restart is told of what nobody kept, once") {
+  engine.position = 7;
+  EventHub hub;
+  hub.follow(engine);
+  CHECK(hub.last() == 7);
+  const auto behind = event_response(hub, 5).stream;
+  CHECK(behind->next().bytes == ": muster\n\nevent: gap\ndata: {}\n\n");
+  CHECK(behind->next().bytes.empty());
+  hub.add({change(8, "A")});
+  CHECK(behind->next().bytes == event_text({8, {"default", "run", "A"}, 2}));
+  // Of a journal that was restored from before that event.
+  CHECK(event_response(hub, 12).stream->next().bytes.find("event: gap\n") != std::string::npos);
+  CHECK(event_response(hub, 8).stream->next().bytes == ": muster\n\n");
 }
 
 TEST_CASE("a wake goes to those who asked for that actor, while they hold on") {

@@ -71,6 +71,17 @@ class FakeEngine final : public engine::Engine {
     subscriber = std::move(each);
     return std::make_shared<int>(0);
   }
+  Result<void> audits(std::uint32_t, engine::Sequence after,
+                      const std::function<bool(const engine::DecidedAudit&)>& each) const override {
+    for (const auto& audit : decided)
+      if (audit.position > after && !each(audit)) break;
+    return {};
+  }
+  std::vector<engine::ShardStats> stats() const override {
+    engine::ShardStats one;
+    one.position = position;
+    return {one};
+  }
   Instant now() const override { return clock; }
   std::uint32_t generation() const override { return 1; }
   std::string trouble() const override { return in_trouble; }
@@ -78,6 +89,8 @@ class FakeEngine final : public engine::Engine {
   std::map<engine::ActorId, std::string> heads;
   std::map<engine::ActorId, std::map<std::string, std::string>> all_rows;
   std::map<std::string, std::map<std::string, std::string>> indexes;
+  std::vector<engine::DecidedAudit> decided;
+  engine::Sequence position = 0;
   std::vector<engine::Call> calls;
   Result<std::string> reply{""};
   std::function<void(const std::vector<engine::Change>&)> subscriber;

@@ -213,3 +213,38 @@ TEST_CASE_METHOD(OneRun, "an offset goes on where a line said") {
   append(1, frame(LogType::out, 0, "two\n"));
   CHECK(told(follow("offset=" + std::to_string(next))->next().bytes) == "0 stdout two\n");
 }
+
+TEST_CASE_METHOD(OneRun,
+                 "as events a log is resumed after the last line that arrived, over attempts") {
+  const auto as_events = [&](const std::string& last) {
+    Request request;
+    request.method = "GET";
+    REQUIRE(parse_target("/v1/runs/7K2M/logs", request));
+    request.headers["Accept"] = "text/event-stream";
+    if (!last.empty()) request.headers["Last-Event-ID"] = last;
+    REQUIRE(!api.admit(request));
+    return api.handle(request);
+  };
+  append(1, frame(LogType::out, 0, "one\n"));
+  const std::string after_one = "1-" + std::to_string(ends[1]);
+  append(1, frame(LogType::out, 0, "two\n"));
+  const std::string first = as_events("").stream->next().bytes;
+  CHECK(first.find(": muster log\n\nid: " + after_one + "\ndata: {") == 0);
+  CHECK(first.find("\"text\":\"two\"") != std::string::npos);
+
+  const Response resumed = as_events(after_one);
+  CHECK(resumed.content_type == "text/event-stream");
+  const std::string second = resumed.stream->next().bytes;
+  CHECK(second.find("\"text\":\"one\"") == std::string::npos);
+  CHECK(second.find("\"text\":\"two\"") != std::string::npos);
+  finish_attempt(1, ends[1]);
+  state(fbs::RunState::running, 2);
+  append(2, frame(LogType::out, 0, "again\n"));
+  CHECK(resumed.stream->next().bytes.find("id: 2-" + std::to_string(ends[2]) + "\n") == 0);
+  finish_attempt(2, ends[2]);
+  state(fbs::RunState::delivered, 2);
+  const auto end = resumed.stream->next();
+  CHECK(end.bytes == "event: end\ndata: {}\n\n");
+  CHECK(end.end);
+  for (const char* wrong : {"7", "x-1", "1-", "0-5"}) CHECK(as_events(wrong).status == 400);
+}

@@ -459,3 +459,36 @@ TEST_CASE("stopping answers what is in progress and ends streams") {
   stopping.join();
   CHECK(server->connections() == 0);
 }
+
+TEST_CASE(
+    "who is not let in is told so by its head, a small body is passed over, a large one not read") {
+  const Directory directory;
+  auto server = HttpServer::start({directory.socket(), "", {}},
+                                  {echo, [](Request&) { return 1u << 20; }, refusal,
+                                   [](Request& r) -> std::optional<Response> {
+                                     if (r.path != "/closed") return std::nullopt;
+                                     Response refused;
+                                     refused.status = 401;
+                                     return refused;
+                                   }});
+  REQUIRE(server);
+  Client client(directory);
+  CHECK(client.post("/closed", "some text").status == 401);
+  CHECK(client.post("/open", "some text").body == "POST /open some text");
+  CHECK(client.connections() == 0);  // The same one.
+  Bare large(directory);
+  large.send("POST /closed HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+  CHECK(large.rest().find("HTTP/1.1 401 ") == 0);
+}
+
+TEST_CASE("the server knows who is at the other end of its unix socket") {
+  const Directory directory;
+  Peer seen;
+  const auto server = serve(directory, [&](Request& request) {
+    seen = request.peer;
+    return echo(request);
+  });
+  CHECK(Client(directory).get("/").status == 200);
+  CHECK(seen.via == Peer::Via::unix_socket);
+  CHECK(seen.uid == ::geteuid());
+}

@@ -1,6 +1,7 @@
 // Every command as a function: options in, exit code out. What parses the options is cli.cpp.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -38,6 +39,13 @@ struct LogFlags {
   std::string step;
   std::optional<std::size_t> tail;
   std::string since;  ///< A duration back from now, or a time.
+};
+
+struct AuditFlags {
+  std::size_t lines = 20;
+  bool follow = false;
+  std::string who, action, since, file, key, heads, reason;
+  std::uint64_t upto = 0;  ///< 0: the newest
 };
 
 int fleet_init(Context& context, const std::string& file, bool force);
@@ -86,5 +94,13 @@ int print_names(Context& context, const std::string& kind);
 
 /// The path of a run in the API: an id, a prefix of one, or FLEET/OWNER/NAME.
 std::string run_path(const std::string& id);
+
+int backup_create(Context& context, const std::string& directory, const std::string& reason);
+int backup_list(Context& context, const std::string& directory);
+
+int audit_tail(Context& context, const AuditFlags& flags);
+int audit_verify(Context& context, const AuditFlags& flags);
+int audit_export(Context& context, const AuditFlags& flags);
+int audit_prune(Context& context, const AuditFlags& flags);
 
 }  // namespace muster::cli

@@ -1,0 +1,48 @@
+#include "tools/musterd/access.hpp"
+
+namespace muster::musterd {
+namespace {
+
+struct Row {
+  std::string_view prefix;
+  Reach reach;
+  Role reads;
+  Role writes;
+};
+
+// The first row whose prefix fits counts.
+constexpr Row kTable[] = {
+    {"/healthz/", Reach::anybody, Role::nobody, Role::admin},
+    {"/v1/openapi.yaml", Reach::anybody, Role::nobody, Role::admin},
+    {"/v1/fleets/{name}", Reach::fleet, Role::viewer, Role::operator_},
+    {"/v1/fleets", Reach::filtered, Role::viewer, Role::operator_},
+    {"/v1/runs/{id}", Reach::run, Role::viewer, Role::operator_},
+    {"/v1/runs", Reach::filtered, Role::viewer, Role::operator_},
+    {"/v1/pulls/{id}", Reach::pull, Role::viewer, Role::operator_},
+    {"/v1/pulls", Reach::filtered, Role::viewer, Role::operator_},
+    {"/v1/blobs/", Reach::filtered, Role::operator_, Role::operator_},
+    {"/v1/events", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/hosts", Reach::installation, Role::viewer, Role::operator_},
+    {"/v1/actors", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/dead-letters", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/messages", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/kinds", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/steps", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/hot", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/engine", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/queue", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/operations", Reach::installation, Role::admin, Role::admin},
+    {"/v1/whoami", Reach::filtered, Role::viewer, Role::admin},
+    {"/metrics", Reach::installation, Role::viewer, Role::admin},
+};
+
+}  // namespace
+
+Access access_of(std::string_view method, std::string_view pattern) {
+  const bool reads = method == "GET" || method == "HEAD";
+  for (const Row& row : kTable)
+    if (pattern.starts_with(row.prefix)) return {reads ? row.reads : row.writes, row.reach};
+  return {};
+}
+
+}  // namespace muster::musterd

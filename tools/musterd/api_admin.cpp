@@ -1,0 +1,82 @@
+// /v1/admin: backups and the log level
+#include "tools/musterd/api_base.hpp"
+#include "tools/musterd/backup.hpp"
+
+namespace muster::musterd {
+namespace {
+
+Json manifest_json(const BackupManifest& manifest) {
+  return {{"id", manifest.id},
+          {"at", to_rfc3339(manifest.at)},
+          {"version", manifest.version},
+          {"generation", manifest.generation},
+          {"files", manifest.files.size()},
+          {"bytes", manifest.bytes()}};
+}
+
+/// What an administrator's order says besides what is ordered; written down before it is carried
+/// out.
+Result<void> note_order(const ApiContext& api, const Request& request, const Json& body,
+                        const std::string& action, const std::string& target) {
+  const auto reason = read_text(body, "reason");
+  if (!reason) return tl::unexpected<Error>(reason.error());
+  const auto by = read_by(body, request);
+  if (!by) return tl::unexpected<Error>(by.error());
+  return api.parts.audit_log->note_now({*by, request.who.how, request.peer.address, action, target,
+                                        "asked", *reason, request.header("Idempotency-Key")});
+}
+
+Result<Response> create_backup(const ApiContext& api, const Request& request) {
+  const auto body = read_object(request, {"directory", "reason", "by"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  const auto directory = read_text(*body, "directory");
+  if (!directory) return tl::unexpected<Error>(directory.error());
+  if (directory->empty() || directory->front() != '/')
+    return fail(Errc::invalid, "'directory' must be an absolute path on musterd's machine");
+  if (auto noted = note_order(api, request, *body, "backup.create", *directory); !noted)
+    return tl::unexpected<Error>(noted.error());
+  const auto made = api.parts.backup(*directory);
+  if (!made) return tl::unexpected<Error>(made.error());
+  Json json = manifest_json(made->manifest);
+  json["new_files"] = made->new_files;
+  json["new_bytes"] = made->new_bytes;
+  return json_response(json, 201);
+}
+
+Result<Response> show_backups(const ApiContext&, const Request& request) {
+  const std::string directory = request.parameter("directory");
+  if (directory.empty() || directory.front() != '/')
+    return fail(Errc::invalid, "directory= must be an absolute path on musterd's machine");
+  const auto all = list_backups(directory);
+  if (!all) return tl::unexpected<Error>(all.error());
+  Json list = Json::array();
+  for (const BackupManifest& manifest : *all) list.push_back(manifest_json(manifest));
+  return json_response({{"backups", list}});
+}
+
+Result<Response> set_log_level(const ApiContext& api, const Request& request) {
+  const auto body = read_object(request, {"level", "reason", "by"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  const auto level = read_text(*body, "level");
+  if (!level) return tl::unexpected<Error>(level.error());
+  constexpr std::string_view kLevels[] = {"debug", "info", "warn", "error"};
+  if (std::find(std::begin(kLevels), std::end(kLevels), *level) == std::end(kLevels))
+    return fail(Errc::invalid, "'level' must be debug, info, warn or error");
+  if (auto noted = note_order(api, request, *body, "log.level", *level); !noted)
+    return tl::unexpected<Error>(noted.error());
+  api.parts.set_log_level(*level);
+  return json_response({{"level", *level}});
+}
+
+}  // namespace
+
+void add_admin_routes(Router& router, ApiContext api) {
+  const auto with = [api](auto handler) {
+    return [api, handler](const Request& request) { return handler(api, request); };
+  };
+  router.add({"POST", "/v1/admin/backups", with(create_backup), kMaxBody});
+  router.add({"GET", "/v1/admin/backups", with(show_backups), 0});
+  router.add({"POST", "/v1/admin/log-level", with(set_log_level), kMaxBody});
+}
+
+}  // namespace muster::musterd

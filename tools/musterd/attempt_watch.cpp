@@ -1,0 +1,126 @@
+#include "tools/musterd/attempt_watch.hpp"
+
+#include "storage/base/ids.hpp"
+#include "tools/musterd/render.hpp"
+
+namespace muster::musterd {
+namespace {
+
+constexpr std::size_t kMaxWaiting = 4'096;
+constexpr std::size_t kRemembered = 8'192;
+
+std::string hex_of(const std::string& text, std::size_t digits) {
+  return sha256_hex(text).substr(0, digits);
+}
+
+}  // namespace
+
+std::vector<PhaseSpan> phases_of(const fbs::AttemptRowT& a) {
+  std::vector<PhaseSpan> phases;
+  const auto add = [&](const char* name, std::int64_t begin, std::int64_t end) {
+    if (begin != 0 && end >= begin) phases.push_back({name, {begin}, {end}});
+  };
+  add("queue", a.queued_unix_ms, a.placed_unix_ms);
+  add("start", a.placed_unix_ms, a.running_unix_ms);
+  add("agent", a.running_unix_ms,
+      a.verifying_unix_ms != 0 ? a.verifying_unix_ms : a.finished_unix_ms);
+  add("verify", a.verifying_unix_ms, a.finished_unix_ms);
+  add("deliver", a.finished_unix_ms, a.delivered_unix_ms);
+  return phases;
+}
+
+std::vector<Span> spans_of(const std::string& run, const fbs::RunHeadT& head,
+                           const fbs::AttemptRowT& attempt) {
+  constexpr std::size_t kTrace = 32;
+  constexpr std::size_t kSpan = 16;
+  const std::string name = run + "-" + std::to_string(attempt.attempt);
+  const auto phases = phases_of(attempt);
+  if (phases.empty()) return {};
+  Span whole;
+  whole.trace_id = hex_of("run/" + run, kTrace);
+  whole.span_id = hex_of("attempt/" + name, kSpan);
+  whole.name = "attempt";
+  whole.begin = phases.front().begin;
+  whole.end = phases.back().end;
+  whole.failed = attempt.class_ != fbs::FailureClass::none;
+  whole.attributes = {{"muster.run", run},
+                      {"muster.attempt", std::to_string(attempt.attempt)},
+                      {"muster.fleet", head.fleet},
+                      {"muster.repository", head.repository},
+                      {"muster.host", attempt.host},
+                      {"muster.class", std::string(name_of(attempt.class_))},
+                      {"muster.reason", attempt.reason}};
+  std::vector<Span> spans{whole};
+  for (const PhaseSpan& phase : phases) {
+    Span span;
+    span.trace_id = whole.trace_id;
+    span.span_id = hex_of("attempt/" + name + "/" + phase.name, kSpan);
+    span.parent = whole.span_id;
+    span.name = phase.name;
+    span.begin = phase.begin;
+    span.end = phase.end;
+    spans.push_back(std::move(span));
+  }
+  return spans;
+}
+
+AttemptWatch::AttemptWatch(engine::Engine& engine, View view, Sinks sinks)
+    : view_(std::move(view)), sinks_(std::move(sinks)) {
+  subscription_ = engine.subscribe([this](const std::vector<engine::Change>& changes) {
+    const std::lock_guard lock(mutex_);
+    for (const engine::Change& change : changes)
+      if (change.actor.kind == "run" && waiting_.size() < kMaxWaiting)
+        waiting_.insert(change.actor.key);
+    changed_.notify_one();
+  });
+  thread_ = std::thread([this] { run(); });
+}
+
+AttemptWatch::~AttemptWatch() {
+  subscription_.reset();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_one();
+  }
+  thread_.join();
+}
+
+void AttemptWatch::run() {
+  for (;;) {
+    std::set<std::string> runs;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+      if (stopping_) return;
+      runs.swap(waiting_);
+    }
+    for (const std::string& run : runs) look(run);
+  }
+}
+
+/// An attempt is measured when nothing more happens to it: the run has ended, waits again, or is on
+/// another one.
+void AttemptWatch::look(const std::string& run) {
+  const auto head = view_.run_head(run);
+  if (!head || head->attempt == 0) return;
+  const bool over = is_end(head->state) || head->state == fbs::RunState::waiting ||
+                    head->state == fbs::RunState::queued;
+  const std::string name = run + "-" + std::to_string(head->attempt);
+  if (!over || measured_.contains(name)) return;
+  const auto attempt = view_.attempt(run, head->attempt);
+  if (!attempt || attempt->placed_unix_ms == 0) return;
+  measured_.insert(name);
+  measured_order_.push_back(name);
+  if (measured_order_.size() > kRemembered) {
+    measured_.erase(measured_order_.front());
+    measured_order_.pop_front();
+  }
+  constexpr double kMillisecond = 1e-3;
+  for (const PhaseSpan& phase : phases_of(*attempt))
+    sinks_.phase(phase.name, static_cast<double>((phase.end - phase.begin).count()) * kMillisecond);
+  if (sinks_.traces != nullptr)
+    for (Span& span : spans_of(run, *head, *attempt)) sinks_.traces->add(std::move(span));
+}
+
+}  // namespace muster::musterd
