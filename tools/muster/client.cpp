@@ -86,16 +86,26 @@ std::string text_at(const json& from, const char* key) {
   return found != from.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+/// The list that holds what a message misses; of a part of something that is there, none does.
+std::string list_for(const std::string& message) {
+  for (const auto& [missing, command] :
+       {std::pair{"no fleet ", "muster fleet list"}, std::pair{"no run ", "muster run list"},
+        std::pair{"no pull ", "muster pr list"}, std::pair{"no host ", "muster host list"}})
+    if (message.find(missing) != std::string::npos)
+      return std::string(command) + " says what there is";
+  return "";
+}
+
 /// musterd's hints speak to whoever writes HTTP. Where one names its addresses or headers, a person
 /// is told the command instead.
-std::string hint_for_people(const std::string& hint, Errc code) {
+std::string hint_for_people(const std::string& hint, Errc code, const std::string& message) {
   bool names_http = false;
   for (const char* word : {"/v1/", "GET /", "Idempotency-Key", "the same key", "Retry-After"})
     names_http = names_http || hint.find(word) != std::string::npos;
   if (!names_http) return hint;
   switch (code) {
     case Errc::not_found:
-      return "muster fleet list, run list, pr list and host list say what there is";
+      return list_for(message);
     case Errc::overloaded:
       return "repeat the command later";
     case Errc::timed_out:
@@ -137,7 +147,7 @@ Failure failure_of(const Response& response, const Endpoint& endpoint) {
     failure.code = code_of_name(text_at(document, "code"), failure.code);
     failure.message = text_at(document, "detail");
     if (failure.message.empty()) failure.message = text_at(document, "title");
-    failure.hint = hint_for_people(text_at(document, "hint"), failure.code);
+    failure.hint = hint_for_people(text_at(document, "hint"), failure.code, failure.message);
   }
   if (failure.message.empty())
     failure.message =

@@ -90,24 +90,30 @@ TEST_CASE("a problem of the server is an error, a hint and an exit code") {
 
 TEST_CASE("hints name commands, not addresses") {
   const Scratch s;
+  constexpr const char* kLists =
+      "the lists (/v1/fleets, /v1/runs, /v1/pulls, /v1/hosts) say what there is";
   struct Case {
     const char* code;
+    const char* detail;
     const char* said;
     const char* shown;
   };
   for (const Case c :
-       {Case{"not_found",
-             "the lists (/v1/fleets, /v1/runs, /v1/pulls, /v1/hosts) say what there is",
-             "hint: muster fleet list, run list, pr list and host list say what there is\n"},
-        Case{"timed_out", "it may have happened: repeat it with the same key",
+       {Case{"not_found", "there is no fleet x", kLists,
+             "hint: muster fleet list says what there is\n"},
+        Case{"not_found", "no run begins with 7K2M", kLists,
+             "hint: muster run list says what there is\n"},
+        Case{"not_found", "run 7K2M has no step x; there are agent", kLists, ""},
+        Case{"timed_out", "no", "it may have happened: repeat it with the same key",
              "hint: it may have happened: look before you repeat it\n"},
-        Case{"io", "see musterd's log and GET /healthz/ready", "hint: see musterd's log\n"},
-        Case{"refused", "GET /v1/whoami says what the caller may do", ""},
-        Case{"corrupt", "run `musterd check`", "hint: run `musterd check`\n"}}) {
+        Case{"io", "no", "see musterd's log and GET /healthz/ready", "hint: see musterd's log\n"},
+        Case{"refused", "no", "GET /v1/whoami says what the caller may do", ""},
+        Case{"corrupt", "no", "run `musterd check`", "hint: run `musterd check`\n"}}) {
     FakeServer server((s.path() / "s").string(), [&](const Asked&) {
-      return Reply{500, problem(c.code, "no", c.said), "application/problem+json"};
+      return Reply{500, problem(c.code, c.detail, c.said), "application/problem+json"};
     });
-    CHECK(muster(s, {"fleet", "status", "x"}).err == std::string("error: no\n") + c.shown);
+    CHECK(muster(s, {"fleet", "status", "x"}).err ==
+          "error: " + std::string(c.detail) + "\n" + c.shown);
   }
 }
 
