@@ -55,7 +55,7 @@ TEST_CASE("bash completes an option's values and the names that muster tells") {
   CHECK(complete(script, "muster run list --fleet ''") == "names.fleet-one\n");
   CHECK(complete(script, "muster run diff na") == "names.run-one\n");
   CHECK(complete(script, "muster --root /r pr show ''") ==
-        "--help\n-h\n--json\n--root\n--url\n--root./r.names.pr-one\n");
+        "--help\n-h\n--json\n--root\n--url\n--ca\n--root./r.names.pr-one\n");
   CHECK(complete(script, "muster fleet status --w") == "--watch\n");
 }
 
