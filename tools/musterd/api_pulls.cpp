@@ -44,7 +44,7 @@ Result<Response> list_pulls(const ApiContext& api, const Request& request) {
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (!filter->fleet.empty()) {
     if (!filter->scope.covers_fleet(filter->fleet))
-      return fail(Errc::not_found, "no fleet " + filter->fleet);
+      return fail(Errc::not_found, "there is no fleet " + filter->fleet);
     if (auto exists = api.view.fleet(filter->fleet); !exists)
       return tl::unexpected<Error>(exists.error());
   }

@@ -90,7 +90,7 @@ Result<Response> list_runs(const ApiContext& api, const Request& request,
   const auto filter = read_filter(request, fleet);
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (!fleet.empty() && !request.who.scope.covers_fleet(fleet))
-    return fail(Errc::not_found, "no fleet " + fleet);
+    return fail(Errc::not_found, "there is no fleet " + fleet);
   if (!fleet.empty())
     if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
   if (wants_events(request))

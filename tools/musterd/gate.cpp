@@ -53,6 +53,16 @@ std::optional<Response> Gate::admit(Request& request, const std::string& pattern
   return problem(kForbidden, Errc::refused, why);
 }
 
+namespace {
+
+std::string upper_case(std::string text) {
+  for (char& c : text)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return text;
+}
+
+}  // namespace
+
 Result<void> Gate::reaches(const Request& request, const std::string& pattern) const {
   const Scope& scope = request.who.scope;
   const Reach reach = access_of(request.method, pattern).reach;
@@ -67,22 +77,30 @@ Result<void> Gate::reaches(const Request& request, const std::string& pattern) c
   if (reach == Reach::installation)
     return refuse(Errc::refused, "the token is for some fleets only, and this concerns all");
   std::string fleet;
-  std::string missing = "no fleet ";
+  std::string missing = "there is no fleet ";  // In View's own words: hidden is not there.
   if (reach == Reach::fleet) {
     fleet = request.params.at("name");
     missing += fleet;
   } else if (reach == Reach::run) {
-    const auto id = view_.find_run(request.params.at("id"));
-    const auto head =
-        id ? view_.run_head(*id) : Result<fbs::RunHeadT>(tl::unexpected<Error>(id.error()));
-    if (!head) return tl::unexpected<Error>(head.error());
-    fleet = head->fleet;
-    missing = "no run " + request.params.at("id");
+    const std::string& selector = request.params.at("id");
+    const std::size_t slash = selector.find('/');
+    fleet = selector.substr(0, slash == std::string::npos ? 0 : slash);
+    missing += fleet;
+    if (fleet.empty()) {
+      const auto id = view_.find_run(selector);
+      if (!id && id.error().code == Errc::conflict)  // It names runs of any fleet.
+        return fail(Errc::conflict, "several runs begin with " + upper_case(selector));
+      const auto head =
+          id ? view_.run_head(*id) : Result<fbs::RunHeadT>(tl::unexpected<Error>(id.error()));
+      if (!head) return tl::unexpected<Error>(head.error());
+      fleet = head->fleet;
+      missing = "no run begins with " + upper_case(selector);
+    }
   } else {
     const auto head = view_.pull(request.params.at("id"));
     if (!head) return tl::unexpected<Error>(head.error());
     fleet = head->fleet;
-    missing = "no pull " + request.params.at("id");
+    missing = "there is no pull " + request.params.at("id");
   }
   if (scope.covers_fleet(fleet)) return {};
   return refuse(Errc::not_found, missing);

@@ -98,7 +98,7 @@ TEST_CASE_METHOD(Roles, "outside a token's fleets there is nothing") {
   const Response other = send("GET", "/v1/fleets/db-1");
   const Response none = send("GET", "/v1/fleets/none");
   CHECK(other.status == 404);
-  CHECK(Json::parse(other.body).at("detail") == "no fleet db-1");
+  CHECK(Json::parse(other.body).at("detail") == "there is no fleet db-1");
   CHECK(none.status == 404);
   CHECK(send("POST", "/v1/runs/BBBBBBBBBBBBB/cancel").status == 404);
   CHECK(send("GET", "/v1/runs?fleet=db-1").status == 404);
@@ -107,6 +107,24 @@ TEST_CASE_METHOD(Roles, "outside a token's fleets there is nothing") {
   CHECK(get("/v1/whoami").at("fleets") == Json({"web-*"}));
   CHECK(std::count_if(notes.begin(), notes.end(),
                       [](const AuditNote& note) { return note.outcome == "refused"; }) == 4);
+  // What is hidden and what is not there can't be told apart.
+  const auto detail = [&](const std::string& target) {
+    const Response answer = send("GET", target);
+    CHECK(answer.status == 404);
+    return Json::parse(answer.body).at("detail").get<std::string>();
+  };
+  CHECK(detail("/v1/fleets/none") == "there is no fleet none");
+  for (const char* list : {"/v1/runs?fleet=", "/v1/pulls?fleet="}) {
+    CHECK(detail(std::string(list) + "db-1") == "there is no fleet db-1");
+    CHECK(detail(std::string(list) + "web-9") == "there is no fleet web-9");
+  }
+  run("BBBBCCCCCCCCC", "db-1");
+  CHECK(send("GET", "/v1/runs/bbbb").status == 409);
+  CHECK(send("GET", "/v1/runs/bbbb").body.find("db-1") == std::string::npos);
+  CHECK(detail("/v1/runs/bbbbb") == "no run begins with BBBBB");
+  CHECK(detail("/v1/runs/cccc") == "no run begins with CCCC");
+  CHECK(detail("/v1/runs/db-1%2Facme%2Fapi") == "there is no fleet db-1");
+  CHECK(detail("/v1/runs/db-9%2Facme%2Fapi") == "there is no fleet db-9");
 }
 
 TEST_CASE_METHOD(Roles, "another organisation's token sees nothing of this one") {
