@@ -281,9 +281,9 @@ void FleetWorld::dispatch() {
     propose.fleet = run.fleet;
     propose.repository = run.repository;
     propose.session = proposal.session;
-    // Careless: what it says may be lost or stale, and is said again.
+    // Careless: what it says may be lost, or come after the next round has said it again.
     const engine::ActorId host = id<kinds::Host>(proposal.host);
-    installation_.post_after(Duration{scheduler_.between(0, 500)}, installation_.shard_of(host),
+    installation_.post_after(Duration{scheduler_.between(0, 3'000)}, installation_.shard_of(host),
                              [host, payload = kinds::Host::Messages::encode(propose)](
                                  engine::Shard& shard) {
                                shard.tell(host, payload, engine::Lane::normal,
