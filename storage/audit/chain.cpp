@@ -211,7 +211,9 @@ Result<void> AuditChain::read(std::uint64_t after,
 
 Result<AuditCheckpoint> AuditChain::prune(std::uint64_t upto, const std::string& export_sha256,
                                           const SigningKey& key, Instant now) {
-  AuditCheckpoint checkpoint{{}, now, export_sha256};
+  AuditCheckpoint checkpoint;
+  checkpoint.at = now;
+  checkpoint.export_sha256 = export_sha256;
   RunningDigest digest;
   // The export is read again, so that what goes is what was exported.
   const auto scanned = read(0, [&](const AuditEntry& entry) {
