@@ -42,7 +42,7 @@ std::size_t colour_length(std::string_view text) {
 }
 
 std::string escaped(long code, std::string_view bytes) {
-  std::array<char, 16> out{};
+  std::array<char, 24> out{};  // A long in hexadecimal fits.
   if (code > 0xFF)
     std::snprintf(out.data(), out.size(), "\\u%04lx", code);
   else
