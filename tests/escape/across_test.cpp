@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kVictim = R"py(
 import ctypes, mmap, os, socket, threading, time
 libc = ctypes.CDLL(None)
-open("/work/mine.txt", "w").write("as it was")
+open("mine.txt", "w").write("as it was")
 open("/dev/shm/mine", "w").write("shared")
 s = socket.socket(socket.AF_UNIX); s.bind("\0victim"); s.listen()
 t = socket.socket(); t.bind(("127.0.0.1", 7777)); t.listen()
@@ -21,7 +21,7 @@ assert libc.shmget(0x56494354, 4096, 0o1666) >= 0
 assert libc.mq_open(b"/victim", 0o102, 0o666, None) >= 0
 open("/muster/out/output/here", "w").close()
 while not os.path.exists("/muster/out/output/go"): time.sleep(0.01)
-assert open("/work/mine.txt").read() == "as it was"
+assert open("mine.txt").read() == "as it was"
 assert s.fileno() >= 0 and os.listdir("/tmp") == []
 )py";
 
@@ -42,12 +42,12 @@ attempt("its /dev/shm", lambda: open("/dev/shm/mine"))
 for path in os.environ["ITS_PATHS"].split(":"):
     attempt("read " + path, lambda path=path: os.listdir(path))
     attempt("write " + path, lambda path=path: os.open(path + "/evil", os.O_WRONLY | os.O_CREAT))
-for above in ("/work", "/tmp", "/muster/out", "/muster/in", "/muster/objects"):
+for above in (os.getcwd(), "/tmp", "/muster/out", "/muster/in", "/muster/objects"):
     # Up from a mount is this sandbox's own root, never the directory beside it on the host.
     attempt("beside " + above, lambda above=above: os.open(
         above + "/../" * 20 + os.environ["ITS_PATHS"].split(":")[0], os.O_RDONLY))
 attempt("its user id", lambda: os.setresuid(66536, 66536, 66536) or True)
-attempt("a file of its owner", lambda: os.chown("/work/a.txt", 66536, 66536) or True)
+attempt("a file of its owner", lambda: os.chown("a.txt", 66536, 66536) or True)
 attempt("the mirror that both borrow", lambda: os.open(
     "/muster/objects/pack/" + [f for f in os.listdir("/muster/objects/pack") if f.endswith(".pack")][0], os.O_WRONLY)
     if os.listdir("/muster/objects/pack") else (_ for _ in ()).throw(OSError(errno.EROFS, "")))

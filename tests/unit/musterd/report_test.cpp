@@ -90,8 +90,8 @@ TEST_CASE("what was skipped or unchanged is grouped by its reason") {
   };
   const Json report = report_of({
       ended("A", fbs::RunState::unchanged, "no_change", ""),
-      ended("B", fbs::RunState::skipped, "does_not_apply", "no package.json below /work/b"),
-      ended("C", fbs::RunState::skipped, "does_not_apply", "no package.json below /work/c"),
+      ended("B", fbs::RunState::skipped, "does_not_apply", "no package.json below /srv/b"),
+      ended("C", fbs::RunState::skipped, "does_not_apply", "no package.json below /srv/c"),
       ended("D", fbs::RunState::skipped, "branch_exists", ""),
       row("E", fbs::RunState::delivered),
   });
