@@ -7,6 +7,7 @@
 
 #include "bench/load/html.hpp"
 #include "bench/load/load.hpp"
+#include "storage/base/exit_code.hpp"
 #include "storage/base/files.hpp"
 
 namespace muster::load {
@@ -18,25 +19,6 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 /// The first one stops the load and reports; the second one ends the program.
 void on_signal(int signal) {
   if (stop_asked.exchange(true)) ::_exit(128 + signal);
-}
-
-int exit_code(const Error& error) {
-  switch (error.code) {
-    case Errc::invalid:
-      return 2;
-    case Errc::not_found:
-      return 3;
-    case Errc::refused:
-      return 4;
-    case Errc::unreachable:
-      return 6;
-    case Errc::overloaded:
-      return 7;
-    case Errc::timed_out:
-      return 124;
-    default:
-      return 1;
-  }
 }
 
 int judge(const Report& report) {
@@ -57,7 +39,7 @@ int run(int argc, char** argv) {
   const auto report = run_load(*options, stop_asked);
   if (!report) {
     std::fprintf(stderr, "error: %s\n", report.error().message.c_str());
-    return exit_code(report.error());
+    return exit_code(report.error().code);
   }
   if (options->json) {
     std::printf("%s\n", report_json(*report)

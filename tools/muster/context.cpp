@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "storage/base/exit_code.hpp"
 #include "tools/muster/text.hpp"
 
 namespace muster::cli {
@@ -28,32 +29,6 @@ Stream stream_of(std::ostream& to, int fd) {
 }
 
 }  // namespace
-
-int exit_code(Errc code) {
-  switch (code) {
-    case Errc::invalid:
-      return 2;
-    case Errc::not_found:
-      return 3;
-    case Errc::refused:
-      return 4;
-    case Errc::conflict:
-    case Errc::key_reused:
-      return 5;
-    case Errc::unreachable:
-    case Errc::unknown:
-      return 6;
-    case Errc::overloaded:
-      return 7;
-    case Errc::timed_out:
-      return kExitTimedOut;
-    case Errc::io:
-    case Errc::corrupt:
-    case Errc::internal:
-      return 1;
-  }
-  return 1;
-}
 
 Io process_io() {
   return {stream_of(std::cout, STDOUT_FILENO), stream_of(std::cerr, STDERR_FILENO), wall_clock_now};

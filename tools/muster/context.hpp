@@ -17,8 +17,6 @@ inline constexpr int kExitUsage = 2;
 inline constexpr int kExitTimedOut = 124;
 inline constexpr int kExitDetached = 130;
 
-int exit_code(Errc code);
-
 /// One of the two output streams. `look.width` is 0 unless it is a terminal.
 struct Stream {
   std::ostream& to;

@@ -4,34 +4,13 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "storage/base/exit_code.hpp"
 #include "tools/musterd/version.hpp"
 
 namespace muster::musterd {
 namespace {
 
 namespace fs = std::filesystem;
-
-int exit_code(Errc code) {
-  switch (code) {
-    case Errc::invalid:
-      return kExitUsage;
-    case Errc::not_found:
-      return 3;
-    case Errc::refused:
-      return 4;
-    case Errc::conflict:
-    case Errc::key_reused:
-      return 5;
-    case Errc::unreachable:
-      return 6;
-    case Errc::overloaded:
-      return 7;
-    case Errc::timed_out:
-      return 124;
-    default:
-      return kExitFailed;
-  }
-}
 
 /// An option that overrides the configuration file when it was given.
 template <class T>
