@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kCacheBytes = 16u << 20;
 /// A single object of a pack; more than a sandbox's disk can hold is never honest.
-constexpr std::size_t kMaxObjectBytes = 1u << 30;
+[[maybe_unused]] constexpr std::size_t kMaxObjectBytes = 1u << 30;
 constexpr std::size_t kMaxPackObjects = 1'000'000;
 /// Packs are asked before the loose objects, and the pack at hand before all.
 constexpr int kPackPriority = 10;
@@ -28,7 +28,9 @@ void initialise() {
                             GIT_CONFIG_LEVEL_XDG, GIT_CONFIG_LEVEL_GLOBAL})
       git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
     git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, static_cast<ssize_t>(kCacheBytes));
+#ifdef MUSTER_LIBGIT2_LIMITS_OBJECTS  // Not there before Debian's security update: CMake warns.
     git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECT_SIZE, kMaxObjectBytes);
+#endif
     git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, kMaxPackObjects);
   });
 }
