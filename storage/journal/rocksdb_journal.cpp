@@ -23,6 +23,7 @@
 #include <utility>
 
 #include "storage/base/files.hpp"
+#include "storage/journal/torn_manifest.hpp"
 
 namespace muster::storage {
 
@@ -234,6 +235,8 @@ class RocksDbJournal final : public Journal {
 
 Result<void> RocksDbJournal::open() {
   auto opened = open_store(directory_, options_);
+  if (!opened && opened.error().code == Errc::corrupt && cut_torn_manifest(directory_).value_or(false))
+    opened = open_store(directory_, options_);
   const std::lock_guard lock(mutex_);
   if (!opened) {
     failure_ = opened.error().message;

@@ -232,4 +232,11 @@ Result<void> AttemptLog::settle() {
   return make_durable();
 }
 
+Result<void> AttemptLog::rest() {
+  const std::lock_guard lock(mutex_);
+  if (auto ok = make_durable(); !ok) return ok;
+  if (open_) open_->drop_descriptor();
+  return {};
+}
+
 }  // namespace muster::storage

@@ -46,6 +46,8 @@ class AttemptLog {
   Result<std::uint64_t> end();
   /// Makes all of it durable, so that it may be forgotten and loaded again.
   Result<void> settle();
+  /// settle(), and gives its descriptor up until the next call.
+  Result<void> rest();
 
  private:
   struct Closed {

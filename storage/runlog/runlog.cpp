@@ -24,7 +24,8 @@ bool is_log_key(const RunLogKey& key) {
 
 namespace {
 
-/// Keeps the logs in use, at most max_open_segments of them and one more per thread that is inside a call.
+/// Keeps the logs in use: of at most max_open_segments of them the descriptors too (and of one more per thread that is
+/// inside a call), of at most max_logs_in_memory what is known of them.
 class FileRunLog final : public RunLog {
  public:
   FileRunLog(fs::path directory, RunLogLimits limits, RunLogSystem system)
@@ -53,13 +54,17 @@ class FileRunLog final : public RunLog {
   }
 
  private:
+  using Keys = std::list<RunLogKey>;
   struct Entry {
     std::shared_ptr<AttemptLog> log;
-    std::list<RunLogKey>::iterator used;
+    Keys::iterator place;
+    bool awake = true;
   };
 
   Result<std::shared_ptr<AttemptLog>> find(const RunLogKey& key);
-  void evict();
+  std::shared_ptr<AttemptLog> wake(const RunLogKey& key);
+  std::shared_ptr<AttemptLog> put_one_to_rest();
+  void forget();
 
   const fs::path directory_;
   const RunLogLimits limits_;
@@ -67,35 +72,60 @@ class FileRunLog final : public RunLog {
   DurableDirectories durable_;
   std::mutex mutex_;
   std::map<RunLogKey, Entry> logs_;
-  std::list<RunLogKey> used_;  ///< The most recently used first.
+  // The most recently used first.
+  Keys awake_;    ///< May have a descriptor.
+  Keys resting_;  ///< Durable, but for those that could not be synced.
 };
 
 Result<std::shared_ptr<AttemptLog>> FileRunLog::find(const RunLogKey& key) {
   if (!is_log_key(key)) return fail(Errc::invalid, "not a run id");
-  const std::lock_guard lock(mutex_);
-  if (const auto found = logs_.find(key); found != logs_.end()) {
-    used_.splice(used_.begin(), used_, found->second.used);
-    return found->second.log;
+  std::shared_ptr<AttemptLog> log, tired;
+  {
+    const std::lock_guard lock(mutex_);
+    log = wake(key);
+    tired = put_one_to_rest();
   }
-  evict();
+  // May sync, so outside of the lock. When that fails, its end is where it is durable, and the sender repeats.
+  if (tired) (void)tired->rest();
+  return log;
+}
+
+std::shared_ptr<AttemptLog> FileRunLog::wake(const RunLogKey& key) {
+  if (const auto found = logs_.find(key); found != logs_.end()) {
+    Entry& entry = found->second;
+    awake_.splice(awake_.begin(), entry.awake ? awake_ : resting_, entry.place);
+    entry.awake = true;
+    return entry.log;
+  }
+  forget();
   const fs::path place =
       directory_ / key.run.substr(0, 2) / key.run / std::to_string(key.attempt);
-  used_.push_front(key);
   auto log = std::make_shared<AttemptLog>(place, limits_, system_, durable_);
-  logs_.emplace(key, Entry{log, used_.begin()});
+  awake_.push_front(key);
+  logs_.emplace(key, Entry{log, awake_.begin()});
   return log;
+}
+
+/// The one that is above the number of descriptors. Whoever is inside it, or uses it next, opens it again.
+std::shared_ptr<AttemptLog> FileRunLog::put_one_to_rest() {
+  if (awake_.size() <= limits_.max_open_segments) return nullptr;
+  Entry& entry = logs_.at(awake_.back());
+  resting_.splice(resting_.begin(), awake_, entry.place);
+  entry.awake = false;
+  return entry.log;
 }
 
 /// Makes room for one. A log goes only when nobody is inside it and all of it is durable, because the next
 /// load takes everything that it finds on disk for synced.
-void FileRunLog::evict() {
-  for (auto it = used_.end(); logs_.size() >= limits_.max_open_segments && it != used_.begin();) {
+void FileRunLog::forget() {
+  const std::size_t most = std::max(limits_.max_logs_in_memory, limits_.max_open_segments + 1);
+  for (auto it = resting_.end(); logs_.size() >= most && it != resting_.begin();) {
     --it;
     const auto entry = logs_.find(*it);
     // Copies are made under mutex_ only, so a count of one can't grow here.
     if (entry->second.log.use_count() > 1 || !entry->second.log->settle()) continue;
     logs_.erase(entry);
-    it = used_.erase(it);
+    it = resting_.erase(it);
   }
 }
 

@@ -28,7 +28,9 @@ struct RunLogLimits {
   /// Beyond: Errc::overloaded; nothing is written.
   std::uint64_t max_bytes_per_attempt = 4 * kMaxAttemptLogBytes;
   std::uint64_t segment_bytes = 4u << 20;
-  std::size_t max_open_segments = 256;              ///< Descriptors; the least recently used is closed.
+  std::size_t max_open_segments = 256;  ///< Descriptors; the least recently used log gives its one up.
+  /// Logs whose ends are known, some hundred bytes each; others are read from disk when they are used again.
+  std::size_t max_logs_in_memory = 8'192;
 };
 
 struct RunLogKey {

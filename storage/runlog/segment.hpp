@@ -38,6 +38,9 @@ class OpenSegment {
   Result<void> sync();
   /// From this segment; `offset` lies in [first(), end()].
   [[nodiscard]] Result<std::string> read(std::uint64_t offset, std::size_t limit) const;
+  /// Gives the descriptor up until the next call. Only when everything is durable: an error of writing back that
+  /// nobody has a descriptor for may never be told.
+  void drop_descriptor() { fd_ = Fd(); }
 
   [[nodiscard]] std::uint64_t first() const { return first_; }
   [[nodiscard]] std::uint64_t end() const { return end_.offset; }
@@ -55,12 +58,13 @@ class OpenSegment {
   OpenSegment(std::filesystem::path path, std::uint64_t first, const RunLogSystem& system)
       : path_(std::move(path)), first_(first), end_{first, 0}, durable_{first, 0}, system_(&system) {}
   Result<void> recover();
+  Result<void> wake() const;
   void extend(std::size_t length);
   Result<void> cut(Mark to);
   [[nodiscard]] Result<std::string> read_file_range(std::uint64_t from, std::uint64_t to) const;
 
   std::filesystem::path path_;
-  Fd fd_;
+  mutable Fd fd_;  ///< Empty after drop_descriptor().
   std::uint64_t first_;
   Mark end_;
   Mark durable_;

@@ -98,8 +98,6 @@ void FaultFileSystem::lose_unsynced(Tail tail, std::mt19937& random) {
 
 void FaultFileSystem::garble(const std::string& name, const Sizes& sizes, Tail tail,
                              std::mt19937& random) const {
-  // Zeros in the middle of a MANIFEST record stop RocksDB 7.8 from opening: an open trouble, in engine/README.md.
-  if (tail == Tail::garbled && name.find("/MANIFEST-") != std::string::npos) tail = Tail::cut;
   if (tail == Tail::gone) std::filesystem::resize_file(name, sizes.synced);
   const std::uint64_t somewhere = sizes.synced + random() % (sizes.written - sizes.synced);
   if (tail == Tail::cut) std::filesystem::resize_file(name, somewhere);

@@ -1,8 +1,10 @@
 // The RocksDB journal on a disk that fails, fills and loses power.
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <memory>
 #include <random>
 
+#include "storage/base/files.hpp"
 #include "storage/journal/rocksdb_journal.hpp"
 #include "tests/unit/storage/fault_file_system.hpp"
 #include "tests/unit/storage/journal_text.hpp"
@@ -139,4 +141,56 @@ TEST_CASE("a power cut at any write keeps what was acknowledged, and batches who
               std::optional<std::string>(std::to_string(i)));
   }
   CHECK(rounds_cut > kRounds / 2);
+}
+
+namespace {
+
+std::filesystem::path manifest_of(const std::filesystem::path& shard) {
+  const std::string current = read_file(shard / "CURRENT", 64).value();
+  return shard / current.substr(0, current.find('\n'));
+}
+std::string bytes_of(const std::filesystem::path& file) { return read_file(file, 1u << 20).value(); }
+void flip(char& byte) { byte = static_cast<char>(byte ^ 1); }
+void append(const std::filesystem::path& file, const std::string& bytes) {
+  std::ofstream(file, std::ios::app | std::ios::binary) << bytes;
+}
+
+}  // namespace
+
+TEST_CASE("zeros in the last, unsynced record of the MANIFEST are cut off, wherever they begin") {
+  const TempDirectory temp;
+  const auto shard = temp.path() / "shard-0";
+  REQUIRE((*open_rocksdb_journal(shard))->commit(put(Family::state, "a", "1")));
+  for (std::size_t whole = 1;; whole += 3) {
+    const std::string before = bytes_of(manifest_of(shard));
+    const std::string record = before.substr(0, 7 + static_cast<unsigned char>(before[4]));
+    if (whole >= record.size()) break;
+    append(manifest_of(shard), record.substr(0, whole) + std::string(record.size() - whole, '\0'));
+    INFO(whole << " of " << record.size() << " bytes were written");
+    const auto journal = open_rocksdb_journal(shard);
+    REQUIRE(journal);
+    CHECK(to_text(**journal) == "state a=1");
+  }
+}
+
+TEST_CASE("other damage of the MANIFEST is corrupt, and stays for whoever looks") {
+  const TempDirectory temp;
+  const auto shard = temp.path() / "shard-0";
+  REQUIRE((*open_rocksdb_journal(shard))->commit(put(Family::state, "a", "1")));
+  const auto manifest = manifest_of(shard);
+  const std::string good = bytes_of(manifest);
+  std::string bad = good;
+  SECTION("a bit in the middle") { flip(bad[good.size() / 2]); }
+  SECTION("a bit in the middle, and zeros at the end") {
+    flip(bad[good.size() / 2]);
+    bad += std::string(100, '\0');
+  }
+  SECTION("something after a record that is not whole") {
+    bad += good.substr(0, 20) + std::string(30, '\0') + good;
+  }
+  std::ofstream(manifest, std::ios::binary) << bad;
+  CHECK(open_rocksdb_journal(shard).error().code == Errc::corrupt);
+  CHECK(bytes_of(manifest) == bad);
+  std::ofstream(manifest, std::ios::binary) << good;
+  CHECK(to_text(**open_rocksdb_journal(shard)) == "state a=1");
 }

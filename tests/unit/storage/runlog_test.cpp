@@ -250,6 +250,43 @@ TEST_CASE("few descriptors serve many logs") {
   CHECK(open_files() - before <= 4);
 }
 
+TEST_CASE("more logs than descriptors: none is read or synced again for being used again") {
+  const TempDirectory temp;
+  RunLogLimits limits;
+  limits.max_open_segments = 4;
+  int syncs = 0;
+  RunLogSystem counting;
+  counting.sync_data = [&](int fd) {
+    ++syncs;
+    return ::fdatasync(fd);
+  };
+  const auto log = RunLog::open(temp.path() / "logs", limits, counting).value();
+  for (std::uint64_t part = 0; part < 5; ++part)
+    for (std::uint32_t attempt = 0; attempt < 40; ++attempt) {
+      REQUIRE(log->append({"RUN1", attempt}, part * 3, "abc"));
+      REQUIRE(log->sync({"RUN1", attempt}).value() == part * 3 + 3);
+    }
+  CHECK(syncs == 5 * 40);
+  // A file that somebody changed meanwhile is not gone on with.
+  const fs::path file = temp.path() / "logs" / "RU" / "RUN1" / "0" / name(0, ".log");
+  fs::resize_file(file, fs::file_size(file) - 1);
+  CHECK(log->append({"RUN1", 0}, 15, "abc").error().code == Errc::corrupt);
+  CHECK(log->append({"RUN1", 1}, 15, "abc"));
+}
+
+TEST_CASE("more logs than memory knows are read from disk again") {
+  const TempDirectory temp;
+  RunLogLimits limits;
+  limits.max_open_segments = 2;
+  limits.max_logs_in_memory = 6;
+  const auto log = open(temp, limits);
+  for (std::uint64_t part = 0; part < 3; ++part)
+    for (std::uint32_t attempt = 0; attempt < 20; ++attempt)
+      REQUIRE(log->append({"RUN1", attempt}, part * 3, "abc"));
+  for (std::uint32_t attempt = 0; attempt < 20; ++attempt)
+    CHECK(log->read({"RUN1", attempt}, 0, kAll).value() == "abcabcabc");
+}
+
 TEST_CASE("a torn end is cut off, whatever it looks like; what was synced stays") {
   const TempDirectory temp;
   const std::string first = noise(40'000, 4);
