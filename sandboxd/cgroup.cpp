@@ -175,6 +175,10 @@ Result<void> Cgroups::remove(const std::string& group) const {
   return fail(Errc::io, "cgroup " + group + " still holds processes");
 }
 
+void Cgroups::remove_empty(const std::string& group) const {
+  for (const auto& hierarchy : hierarchies_) ::rmdir((hierarchy.mount / group).c_str());
+}
+
 std::vector<std::string> Cgroups::children(const std::string& parent) const {
   std::set<std::string> names;
   std::error_code error;

@@ -37,6 +37,8 @@ class Cgroups {
   /// Kills all processes in it and removes it with everything below, in every hierarchy. Errc::io when a process
   /// survives for 10 s.
   Result<void> remove(const std::string& group) const;
+  /// Removes the group where nothing is in it, neither processes nor groups.
+  void remove_empty(const std::string& group) const;
   /// Names of the groups under `parent`.
   [[nodiscard]] std::vector<std::string> children(const std::string& parent) const;
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,7 @@ namespace {
 
 constexpr Duration kCreateTimeout{60'000};
 constexpr int kStartTimeoutMs = 10'000;
+constexpr int kEndTimeoutMs = 5'000;
 constexpr std::size_t kMaxErrors = 16u << 20, kSaidErrors = 4000;  // bytes of the runtime's errors: read, said
 
 Result<void> make_owned_directory(const MakeDirectory& op) {
@@ -290,6 +292,21 @@ Result<void> HostOps::start(const std::string& id) const {
   return {};
 }
 
+void HostOps::end_creation(const std::string& id) const {
+  const std::string bundle = '\0' + Places(paths_, id).run.string() + '\0';
+  std::error_code error;
+  for (fs::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+    const int pid = std::atoi(it->path().filename().c_str());
+    if (pid <= 1) continue;
+    const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));  // before it is looked at
+    const auto command = read_file(it->path() / "cmdline", 1u << 20);
+    if (!process.valid() || !command || command->find(bundle) == std::string::npos) continue;
+    ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+    pollfd ended{process.get(), POLLIN, 0};
+    ::poll(&ended, 1, kEndTimeoutMs);
+  }
+}
+
 void HostOps::signal(const std::string& id, int signal_number) const {
   const int pid = read_pid(Places(paths_, id).pid());
   const auto members = cgroups_.processes(group(id));  // a recycled pid is not among them
@@ -329,8 +346,12 @@ Result<void> HostOps::teardown(const std::string& id, bool forget) const {
   if (auto done = remove_tree(places.run); !done) return done;
   if (auto done = remove_tree(places.writable()); !done) return done;
   ::unlink((exits() / id).c_str());
-  return forget ? remove_tree(places.kept) : Result<void>{};
+  if (!forget) return {};
+  ::unlink((places.kept / "start").c_str());  // First: half removed, it is nobody's and not one that has yet to end.
+  return remove_tree(places.kept);
 }
+
+void HostOps::leave() const { cgroups_.remove_empty(parent_); }
 
 std::vector<std::string> HostOps::leftovers() const {
   std::set<std::string> names;

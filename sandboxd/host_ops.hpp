@@ -25,6 +25,10 @@ class HostOps {
   /// stays unless `forget`.
   Result<void> teardown(const std::string& id, bool forget) const;
 
+  /// After a restart, of a container that is to be made again: ends the conmon and the runtime that an earlier daemon
+  /// had set to work; they are in none of the sandbox's cgroups. Looks at every process of the machine.
+  void end_creation(const std::string& id) const;
+
   /// SIGTERM or SIGKILL to muster-init, which wakes a frozen sandbox; nothing happens when it is gone.
   void signal(const std::string& id, int signal_number) const;
   /// Stops every process of the sandbox, or lets them go on. Time that it is frozen does not count for its steps.
@@ -36,6 +40,9 @@ class HostOps {
   [[nodiscard]] bool supervised(const std::string& id) const;
   /// The exit code that conmon left, or Errc::not_found.
   [[nodiscard]] Result<int> exit_code(const std::string& id) const;
+
+  /// When the daemon ends: its cgroup goes, unless sandboxes live on in it.
+  void leave() const;
 
   /// Names of everything on this host that looks like a sandbox of this root.
   [[nodiscard]] std::vector<std::string> leftovers() const;

@@ -112,13 +112,14 @@ int serve(const DaemonConfig& config) {
   if (!spool) return complain(spool.error());
   Uplink uplink(config, **loop, std::move(*spool));
   Supervisor supervisor(**host, **loop, config.slots, uplink.outlet());
-  if (auto done = supervisor.recover([&](const std::string& id) { return uplink.spooled_end(id); }); !done)
+  if (auto done = supervisor.recover([&](const std::string& id) { return uplink.spooled(id); }); !done)
     return complain(done.error());
   uplink.attach(supervisor);
   const auto link = storage::LinkClient::start(config.engine, config.tls, uplink.receive());
   spdlog::info("sandboxd {} serves {} with {} slots", kVersion, config.engine, config.slots);
   (*loop)->run();
   link->stop();
+  (*host)->ops.leave();
   return 0;
 }
 

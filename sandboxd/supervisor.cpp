@@ -93,7 +93,7 @@ struct Supervisor::Sandbox {
   int watch = -1;
   std::optional<StopCause> stop;
   std::int64_t kill_at = 0;  // boot_ms; 0: not yet
-  Progress::Stage said = Progress::Stage::preparing;
+  std::optional<wire::Phase> said;  // the last of accepted, running, verifying
   // its log and the engine
   std::uint64_t log_acknowledged = 0;
   std::uint64_t acknowledged_on_disk = 0;
@@ -176,12 +176,17 @@ bool Supervisor::take_slot(Sandbox& sandbox) {
   return true;
 }
 
+/// Each phase once: between event and marker only a kill can come, and then the event still waits in the spool.
 void Supervisor::say(Sandbox& sandbox, wire::Phase phase, std::int64_t at) {
+  if (sandbox.said >= phase) return;
   wire::RunEventT event;
   event.phase = phase;
   event.at_unix_ms = at;
   const auto said = outlet_.event(sandbox.origin, std::move(event));
-  if (!said) spdlog::error("{}: an event can't be kept: {}", sandbox.id, said.error().message);
+  if (!said) return spdlog::error("{}: an event can't be kept: {}", sandbox.id, said.error().message);
+  sandbox.said = phase;
+  write_small(Places(host_.config.paths, sandbox.id).kept / "said",
+              std::to_string(static_cast<int>(phase)));
 }
 
 // ---- fetching and creating ----
@@ -223,7 +228,7 @@ void Supervisor::unstarted(Sandbox& sandbox, AttemptFailure failure) {
             conclude_unstarted(host_, *spec, failure, stop));
         write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
         tear_down(host_, id, *report);
-        loop_.post([this, id, report] { finished(id, report, Progress::Stage::preparing); });
+        loop_.post([this, id, report] { finished(id, report); });
       },
       true);
 }
@@ -262,7 +267,7 @@ void Supervisor::follow(const std::string& id) {
     }
     if (n + 1 == kPiecesPerTurn) loop_.post([this, id] { follow(id); });
   }
-  say_stage(*sandbox, sandbox->progress->stage(), sandbox->progress->steps());
+  say_begun(*sandbox, sandbox->progress->steps());
   outlet_.log_grew(id);
   check_spool(*sandbox);
   // muster-init keeps the limit; this is for one that does not.
@@ -307,23 +312,14 @@ void Supervisor::set_frozen(Sandbox& sandbox, bool frozen) {
   sandbox.frozen = frozen;
 }
 
-void Supervisor::say_stage(Sandbox& sandbox, Progress::Stage stage,
-                           const std::vector<wire::StepReportT>& steps) {
-  const fs::path said = Places(host_.config.paths, sandbox.id).kept / "said";
-  const auto first = [&](bool verify) {
-    for (const auto& step : steps)
-      if ((step_kind(step.name) == StepKind::verify) == verify) return step.started_unix_ms;
-    return wall_clock_now().unix_ms;
-  };
-  if (stage >= Progress::Stage::running && sandbox.said < Progress::Stage::running) {
-    say(sandbox, wire::Phase::running, first(false));
-    write_small(said, "1");
-  }
-  if (stage >= Progress::Stage::verifying && sandbox.said < Progress::Stage::verifying) {
-    say(sandbox, wire::Phase::verifying, first(true));
-    write_small(said, "2");
-  }
-  sandbox.said = std::max(sandbox.said, stage);
+/// `running` with the first step, `verifying` with the first verification.
+void Supervisor::say_begun(Sandbox& sandbox, const std::vector<wire::StepReportT>& steps) {
+  if (steps.empty()) return;
+  say(sandbox, wire::Phase::running, steps.front().started_unix_ms);
+  const auto verification = std::find_if(steps.begin(), steps.end(), [](const auto& step) {
+    return step_kind(step.name) == StepKind::verify;
+  });
+  if (verification != steps.end()) say(sandbox, wire::Phase::verifying, verification->started_unix_ms);
 }
 
 // ---- ending ----
@@ -377,18 +373,17 @@ void Supervisor::conclude(Sandbox& sandbox) {
                                      " ms, until the engine had taken enough of its log");
         write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
         tear_down(host_, id, *report);
-        loop_.post([this, id, report, stage = progress->stage()] { finished(id, report, stage); });
+        loop_.post([this, id, report] { finished(id, report); });
       },
       true);
 }
 
-void Supervisor::finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report,
-                          Progress::Stage stage) {
+void Supervisor::finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report) {
   Sandbox* sandbox = find(id);
   if (sandbox == nullptr || sandbox->over()) return;
   std::vector<wire::StepReportT> steps;
   for (const auto& step : report->steps) steps.push_back(*step);
-  say_stage(*sandbox, stage, steps);
+  say_begun(*sandbox, steps);
   const std::uint64_t log_end = report->log_bytes;
   spdlog::info("{}: {} {}", id, wire::EnumNameOutcome(report->outcome), report->reason);
   wire::RunEventT event;
@@ -508,15 +503,14 @@ void Supervisor::measure_disks() {
 
 // ---- after a restart ----
 
-Result<void> Supervisor::recover(
-    const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled) {
+Result<void> Supervisor::recover(const std::function<Spooled(const std::string&)>& spooled) {
   for (const auto& id : host_.ops.leftovers()) recover_one(id, spooled);
   watch_free_disk();  // now that it is known which caches are in use
   return {};
 }
 
-void Supervisor::recover_one(
-    const std::string& id, const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled) {
+void Supervisor::recover_one(const std::string& id,
+                             const std::function<Spooled(const std::string&)>& spooled) {
   const Places places(host_.config.paths, id);
   auto frame = read_frame(places.kept / "start");
   const auto* start = frame ? frame->body.AsStart() : nullptr;
@@ -535,11 +529,14 @@ void Supervisor::recover_one(
                              stop->starts_with("engine ")};
   if (const auto acked = read_file(places.kept / "acked", 64))
     sandbox.log_acknowledged = sandbox.acknowledged_on_disk = std::strtoull(acked->c_str(), nullptr, 10);
+  const Spooled waits = spooled(id);
   if (const auto said = read_file(places.kept / "said", 16))
-    sandbox.said = *said == "2" ? Progress::Stage::verifying : Progress::Stage::running;
+    sandbox.said = static_cast<wire::Phase>(std::clamp(std::atoi(said->c_str()), 0, 2));
+  sandbox.said = std::max(sandbox.said, waits.said);
   const auto kept = read_started(host_, id);
   if (kept) sandbox.slot = kept->slot;
   sandboxes_[id] = std::move(owned);
+  say(sandbox, wire::Phase::accepted, wall_clock_now().unix_ms);
 
   auto report = read_frame(places.kept / "report");
   auto* event = report ? report->body.AsRunEvent() : nullptr;
@@ -548,10 +545,9 @@ void Supervisor::recover_one(
     auto said = std::make_shared<wire::AttemptReportT>(*event->report);
     tear_down(host_, id, *said);
     const std::uint64_t log_end = said->log_bytes;
-    const auto waits = spooled(id);
     if (marker) return keep_finished(sandbox, std::strtoull(marker->c_str(), nullptr, 10), log_end);
-    if (waits) return keep_finished(sandbox, *waits, log_end);
-    return finished(id, said, sandbox.said);
+    if (waits.finished) return keep_finished(sandbox, *waits.finished, log_end);
+    return finished(id, said);
   }
   if (kept) return adopt(sandbox, *kept);
   if (auto done = host_.ops.teardown(id, false); !done) spdlog::error("{}: {}", id, done.error().message);
@@ -567,7 +563,8 @@ void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
   const bool waits = fs::exists(host_.config.paths.runtime() / "runc" / sandbox.id / "exec.fifo", error);
   const bool ran = fs::exists(places.log(), error) && fs::file_size(places.log(), error) > 0;
   const bool lives = host_.ops.alive(sandbox.id) && !waits;
-  if (lives || ran || host_.ops.exit_code(sandbox.id)) {
+  // With exec.fifo still there an exit code is the runtime's: it was let go by a daemon that died before it had listened.
+  if (lives || ran || (!waits && host_.ops.exit_code(sandbox.id))) {
     spdlog::info("{}: {}", sandbox.id, lives ? "adopted" : "had ended");
     sandbox.frozen = lives && host_.ops.frozen(sandbox.id);
     sandbox.frozen_since = boot_ms();
@@ -581,6 +578,7 @@ void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
     return;
   }
   spdlog::info("{}: begins again", sandbox.id);
+  host_.ops.end_creation(sandbox.id);
   if (auto done = host_.ops.teardown(sandbox.id, false); !done)
     spdlog::error("{}: {}", sandbox.id, done.error().message);
   begin(sandbox);

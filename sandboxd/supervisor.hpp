@@ -4,7 +4,7 @@
 //   accepted ► fetching ► creating ► running ► finishing ► finished ► (event and log taken) forgotten
 //
 // On disk, in data()/host/attempts/ID: `start` (the Start frame, durable before `accepted` is said), `stop` (why it
-// is being ended), `said` (which phases were said), `report` (before teardown), `finished` (number of its event, end of
+// is being ended), `said` (the last phase that was said), `report` (before teardown), `finished` (number of its event, end of
 // its log), `acked` (what the engine has of the log, roughly), and the log and pack until the engine has them.
 #pragma once
 
@@ -40,14 +40,20 @@ struct Outlet {
   std::function<bool()> full;
 };
 
+/// What waits in the spool of an attempt's events.
+struct Spooled {
+  std::optional<wire::Phase> said;        ///< The last of accepted, running, verifying.
+  std::optional<std::uint64_t> finished;  ///< Its number.
+};
+
 class Supervisor {
  public:
   Supervisor(Host& host, Loop& loop, unsigned slots, Outlet outlet);
   ~Supervisor();
 
   /// Takes up what an earlier process left: adopts, finishes or begins again each attempt that has a record, and
-  /// removes what has none. `spooled` tells whether a finished event of that id waits in the spool, and its number.
-  Result<void> recover(const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled);
+  /// removes what has none.
+  Result<void> recover(const std::function<Spooled(const std::string& id)>& spooled);
 
   /// A Start frame, verified. Says `accepted` or `refused`; a repeated one says nothing.
   void start(std::string_view frame);
@@ -82,11 +88,10 @@ class Supervisor {
   void run(Sandbox& sandbox);
   void unstarted(Sandbox& sandbox, AttemptFailure failure);
   void follow(const std::string& id);
-  void say_stage(Sandbox& sandbox, Progress::Stage stage, const std::vector<wire::StepReportT>& steps);
+  void say_begun(Sandbox& sandbox, const std::vector<wire::StepReportT>& steps);
   void ended(const std::string& id);
   void conclude(Sandbox& sandbox);
-  void finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report,
-                Progress::Stage stage);
+  void finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report);
   void keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end);
   void end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms);
   /// Freezes the sandbox while more of its log waits for the engine than its quota, and lets it go on at half of that.
@@ -94,8 +99,7 @@ class Supervisor {
   void set_frozen(Sandbox& sandbox, bool frozen);
   void refuse(const wire::FrameT& frame, const std::string& reason);
   void forget_if_taken(const std::string& id);
-  void recover_one(const std::string& id,
-                   const std::function<std::optional<std::uint64_t>(const std::string&)>& spooled);
+  void recover_one(const std::string& id, const std::function<Spooled(const std::string&)>& spooled);
   bool take_slot(Sandbox& sandbox);
   void tick();
   void measure_disks();

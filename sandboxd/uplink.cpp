@@ -72,14 +72,16 @@ void Uplink::attach(Supervisor& supervisor) {
   loop_.every(kTick, [this] { tick(); });
 }
 
-std::optional<std::uint64_t> Uplink::spooled_end(const std::string& id) const {
+Spooled Uplink::spooled(const std::string& id) const {
+  Spooled found;
   for (const auto& event : spool_.waiting()) {
     const auto* frame = wire::GetFrame(event.frame.data());
     const auto* run_event = frame->body_as_RunEvent();
-    if (run_event && run_event->phase() == wire::Phase::finished && id_of(*frame) == id)
-      return event.number;
+    if (run_event == nullptr || id_of(*frame) != id) continue;
+    if (run_event->phase() == wire::Phase::finished) found.finished = event.number;
+    if (run_event->phase() < wire::Phase::finished) found.said = run_event->phase();
   }
-  return std::nullopt;
+  return found;
 }
 
 storage::SessionEvents Uplink::receive() {

@@ -25,8 +25,7 @@ class Uplink {
 
   /// What the supervisor says; give it to the Supervisor's constructor.
   Outlet outlet();
-  /// A finished event of this attempt that waits in the spool.
-  [[nodiscard]] std::optional<std::uint64_t> spooled_end(const std::string& id) const;
+  [[nodiscard]] Spooled spooled(const std::string& id) const;
   /// After recover(): from now on it speaks and listens.
   void attach(Supervisor& supervisor);
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "sandboxd/spool.hpp"
 #include "tests/integration/sandbox_daemon.hpp"
 
 namespace muster::sandbox::test {
@@ -90,6 +91,48 @@ TEST_CASE("killed under load: no sandbox, event or log byte is lost") {
     CHECK((world.engine.log_text(id) == rounds_text(rounds)));
     world.wait_forgotten(id);
   }
+  CHECK(leftovers(world.sandboxes).empty());
+}
+
+TEST_CASE("killed between two writes of what it says: each phase is said once") {
+  World world;
+  world.engine.acknowledge(false, true);
+  auto spec = world.sandboxes.spec("echo x > new.txt");
+  Sandboxes::add_step(spec, "verify:a", "true");
+  world.engine.start(spec);
+  world.engine.wait_report(kId);
+  const Paths& paths = world.sandboxes.host().config.paths;
+  const fs::path kept = Places(paths, kId).kept;
+  world.wait_file(kept / "finished");
+  world.daemon->end(SIGKILL);
+  const auto all = EventSpool::open(paths.host() / "events");
+  REQUIRE(all);
+  REQUIRE(all->waiting().size() == 4);
+  // `events` of the four are in the spool; the marker of the last of them is there, or was not yet written.
+  for (std::size_t events = 0; events <= 4; ++events)
+    for (const bool marked : {true, false}) {
+      if (events == 0 && marked) continue;
+      INFO(events << " events, " << (marked ? "" : "not ") << "marked");
+      for (const fs::path& file : {paths.host() / "events", kept / "said", kept / "finished"}) fs::remove(file);
+      auto spool = EventSpool::open(paths.host() / "events");
+      REQUIRE(spool);
+      for (std::size_t i = 0; i < events; ++i) REQUIRE(spool->append(all->waiting()[i].frame));
+      const std::size_t phases = std::min<std::size_t>(events, 3) - (events < 4 && !marked && events > 0 ? 1 : 0);
+      if (phases > 0) std::ofstream(kept / "said") << phases - 1;
+      if (events == 4 && marked) std::ofstream(kept / "finished") << "4 0";
+      world.engine.wait([&] {
+        world.engine.events.clear();
+        world.engine.reports.clear();
+        return true;
+      });
+      world.daemon->start();
+      CHECK(brief(world.engine.wait_report(kId)) == "changed agent=0 verify:a=0");
+      CHECK(world.engine.story(kId) == "accepted running verifying finished");
+      world.daemon->end(SIGKILL);
+    }
+  world.engine.acknowledge(true, true);
+  world.daemon->start();
+  world.wait_forgotten(kId);
   CHECK(leftovers(world.sandboxes).empty());
 }
 
