@@ -312,20 +312,25 @@ void read_fleet(Walk walk, FleetSpec& spec) {
 
 }  // namespace
 
-tl::expected<FleetSpec, std::vector<Problem>> parse_fleet(std::string_view text) {
-  std::vector<Problem> problems;
+FleetSpec read_fleet_json(std::string_view text, std::vector<Problem>& problems) {
+  FleetSpec spec;
   if (text.size() > kMaxSpecBytes) {
     problems.push_back({"", "is larger than " + size_text(kMaxSpecBytes)});
-    return tl::unexpected(std::move(problems));
+    return spec;
   }
   const json document = json::parse(text, nullptr, false);
   if (document.is_discarded()) {
     problems.push_back({"", "is not valid JSON"});
-    return tl::unexpected(std::move(problems));
+    return spec;
   }
-  FleetSpec spec;
   read_fleet(Walk(&document, "", problems), spec);
   add_schema_problems(text, fleet_schema(), problems);
+  return spec;
+}
+
+tl::expected<FleetSpec, std::vector<Problem>> parse_fleet(std::string_view text) {
+  std::vector<Problem> problems;
+  FleetSpec spec = read_fleet_json(text, problems);
   if (!problems.empty()) return tl::unexpected(std::move(problems));
   return spec;
 }

@@ -158,6 +158,10 @@ struct Problem {
 /// Schema too.
 tl::expected<FleetSpec, std::vector<Problem>> parse_fleet(std::string_view json);
 
+/// The same for one who goes on looking after a problem: what was understood; a key with a problem holds its
+/// default or a part. Adds to `problems`.
+FleetSpec read_fleet_json(std::string_view json, std::vector<Problem>& problems);
+
 /// Every key present, sorted, without blanks.
 std::string to_canonical_json(const FleetSpec& spec);
 

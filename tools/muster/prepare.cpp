@@ -133,18 +133,20 @@ class Preparation {
     if (!read_document()) return tl::unexpected(std::move(found_));
     Overlay overlay(document_);
     overlay.apply(input_);
-    auto spec = actors::parse_fleet(document_.dump());
     std::vector<actors::Problem> problems = source_.problems;
-    if (!spec) {
-      for (actors::Problem& p : spec.error()) problems.push_back(std::move(p));
-      report(problems, overlay);
-      return tl::unexpected(std::move(found_));
-    }
     PreparedFleet fleet;
-    fleet.spec = std::move(*spec);
-    fleet.selection =
-        resolve_selection(fleet.spec, {directory_, input_.limit, 16, input_.check_repositories});
-    fleet.bundle = bundle_agent(fleet.spec, directory_, problems);
+    fleet.spec = actors::read_fleet_json(document_.dump(), problems);
+    // A part that was understood is looked into even when another is wrong: all is said in one
+    // round.
+    const auto understood = [&](const char* part) {
+      return std::none_of(problems.begin(), problems.end(),
+                          [&](const actors::Problem& p) { return p.pointer.starts_with(part); });
+    };
+    if (document_.contains("repositories") && understood("/repositories") && understood("/exclude"))
+      fleet.selection =
+          resolve_selection(fleet.spec, {directory_, input_.limit, 16, input_.check_repositories});
+    if (document_.contains("agent") && understood("/agent"))
+      fleet.bundle = bundle_agent(fleet.spec, directory_, problems);
     report(problems, overlay);
     report(fleet.selection.problems, overlay);
     if (!found_.problems.empty()) return tl::unexpected(std::move(found_));
