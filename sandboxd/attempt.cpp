@@ -72,7 +72,9 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   std::error_code error;
   facts.has_opt = fs::is_directory("/opt", error);
   auto image = host.images.get(spec.image);
-  if (!image) return tl::unexpected(AttemptFailure{"image_failed", image.error().message});
+  if (!image)
+    return tl::unexpected(AttemptFailure{image.error().code == Errc::refused ? "not_allowed" : "image_failed",
+                                         image.error().message});
   facts.rootfs = image->rootfs;
   facts.made_rootfs = image->made;
   facts.mount_points = image->mount_points;

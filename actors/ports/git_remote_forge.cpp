@@ -51,6 +51,13 @@ Advertised parse_advertised(const std::string& text) {
   return out;
 }
 
+/// What git said of a failure. A server of plain files (dumb HTTP) gets our words: git's differ by command.
+std::string failure(const std::string& command, const std::string& err) {
+  if (err.find("dumb http") != std::string::npos || err.find("git-http-push") != std::string::npos)
+    return "the server only hands out files (dumb HTTP): nothing can be pushed there";
+  return "git " + command + ": " + clean_message(err);
+}
+
 /// A bare repository whose "origin" is the URL, without blobs until something asks for them.
 class Copy {
  public:
@@ -89,7 +96,7 @@ class Copy {
     auto result = try_run(arguments);
     if (!result) return tl::unexpected<Error>(result.error());
     if (!result->ok())
-      return fail(Errc::unreachable, "git " + arguments[0] + ": " + clean_message(result->err));
+      return fail(Errc::unreachable, failure(arguments[0], result->err));
     return std::move(result->out);
   }
 
@@ -140,7 +147,7 @@ class Copy {
       return false;
     const bool refused = result->out.find("[remote rejected]") != std::string::npos;
     return fail(refused ? Errc::refused : Errc::unreachable,
-                "git push: " + clean_message(refused ? result->out + result->err : result->err));
+                failure("push", refused ? result->out + result->err : result->err));
   }
 
  private:

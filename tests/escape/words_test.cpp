@@ -56,7 +56,7 @@ TEST_CASE("an image can't be a directory that shows the host") {
     spec.attempt = ++attempt;
     const auto report = sandboxes.run(spec);
     INFO(image);
-    CHECK(brief(report) == "failed(image_failed)");
+    CHECK(brief(report) == "failed(not_allowed)");
     CHECK(report.message.find("image_directories") != std::string::npos);
   }
 }

@@ -89,6 +89,10 @@ int StoreCommands::run(const Config& config) const {
 }
 
 int StoreCommands::check(const Config& config) const {
+  std::error_code error;
+  if (!fs::is_directory(config.paths.engine(), error))
+    return complain(
+        {Errc::not_found, "there is no installation: no " + config.paths.engine().string()});
   const auto lock = lock_file(config.paths.data() / "musterd.lock");
   if (!lock) return complain({lock.error().code, "stop musterd first: " + lock.error().message});
   const auto sums = verify_offline(config.paths.engine());

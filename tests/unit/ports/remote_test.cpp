@@ -41,40 +41,50 @@ bool answers(std::uint16_t port) {
   return connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
-/// Serves everything below `base`, pushes included, until it is destroyed.
-class Daemon {
+/// A program that listens on `port`, until it is destroyed.
+class Server {
  public:
-  explicit Daemon(const fs::path& base) : port_(free_port()) {
-    const std::string program = git(base, {"--exec-path"}) + "/git-daemon";
-    const std::string port = "--port=" + std::to_string(port_);
-    const std::string path = "--base-path=" + base.string();
-    child_ = fork();
+  Server(std::uint16_t port, std::vector<std::string> command) : port_(port), child_(fork()) {
     REQUIRE(child_ >= 0);
     if (child_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       setenv("GIT_CONFIG_COUNT", "1", 1);
       setenv("GIT_CONFIG_KEY_0", "safe.directory", 1);
       setenv("GIT_CONFIG_VALUE_0", "*", 1);
-      execl(program.c_str(), program.c_str(), "--reuseaddr", "--listen=127.0.0.1", port.c_str(),
-            path.c_str(), "--export-all", "--enable=receive-pack", "--log-destination=none",
-            nullptr);
+      std::vector<char*> argv;
+      for (std::string& word : command) argv.push_back(word.data());
+      argv.push_back(nullptr);
+      execvp(argv[0], argv.data());
       _exit(127);
     }
     for (int i = 0; i < 1000 && !answers(port_); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     REQUIRE(answers(port_));
   }
-  ~Daemon() {
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  ~Server() {
     kill(child_, SIGKILL);
     waitpid(child_, nullptr, 0);
   }
-  [[nodiscard]] std::string url(const std::string& name) const {
-    return "git://127.0.0.1:" + std::to_string(port_) + "/" + name;
-  }
+  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
  private:
   std::uint16_t port_;
-  pid_t child_ = -1;
+  pid_t child_;
+};
+
+/// Serves everything below `base`, pushes included.
+class Daemon : public Server {
+ public:
+  explicit Daemon(const fs::path& base, std::uint16_t port = free_port())
+      : Server(port,
+               {git(base, {"--exec-path"}) + "/git-daemon", "--reuseaddr", "--listen=127.0.0.1",
+                "--port=" + std::to_string(port), "--base-path=" + base.string(), "--export-all",
+                "--enable=receive-pack", "--log-destination=none"}) {}
+  [[nodiscard]] std::string url(const std::string& name) const {
+    return "git://" + address() + "/" + name;
+  }
 };
 
 }  // namespace
@@ -188,6 +198,20 @@ TEST_CASE("a forge that refuses or does not answer is told in its words, never w
   INFO(refused.message);
   CHECK(refused.outcome == PushOutcome::rejected);
   CHECK(refused.message.find("hook declined") != std::string::npos);
+}
+
+TEST_CASE("a server of plain files is said to take no push") {
+  Project project;
+  git(project.bare(), {"update-server-info"});
+  const std::uint16_t port = free_port();
+  const Server files(port, {"python3", "-m", "http.server", std::to_string(port), "--bind",
+                            "127.0.0.1", "--directory", project.directory().path().string()});
+  auto request = project.request(project.change());
+  request.url = "http://" + files.address() + "/api.git";
+  const auto result = make_git_forge(project.scratch())->push(request);
+  INFO(result.message);
+  CHECK(result.outcome == PushOutcome::failed);
+  CHECK(result.message.find("nothing can be pushed there") != std::string::npos);
 }
 
 TEST_CASE("the engine's own git configuration counts for URLs, and only that") {
