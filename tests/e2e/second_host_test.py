@@ -115,6 +115,18 @@ class SecondHostTest(InstallationTest):
         self.muster.muster("fleet", "run", self.fleet("again", 2))
         self.assertEqual({run["host"] for run in self.muster.runs("again").values()}, {"second"})
 
+        # Drained while it works: what it has ends there, at its first attempt, and nothing new comes.
+        self.muster.muster("host", "uncordon", "local")
+        self.muster.muster("fleet", "run", self.fleet("drained", 8), "--detach")
+        wait_for(lambda: self.host("second").get("used", 0) > 0, "the second host has work again")
+        self.muster.muster("host", "drain", "second", "--reason", "a new kernel")
+        drained = lambda: self.muster.muster("fleet", "status", "drained", "--json", check=False)
+        wait_for(lambda: '"completed' in drained().stdout, "the fleet finishes beside a drained host", 300)
+        runs = self.muster.runs("drained")
+        self.assertEqual({(run["state"], run["attempt"]) for run in runs.values()}, {("delivered", 1)}, runs)
+        self.assertEqual({run["host"] for run in runs.values()}, {"local", "second"})
+        self.assertEqual((self.host("second")["state"], self.host("second")["used"]), ("draining", 0))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
