@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import socket
 import subprocess
 import unittest
@@ -45,8 +46,13 @@ class Night(unittest.TestCase):
         """Runs a muster command; shows it as a person would see it."""
         done = self.muster.muster(*args, check=check)
         if os.environ.get("MUSTER_SHOW"):
-            print(f"\n$ muster {' '.join(map(str, args))}\n{done.stdout}{done.stderr}", end="", flush=True)
+            typed = " ".join(shlex.quote(str(arg)) for arg in args)
+            text = f"\n$ muster {typed}\n{done.stdout}{done.stderr}"
+            print(re.sub(r"(h{4})h{60,}", r"\1…", text), end="", flush=True)
         return done
+
+    def console(self, line, check=True):
+        return self.see("console", "--exec", line, check=check)
 
     def repositories(self, count):
         for i in range(count):
@@ -68,7 +74,9 @@ class Night(unittest.TestCase):
 
     def metric(self, name):
         text = unix_get(self.muster.root / "run/muster/musterd.sock", "/metrics")
-        return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M).group(1))
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)
+        self.assertTrue(found, f"{name} is not in\n{text}")
+        return float(found.group(1))
 
 
 class AHostDies(Night):
@@ -84,6 +92,56 @@ class AHostDies(Night):
         self.assertEqual(self.state("night-1"), "completed")
         for i in range(4):
             self.assertIn("refs/heads/muster/night-1", refs(self.muster.directory / f"repos/acme/r{i}.git"))
+
+
+class APoisonMessage(Night):
+    """Somebody's own tool sends a run a message that its step can't take: the name of a host, 70,000 letters long."""
+    LETTERS = 70_000  # More than a state has room for, less than an argument of a command may have.
+
+    def letters(self, line="dead"):
+        return json.loads(self.muster.muster("console", "--json", "--exec", line).stdout)["dead_letters"]
+
+    def test_it_is_put_aside_looked_at_and_done_with(self):
+        self.repositories(2)
+        self.see("host", "cordon", "local", "--reason", "to look at something")
+        self.see("fleet", "run", self.fleet("night-3"), "--detach")
+        wait_for(lambda: all(r["state"] == "queued" for r in self.muster.runs("night-3").values()), "runs are queued")
+        run = self.muster.runs("night-3")["acme/r0"]["id"]
+        sent = self.console(f"send run/{run} Placed host={'h' * self.LETTERS} attempt=1 reason=test confirm=yes",
+                            check=False)
+        self.assertNotEqual(sent.returncode, 0)
+        self.assertIn("keep the rest in rows", sent.stderr)
+        self.assertEqual(self.metric('muster_dead_letters_total{kind="run",shard="0"}'), 1)
+
+        # What the operator sees: the letter with its reason, and an actor that nothing has happened to.
+        letter = self.letters()[0]
+        self.assertEqual((letter["to"], letter["type"], letter["state"]), (f"run/{run}", "Placed", "open"))
+        self.assertIn("Placed", self.console("dead").stdout)
+        shown = self.console(f"show run/{run[:6]}").stdout
+        self.assertIn("Last error", shown)
+        self.assertEqual(self.muster.runs("night-3")["acme/r0"]["state"], "queued")
+        self.assertIn("DEAD LETTER", self.console(f"journal run/{run[:6]} limit=2").stdout)
+
+        # A step is a pure function: sent again it fails again, and is a letter of its own.
+        self.assertIn("replay: 1 of 1 done", self.console(
+            f"replay {letter['id']} reason='the tool is mended, they say' confirm=yes").stdout)
+        wait_for(lambda: len(self.letters("dead state=all")) == 2, "it died again")
+        self.assertIn("discard: 1 of 1 done", self.console(
+            "discard kind=run reason='the tool was not mended' confirm=yes").stdout)
+        self.assertEqual(self.letters(), [])
+        self.assertIn("no dead letters", self.console("dead").stdout)
+        told = self.console("dead state=all").stdout
+        self.assertIn("replayed by", told)
+        self.assertIn("discarded by", told)
+
+        # Nothing else was held up by it, and all of it is written down.
+        self.see("host", "uncordon", "local", "--reason", "seen")
+        self.see("fleet", "status", "night-3", "--watch")
+        self.assertEqual(self.state("night-3"), "completed")
+        for action, why in (("replay", "the tool is mended, they say"), ("discard", "the tool was not mended")):
+            entry = self.see("audit", "tail", "--action", action).stdout
+            self.assertIn(f"run/{run}  decided", entry)
+            self.assertIn(f"{letter['id']}: {why}" if action == "replay" else why, entry)
 
 
 class AFleetOpensWrongPullRequests(Night):
