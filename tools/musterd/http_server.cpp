@@ -433,7 +433,10 @@ asio::awaitable<bool> Server::send_stream(Connection& connection, Response& resp
 
   connection.wake = std::make_shared<Event>(io_);
   watch_for_end(connection);
-  response.stream->on_more([wake = connection.wake] { wake->set(); });
+  // Weak: who feeds the stream may hold this for longer than the server lives.
+  response.stream->on_more([wake = std::weak_ptr(connection.wake)] {
+    if (const auto event = wake.lock()) event->set();
+  });
   auto piece = std::make_shared<BodyStream::Piece>();
   const std::function<void()> work = [piece, stream = response.stream] { *piece = stream->next(); };
   while (!stopping_) {

@@ -236,7 +236,7 @@ TEST_CASE_METHOD(Bump, "writes need a key, and it reaches the engine with the re
   CHECK(send("POST", "/v1/fleets/bump/pause", R"({"reason":"lunch","by":"alice"})", key).status ==
         200);
   REQUIRE(engine.calls.size() == 1);
-  const engine::Call& call = engine.calls[0];
+  const engine::Call call = engine.calls[0];
   CHECK(call.to.to_string() == "default/fleet/bump");
   CHECK(call.key == key);
   CHECK(call.lane == engine::Lane::operator_);
