@@ -17,6 +17,8 @@ inline constexpr std::string_view kQueued = "queued";
 inline constexpr std::string_view kPlaced = "placed";
 /// host name -> "". Kept for ever.
 inline constexpr std::string_view kHost = "host";
+/// swarm name -> "". Kept for ever.
+inline constexpr std::string_view kSwarm = "swarm";
 /// "OWNER/NAME#N" -> "FLEET\nSTATE". Kept for ever.
 inline constexpr std::string_view kPull = "pull";
 /// "FLEET\0OWNER/NAME#N" -> STATE.

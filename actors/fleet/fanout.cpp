@@ -113,6 +113,7 @@ void FleetLife::proceed(const std::string& run) { ctx_.send<Run>(run, fbs::Proce
 void FleetLife::on(const fbs::NextPageT& m) {
   const bool opening = m.what == FanOut::open_wave || m.what == FanOut::retry;
   if (!exists() || (opening && s_.cancelling)) return;
+  if (m.what == FanOut::cancel && !s_.cancelling) return;  // a swarm went on meanwhile
   page(m);
   settle();
 }

@@ -3,6 +3,7 @@
 // Reads the snapshot of its repositories in pages, makes a run for each, opens waves one after the other, keeps one
 // outcome row per run and the counters over them, halts when too much fails, and ends when every run ended.
 // README.md says how waves, halting, cancelling and retrying work.
+// The fleet of a swarm reads no snapshot: the swarm adds its runs by and by, hears of their ends, and closes it.
 //
 // Promises: a row changes only by that run's RunStatus with a higher number, and the counters change in the same
 // decision (fleet::count); a step sends at most kPage messages and goes on by NextPage to itself; the index
@@ -23,7 +24,8 @@ struct Fleet {
   using Messages =
       engine::MessageSet<fbs::FleetBodyUnionTraits, fbs::CreateFleetT, fbs::SnapshotPageT,
                          fbs::RunStatusT, fbs::PauseFleetT, fbs::ResumeFleetT, fbs::CancelFleetT,
-                         fbs::RetryFleetT, fbs::FleetTimeoutT, fbs::NextPageT, fbs::EffectUnknownT>;
+                         fbs::RetryFleetT, fbs::FleetTimeoutT, fbs::NextPageT, fbs::EffectUnknownT,
+                         fbs::AddRunT, fbs::CloseFleetT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateFleetT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);

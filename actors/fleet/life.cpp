@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "actors/indexes.hpp"
+#include "actors/swarm/swarm.hpp"
 
 namespace muster::actors {
 
@@ -19,11 +20,12 @@ void Fleet::step(State& state, const Message& message, engine::Context& ctx) {
 void FleetLife::on(const fbs::CreateFleetT& m) {
   if (exists()) {
     if (s_.digest == m.digest) return ctx_.reply("continued");
+    if (!m.swarm.empty()) ctx_.send<Swarm>(m.swarm, fbs::FleetTakenT{});
     return ctx_.refuse(Errc::conflict, "fleet " + name() + " exists with another content (" +
                                            s_.digest.substr(0, 12) + ", not " +
                                            m.digest.substr(0, 12) + "): choose another name");
   }
-  if (m.repositories == 0 || m.repositories > fleet::kMaxRepositories)
+  if (m.swarm.empty() && (m.repositories == 0 || m.repositories > fleet::kMaxRepositories))
     return ctx_.refuse(Errc::invalid, "a fleet has 1 to " +
                                           std::to_string(fleet::kMaxRepositories) +
                                           " repositories, not " + std::to_string(m.repositories));
@@ -55,7 +57,11 @@ void FleetLife::on(const fbs::CreateFleetT& m) {
   ctx_.put_row("create", bytes);
   ctx_.index(std::string(index::kFleet), name(), "");
   ctx_.audit(m.author, "fleet.create", m.digest);
-  read_snapshot();
+  s_.swarm = m.swarm;
+  if (of_swarm())
+    begin_for_swarm();
+  else
+    read_snapshot();
   ctx_.reply("created");
 }
 
@@ -93,6 +99,7 @@ void FleetLife::on(const fbs::RunStatusT& m) {
   // What an operator accepted can't be more than what there is: a superseded failure is none any more.
   s_.halt_base_failed = std::min(s_.halt_base_failed, in(RunState::failed));
   s_.halt_base_ended = std::min(s_.halt_base_ended, fleet::ended_for_halt(s_));
+  if (is_end(m.state) && !is_end(before) && of_swarm()) tell_swarm(m);
   if (is_end(m.state)) settle();
 }
 
@@ -114,6 +121,7 @@ void FleetLife::settle() {
 }
 
 bool FleetLife::everything_ended() const {
+  if (of_swarm() && !s_.closed && !s_.cancelling) return false;
   const auto rows = std::accumulate(s_.counts.begin(), s_.counts.end(), 0U);
   const auto first_end = s_.counts.begin() + static_cast<std::ptrdiff_t>(RunState::delivered);
   return all_made() && std::accumulate(first_end, s_.counts.end(), 0U) == rows;

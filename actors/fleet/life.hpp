@@ -25,6 +25,10 @@ class FleetLife {
   void on(const fbs::CancelFleetT& m);
   void on(const fbs::RetryFleetT& m);
 
+  // of_swarm.cpp
+  void on(const fbs::AddRunT& m);
+  void on(const fbs::CloseFleetT& m);
+
   // fanout.cpp
   void on(const fbs::SnapshotPageT& m);
   void on(const fbs::NextPageT& m);
@@ -38,6 +42,12 @@ class FleetLife {
     return s_.counts[static_cast<std::size_t>(state)];
   }
   [[nodiscard]] bool gone();
+  [[nodiscard]] bool of_swarm() const { return !s_.swarm.empty(); }
+
+  // of_swarm.cpp
+  void begin_for_swarm();
+  void tell_swarm(const fbs::RunStatusT& m);
+  [[nodiscard]] bool only_for_swarm(const char* what);
 
   // life.cpp
   void settle();

@@ -61,7 +61,7 @@ void FleetLife::on(const fbs::ResumeFleetT& m) {
 }
 
 void FleetLife::on(const fbs::CancelFleetT& m) {
-  if (gone()) return;
+  if (gone() || only_for_swarm("cancel")) return;
   if (ended() && s_.state != FleetState::cancelled)
     return ctx_.refuse(Errc::refused, "fleet " + name() + " has ended: " + words(s_.state));
   ctx_.reply("");
@@ -71,7 +71,7 @@ void FleetLife::on(const fbs::CancelFleetT& m) {
 }
 
 void FleetLife::on(const fbs::RetryFleetT& m) {
-  if (gone()) return;
+  if (gone() || only_for_swarm("retry")) return;
   if (s_.cancelling && !ended())
     return ctx_.refuse(Errc::refused, "fleet " + name() + " is being cancelled");
   std::uint32_t failed = 0;

@@ -6,6 +6,7 @@
 #include "actors/common.hpp"
 #include "actors/pull/pull.hpp"
 #include "actors/run/run.hpp"
+#include "actors/swarm/swarm.hpp"
 
 namespace muster::actors {
 
@@ -64,7 +65,7 @@ class RepoStep {
   void on(const fbs::OpenPullT& m) {
     if (const fbs::OpenPullRefT* open = open_pull(m.fleet)) {
       update(*open, m);
-      answer(m.run, open->number, open->url, "");
+      answer(m, open->number, open->url, "");
       return;
     }
     if (auto opening = opening_of(m.fleet)) {  // the forge is being asked: the newest asker gets the answer
@@ -73,7 +74,7 @@ class RepoStep {
       return;
     }
     if (s_.open_pulls.size() >= Repo::kMaxOpenPulls) {
-      answer(m.run, 0, "", name() + " has " + std::to_string(s_.open_pulls.size()) +
+      answer(m, 0, "", name() + " has " + std::to_string(s_.open_pulls.size()) +
                                " open pull requests: too many");
       return;
     }
@@ -89,7 +90,7 @@ class RepoStep {
     if (!opening) return;
     ctx_.erase_row(row_key(m.fleet));
     if (!m.error.empty() || m.number == 0) {
-      answer(opening->pull->run, 0, "", m.error.empty() ? "the forge gave no number" : m.error);
+      answer(*opening->pull, 0, "", m.error.empty() ? "the forge gave no number" : m.error);
       return;
     }
     s_.next_pull = std::max(s_.next_pull, m.number + 1);
@@ -105,7 +106,7 @@ class RepoStep {
     create.repository_url = s_.url;
     create.pull = std::make_unique<fbs::OpenPullT>(*opening->pull);
     ctx_.send<Pull>(pull_key(name(), m.number), create);
-    answer(opening->pull->run, m.number, m.url, "");
+    answer(*opening->pull, m.number, m.url, "");
   }
 
   void on(const fbs::PullEndedT& m) {
@@ -123,7 +124,7 @@ class RepoStep {
         ask_forge(opening);
       } else {
         ctx_.erase_row(key);
-        answer(opening.pull->run, 0, "", "the forge gave no answer");
+        answer(*opening.pull, 0, "", "the forge gave no answer");
       }
       return;
     }
@@ -159,12 +160,22 @@ class RepoStep {
     ctx_.send<Run>(run, refused);
   }
 
-  void answer(const std::string& run, std::uint32_t number, std::string url, std::string error) {
+  void answer(const fbs::OpenPullT& pull, std::uint32_t number, std::string url,
+              std::string error) {
+    if (!pull.swarm.empty()) {
+      fbs::SwarmPullOpenedT opened;
+      opened.repository = name();
+      opened.number = number;
+      opened.url = std::move(url);
+      opened.error = std::move(error);
+      ctx_.send<Swarm>(pull.swarm, opened);
+      return;
+    }
     fbs::PullOpenedT opened;
     opened.number = number;
     opened.url = std::move(url);
     opened.error = std::move(error);
-    ctx_.send<Run>(run, opened);
+    ctx_.send<Run>(pull.run, opened);
   }
 
   void update(const fbs::OpenPullRefT& open, const fbs::OpenPullT& m) {

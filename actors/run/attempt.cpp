@@ -111,6 +111,7 @@ void RunLife::start_effect(const fbs::CreateRunT& create) {
   start.deadline_unix_ms =
       now() + (allowed > 0 ? allowed : limits::kDefaultAttempt.count()) +
       limits::kProvisioning.count();
+  start.feedback_json = create.feedback_json;
   if (s_.attempt > 1)
     start.feedback_json =
         feedback_json(must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt - 1)).value()));

@@ -25,6 +25,7 @@ void RunLife::on(const fbs::CreateRunT& m) {
   s_.wave = m.wave;
   s_.policy = std::make_unique<fbs::RunPolicyT>(m.policy ? *m.policy : fbs::RunPolicyT{});
   s_.pushed = m.branch_is_ours;
+  s_.swarm = m.swarm;
   s_.created_unix_ms = now();
   s_.state = RunState::waiting;
   s_.waiting_for = "wave";
@@ -198,7 +199,18 @@ void RunLife::tell_fleet() {
   status.head_sha = s_.head_sha;
   status.at_unix_ms = now();
   status.pushed = s_.pushed;
+  if (s_.swarm && is_end(s_.state)) tell_result(status);
   ctx_.send<Fleet>(s_.fleet, status);
+}
+
+/// What a swarm needs of a run that ended: on what it worked, and what was said last.
+void RunLife::tell_result(fbs::RunStatusT& status) {
+  status.base_sha = s_.base_sha;
+  const auto bytes = ctx_.row(attempt_key(s_.attempt));
+  if (!bytes) return;
+  const auto last = must_decode<fbs::AttemptRowT>(*bytes);
+  if (last.report && !last.report->steps.empty() && last.report->steps.back())
+    status.output = bounded_tail(last.report->steps.back()->tail, limits::kFeedbackBytes);
 }
 
 void RunLife::timer(Duration delay, std::uint8_t stage) {

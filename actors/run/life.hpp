@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/common.hpp"
+#include "actors/fleet/fleet_generated.h"
 #include "actors/run/classify.hpp"
 #include "actors/run/run.hpp"
 
@@ -48,6 +49,7 @@ class RunLife {
   // life.cpp
   void enter(fbs::RunState state, std::string waiting_for = {});
   void tell_fleet();
+  void tell_result(fbs::RunStatusT& status);
   void timer(Duration delay, std::uint8_t stage = 0);
   void wait_timer();
   void enqueue();

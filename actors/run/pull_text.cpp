@@ -8,18 +8,6 @@
 
 namespace muster::actors {
 
-namespace {
-
-constexpr std::size_t kTitleBytes = 200;
-constexpr std::size_t kLabelBytes = 50;
-constexpr std::size_t kLabels = 20;
-constexpr std::size_t kIntentBytes = 16u << 10;
-constexpr std::size_t kResultBodyBytes = 16u << 10;
-constexpr std::size_t kSummaryBytes = 20u << 10;
-constexpr std::size_t kBodyBytes = 60'000;
-constexpr std::size_t kVerifications = 20;
-
-/// Markdown from outside: no control characters but newline and tab, and no '<' that could open a tag.
 std::string safe_markdown(std::string_view text, std::size_t limit) {
   std::string safe;
   for (const char c : bounded(text, limit)) {
@@ -32,7 +20,6 @@ std::string safe_markdown(std::string_view text, std::size_t limit) {
   return safe;
 }
 
-/// The same in one cell of a table.
 std::string safe_cell(std::string_view text, std::size_t limit) {
   std::string safe;
   for (const char c : one_line(text, limit)) {
@@ -41,6 +28,17 @@ std::string safe_cell(std::string_view text, std::size_t limit) {
   }
   return safe;
 }
+
+namespace {
+
+constexpr std::size_t kTitleBytes = 200;
+constexpr std::size_t kLabelBytes = 50;
+constexpr std::size_t kLabels = 20;
+constexpr std::size_t kIntentBytes = 16u << 10;
+constexpr std::size_t kResultBodyBytes = 16u << 10;
+constexpr std::size_t kSummaryBytes = 20u << 10;
+constexpr std::size_t kBodyBytes = 60'000;
+constexpr std::size_t kVerifications = 20;
 
 /// result.json as far as it is what the contract says.
 struct AgentResult {

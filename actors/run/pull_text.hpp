@@ -10,6 +10,11 @@
 
 namespace muster::actors {
 
+/// Markdown from outside: no control characters but newline and tab, and no '<' that could open a tag.
+std::string safe_markdown(std::string_view text, std::size_t limit);
+/// The same in one cell of a table.
+std::string safe_cell(std::string_view text, std::size_t limit);
+
 struct PullText {
   std::string title;                  ///< result.json's, else the fleet file's, else "Muster: <fleet>".
   std::string body;                   ///< Markdown, at most 60,000 bytes (GitHub takes 65,536 characters).

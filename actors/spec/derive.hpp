@@ -47,5 +47,8 @@ std::string pull_body(const FleetSpec& spec);
 /// Errc::corrupt when it is not a valid fleet file.
 Result<muster::wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
                                                      const fbs::StartSandboxT& start);
+/// The same of a file that was read already.
+muster::wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec,
+                                             const fbs::StartSandboxT& start);
 
 }  // namespace muster::actors

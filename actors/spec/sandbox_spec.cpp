@@ -116,6 +116,10 @@ Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
     return fail(Errc::corrupt, "the stored fleet file is not valid: " + dotted(first.pointer) +
                                    " " + first.message);
   }
+  return sandbox_spec_of(*spec, start);
+}
+
+wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandboxT& start) {
   wire::SandboxSpecT to;
   to.run = start.run;
   to.attempt = start.epoch ? start.epoch->attempt() : 1;
@@ -123,16 +127,16 @@ Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
   to.repository = start.repository;
   to.url = start.url;
   to.base_branch = start.base_branch;
-  to.branch = start.branch.empty() ? spec->delivery.branch : start.branch;
-  set_environment(spec->environment, to);
-  to.prompt = spec->prompt;
-  to.context_json = make_context(*spec, start);
+  to.branch = start.branch.empty() ? spec.delivery.branch : start.branch;
+  set_environment(spec.environment, to);
+  to.prompt = spec.prompt;
+  to.context_json = make_context(spec, start);
   to.feedback_json = start.feedback_json;
   to.agent_bundle = start.agent_bundle;
   to.dry_run = start.dry_run;
-  to.steps = make_steps(*spec);
-  to.commit = make_commit(*spec, start);
-  to.verify_required = !spec->verify.empty();
+  to.steps = make_steps(spec);
+  to.commit = make_commit(spec, start);
+  to.verify_required = !spec.verify.empty();
   to.deadline_unix_ms = start.deadline_unix_ms;
   to.max_log_bytes = storage::kMaxAttemptLogBytes;
   to.max_pack_bytes = kMaxPackBytes;

@@ -19,6 +19,8 @@ void check_name(Walk& walk, const std::string& key, const std::string& name) {
   if (!name.empty() && !is_fleet_name(name))
     walk.problem(
         key, "\"" + name + "\" must be lower-case letters, digits, dots and dashes, at most 63");
+  else if (!name.empty() && !is_branch_name("muster-swarm/" + name))
+    walk.problem(key, "\"" + name + "\" can't be part of a branch's name, and must be");
 }
 
 void read_patterns(Walk& walk, const std::string& key, std::vector<std::string>& patterns) {

@@ -300,3 +300,74 @@ TEST_CASE("long texts make smaller pages, never a decision that is too large") {
   refused.tell(fbs::PauseFleetT{});
   CHECK(acts(refused) == "refuse not_found: no fleet g\n");
 }
+
+namespace {
+
+fbs::AddRunT add_run(const std::string& run) {
+  fbs::AddRunT add;
+  add.run = run;
+  add.create = std::make_unique<fbs::CreateRunT>();
+  add.create->fleet = "f";
+  add.create->repository = "acme/api";
+  add.create->url = "/srv/api";
+  return add;
+}
+
+FleetStage of_swarm() {
+  fbs::CreateFleetT create = create_fleet(0);
+  create.timeout_ms = 0;
+  create.swarm = "f";
+  FleetStage stage("f");
+  stage.tell(create);
+  return stage;
+}
+
+const engine::ActorId kSwarm{"default", "swarm", "f"};
+
+}  // namespace
+
+TEST_CASE("a swarm's fleet takes runs one by one, tells their ends, and ends when it is closed") {
+  FleetStage stage = of_swarm();
+  CHECK(acts(stage) == "index fleet\nreply created\n");
+  CHECK(stage.state().state == FleetState::running);
+  stage.tell(add_run("R1"), kSwarm);
+  CHECK(acts(stage) == "run CreateRun\nrun Proceed\n");
+  stage.tell(add_run("R1"), kSwarm);
+  CHECK(acts(stage).empty());
+  says(stage, rows_of(stage)[0], RunState::running);
+  CHECK(acts(stage).empty());
+  says(stage, rows_of(stage)[0], RunState::delivered);
+  CHECK(acts(stage) == "swarm SwarmRunEnded\n");
+  CHECK(stage.state().state == FleetState::running);
+  stage.tell(fbs::CloseFleetT{}, kSwarm);
+  CHECK(stage.state().state == FleetState::completed);
+  stage.tell(add_run("R2"), kSwarm);
+  CHECK(stage.state().state == FleetState::running);
+  CHECK(stage.state().total == 2);
+  CHECK(fleet::counter_differences(stage.state(), fleet::recount(rows_of(stage), 1)).empty());
+}
+
+TEST_CASE("only its swarm cancels a swarm's fleet; people may pause it") {
+  FleetStage stage = of_swarm();
+  stage.tell(add_run("R1"), kSwarm);
+  stage.tell(fbs::CancelFleetT{});
+  CHECK(acts(stage) == "refuse refused: fleet f belongs to a swarm: muster swarm cancel f\n");
+  stage.tell(fbs::RetryFleetT{});
+  CHECK(acts(stage) == "refuse refused: fleet f belongs to a swarm: muster swarm retry f\n");
+  stage.tell(fbs::PauseFleetT{});
+  CHECK(stage.state().state == FleetState::paused);
+  stage.tell(fbs::CancelFleetT{}, kSwarm);
+  CHECK(acts(stage).find("run CancelRun\n") != std::string::npos);
+  says(stage, rows_of(stage)[0], RunState::cancelled);
+  CHECK(acts(stage).starts_with("swarm SwarmRunEnded\n"));
+  CHECK(stage.state().state == FleetState::cancelled);
+}
+
+TEST_CASE("a swarm whose name a fleet has is told so") {
+  FleetStage stage = made(create_fleet(1));
+  fbs::CreateFleetT other = create_fleet(0);
+  other.digest = std::string(64, 'x');
+  other.swarm = "f";
+  stage.tell(other, kSwarm);
+  CHECK(acts(stage).starts_with("swarm FleetTaken\nrefuse conflict: fleet f exists"));
+}

@@ -7,6 +7,7 @@
 #include "actors/pull/pull.hpp"
 #include "actors/repo/repo.hpp"
 #include "actors/run/run.hpp"
+#include "actors/swarm/swarm.hpp"
 #include "engine/core/testing.hpp"
 
 namespace muster::actors {
@@ -21,6 +22,7 @@ std::string acts(engine::testing::Stage<K>& stage) {
                        : to.kind == "fleet" ? describe_payload<Fleet>(payload)
                        : to.kind == "repo"  ? describe_payload<Repo>(payload)
                        : to.kind == "pull"  ? describe_payload<Pull>(payload)
+                       : to.kind == "swarm" ? describe_payload<Swarm>(payload)
                                             : describe_payload<Host>(payload);
     return to.kind + " " + text.substr(0, text.find(' '));
   };

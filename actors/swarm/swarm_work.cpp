@@ -1,0 +1,328 @@
+// What a swarm does to a repository: its branches, and the merges of a batch.
+#include <algorithm>
+
+#include "actors/common.hpp"
+#include "actors/ports/git_history.hpp"
+#include "actors/ports/git_local.hpp"
+#include "actors/ports/git_names.hpp"
+#include "actors/swarm/merge.hpp"
+#include "actors/swarm/scope.hpp"
+#include "actors/swarm/swarm.hpp"
+#include "actors/swarm/swarm_port.hpp"
+
+namespace muster::actors {
+namespace {
+
+using fbs::HeadOutcome;
+using git::LocalRepository;
+using swarm::MergeAnswer;
+using swarm::MergeKind;
+
+/// Dependents in one page of a plan, so that it stays small beside a decision's 1 MiB.
+constexpr std::size_t kDependentsPerPage = 20'000;
+/// What all conflicts of a batch may tell, beside a decision's 1 MiB.
+constexpr std::size_t kContextOfBatch = 320u << 10;
+constexpr std::size_t kNamedPaths = 8;
+/// More changed paths than that in one facet are not looked through: it is refused.
+constexpr std::size_t kMaxChangedPaths = 200'000;
+
+Result<LocalRepository> open_local(const std::string& url) {
+  const auto address = parse_address(url);
+  if (!address) return tl::unexpected<Error>(address.error());
+  if (!address->local)
+    return fail(Errc::refused, "a swarm's repository must be a path on musterd's machine");
+  return LocalRepository::open(address->path);
+}
+
+std::string listed(const std::vector<std::string>& paths) {
+  std::string text;
+  for (std::size_t i = 0; i < paths.size() && i < kNamedPaths; ++i)
+    text += (i == 0 ? "" : ", ") + one_line(paths[i], 200);
+  if (paths.size() > kNamedPaths)
+    text += " and " + std::to_string(paths.size() - kNamedPaths) + " more";
+  return text;
+}
+
+using Repository = git::Repository;
+
+/// Every path that differs between two commits' trees.
+Result<std::vector<std::string>> changed_paths(git_repository* repository, const git_oid& base,
+                                               const git_oid& head) {
+  std::vector<git::Tree> trees;
+  for (const git_oid& id : {base, head}) {
+    const auto commit = git::find_commit(repository, id);
+    if (!commit) return tl::unexpected<Error>(commit.error());
+    auto tree = git::tree_of(commit->get());
+    if (!tree) return tl::unexpected<Error>(tree.error());
+    trees.push_back(std::move(*tree));
+  }
+  git_diff* raw = nullptr;
+  if (git_diff_tree_to_tree(&raw, repository, trees[0].get(), trees[1].get(), nullptr) != 0)
+    return git::failure(Errc::corrupt, "the facet's change");
+  const git::Diff diff(raw);
+  std::vector<std::string> paths;
+  if (git_diff_num_deltas(raw) > kMaxChangedPaths)
+    return fail(Errc::refused,
+                "it changes more than " + std::to_string(kMaxChangedPaths) + " paths");
+  for (std::size_t i = 0; i < git_diff_num_deltas(raw); ++i) {
+    const git_diff_delta* delta = git_diff_get_delta(raw, i);
+    paths.emplace_back(delta->old_file.path != nullptr ? delta->old_file.path
+                                                       : delta->new_file.path);
+    if (delta->new_file.path != nullptr && paths.back() != delta->new_file.path)
+      paths.emplace_back(delta->new_file.path);
+  }
+  return paths;
+}
+
+/// One batch onto one line.
+class BatchMerge {
+ public:
+  BatchMerge(const swarm::SwarmPlan& plan, const fbs::MergeFacetsT& order, swarm::Merger merger,
+             Repository objects)
+      : plan_(plan), order_(order), merger_(std::move(merger)), objects_(std::move(objects)) {}
+
+  Result<fbs::LineMergedT> run() {
+    fbs::LineMergedT answer;
+    answer.line = order_.line;
+    answer.number = order_.number;
+    answer.tip = order_.onto;
+    for (const auto& head : order_.heads) {
+      auto merged = one(*head, answer.tip);
+      if (!merged) return tl::unexpected<Error>(merged.error());
+      if (merged->outcome == HeadOutcome::merged) answer.tip = merged->merge;
+      answer.heads.push_back(std::make_unique<fbs::MergedFacetT>(std::move(*merged)));
+    }
+    return answer;
+  }
+  Result<void> publish(int pack_directory) { return merger_.publish(pack_directory); }
+
+ private:
+  Result<fbs::MergedFacetT> one(const fbs::FacetHeadT& head, const std::string& tip) {
+    fbs::MergedFacetT to;
+    to.facet = head.facet;
+    if (auto ok = check_commit_id(head.commit); !ok) return tl::unexpected<Error>(ok.error());
+    const auto beyond_scope = outside_scope(head);
+    if (!beyond_scope) return tl::unexpected<Error>(beyond_scope.error());
+    if (!beyond_scope->empty()) {
+      to.outcome = HeadOutcome::out_of_scope;
+      to.why = "it changes what is not in its scope: " + listed(*beyond_scope);
+      return to;
+    }
+    const auto merged = merger_.merge(task(head, tip));
+    if (!merged && merged.error().code == Errc::refused) {
+      to.outcome = HeadOutcome::conflict;
+      to.why = "it can't be merged: " + merged.error().message;
+      return to;
+    }
+    if (!merged) return tl::unexpected<Error>(merged.error());
+    describe(*merged, to);
+    return to;
+  }
+
+  /// What it changed since it left the line, and had no right to.
+  Result<std::vector<std::string>> outside_scope(const fbs::FacetHeadT& head) const {
+    const auto place = plan_.places.find(head.id);
+    if (place == plan_.places.end()) return fail(Errc::corrupt, "the plan has no facet " + head.id);
+    const git_oid onto = git::parse_id(order_.onto), commit = git::parse_id(head.commit);
+    git_oid base{};
+    const int found = git_merge_base(&base, objects_.get(), &onto, &commit);
+    if (found == GIT_ENOTFOUND)
+      return std::vector<std::string>{"(everything: it has another history)"};
+    if (found != 0) return git::failure(Errc::not_found, "commit " + head.commit);
+    const auto paths = changed_paths(objects_.get(), base, commit);
+    if (!paths) return paths;
+    return swarm::outside(*paths, plan_.spec.facets[place->second].scope, plan_.spec.shared);
+  }
+
+  [[nodiscard]] swarm::MergeTask task(const fbs::FacetHeadT& head, const std::string& tip) const {
+    const swarm::Person muster{"Muster", "muster@localhost", order_.unix_seconds};
+    return {tip, head.commit,
+            "Merge facet " + head.id + "\n\nMuster-Swarm: " + order_.swarm +
+                "\nMuster-Facet: " + head.id + "\nMuster-Run: " + head.run + "\n",
+            muster, muster};
+  }
+
+  void describe(const MergeAnswer& merged, fbs::MergedFacetT& to) const {
+    if (merged.kind == MergeKind::merged) {
+      to.merge = merged.commit;
+      for (const auto* paths : {&merged.united, &merged.regenerate})
+        for (const std::string& path : *paths)
+          if (to.by_driver.size() < kNamedPaths) to.by_driver.push_back(one_line(path, 200));
+      return;
+    }
+    if (merged.kind == MergeKind::contained) {
+      to.outcome = HeadOutcome::nothing_new;
+      to.why = "the line has its commit already";
+      return;
+    }
+    to.outcome = HeadOutcome::conflict;
+    std::vector<std::string> paths;
+    for (const auto& conflict : merged.conflicts) paths.push_back(conflict.path);
+    to.why = paths.empty() ? "it conflicts with what was integrated meanwhile"
+                           : "it conflicts with what was integrated meanwhile in " + listed(paths);
+    to.context = context_of(merged);
+  }
+
+  /// All versions of every conflicting file, as far as there is room.
+  [[nodiscard]] std::string context_of(const MergeAnswer& merged) const {
+    const std::size_t room = std::min(
+        swarm::kFeedbackBytes, kContextOfBatch / std::max<std::size_t>(1, order_.heads.size()));
+    std::string text;
+    for (const auto& note : merged.notes) text += one_line(note.text, 300) + "\n";
+    for (const auto& conflict : merged.conflicts) {
+      for (const auto& [name, version] :
+           {std::pair{"base", &conflict.base}, std::pair{"integrated", &conflict.ours},
+            std::pair{"yours", &conflict.theirs}}) {
+        text += "==== " + one_line(conflict.path, 300) + " (" + name + ")\n";
+        const auto content = merger_.content(*version, room);
+        text += version->mode == 0 ? std::string("(not there)\n")
+                                   : content.value_or(std::string("(unreadable)")) + "\n";
+      }
+      if (text.size() > room) break;
+    }
+    return bounded(text, room);
+  }
+
+  const swarm::SwarmPlan& plan_;
+  const fbs::MergeFacetsT& order_;
+  swarm::Merger merger_;
+  Repository objects_;
+};
+
+/// The try branch is the swarm's own: whatever it says, it says the tip after this.
+Result<void> set_try_branch(const LocalRepository& repository, const std::string& branch,
+                            const std::string& tip) {
+  if (auto ok = check_branch_name(branch); !ok) return ok;
+  auto refs = repository.refs();
+  const auto before = refs.read(branch);
+  if (!before) return tl::unexpected<Error>(before.error());
+  if (*before == tip) return {};
+  return refs.swap(branch, *before, tip);
+}
+
+}  // namespace
+
+fbs::PlanPageT SwarmWork::read_plan(const fbs::ReadPlanT& read) {
+  fbs::PlanPageT page;
+  page.first = read.first;
+  const auto plan = specs_.find(read.digest);
+  if (!plan) {
+    page.error = plan.error().message;
+    return page;
+  }
+  std::size_t dependents = 0;
+  for (std::size_t i = read.first; i < (*plan)->facets.size() && page.facets.size() < read.count;
+       ++i) {
+    const fbs::PlanFacetT& facet = (*plan)->facets[i];
+    dependents += facet.needed_by.size();
+    if (dependents > kDependentsPerPage && !page.facets.empty()) break;
+    page.facets.push_back(std::make_unique<fbs::PlanFacetT>(facet));
+  }
+  return page;
+}
+
+fbs::LineStartedT SwarmWork::start_line(const fbs::StartLineT& start) const {
+  fbs::LineStartedT answer;
+  answer.line = start.line;
+  const auto begun = [&]() -> Result<std::string> {
+    const auto repository = open_local(start.url);
+    if (!repository) return tl::unexpected<Error>(repository.error());
+    if (auto ok = check_branch_name(start.green_branch); !ok)
+      return tl::unexpected<Error>(ok.error());
+    const auto base = repository->base_branch(start.base_branch);
+    if (!base) return tl::unexpected<Error>(base.error());
+    auto refs = repository->refs();
+    const auto tip = refs.read(*base);
+    if (!tip) return tl::unexpected<Error>(tip.error());
+    if (!*tip) return fail(Errc::not_found, "its base branch '" + *base + "' has no commit");
+    const auto green = refs.read(start.green_branch);
+    if (!green) return tl::unexpected<Error>(green.error());
+    if (!*green) {
+      const auto in_the_way = refs.name_conflict(start.green_branch);
+      if (!in_the_way) return tl::unexpected<Error>(in_the_way.error());
+      if (!in_the_way->empty()) return fail(Errc::refused, *in_the_way);
+      if (auto made = refs.swap(start.green_branch, std::nullopt, **tip); !made)
+        return tl::unexpected<Error>(made.error());
+      return **tip;
+    }
+    // An earlier try made it, and the base branch may have moved on since.
+    const auto odb = git::open_objects(repository->objects_path());
+    if (!odb) return tl::unexpected<Error>(odb.error());
+    const auto wrapped = git::wrap(odb->get());
+    if (!wrapped) return tl::unexpected<Error>(wrapped.error());
+    const auto ours = git::contains(wrapped->get(), git::parse_id(**tip), git::parse_id(**green));
+    if (!ours) return tl::unexpected<Error>(ours.error());
+    if (!*ours)
+      return fail(Errc::conflict, "branch '" + start.green_branch +
+                                      "' is there already, with other work: delete it, or choose "
+                                      "another name for the swarm");
+    return **green;
+  }();
+  if (begun)
+    answer.begin = *begun;
+  else
+    answer.error = begun.error().message;
+  return answer;
+}
+
+fbs::LineMergedT SwarmWork::merge(const fbs::MergeFacetsT& order) {
+  auto merged = [&]() -> Result<fbs::LineMergedT> {
+    const auto plan = specs_.find(order.plan_digest);
+    if (!plan) return tl::unexpected<Error>(plan.error());
+    const auto repository = open_local(order.url);
+    if (!repository) return tl::unexpected<Error>(repository.error());
+    if (auto ok = check_commit_id(order.onto); !ok) return tl::unexpected<Error>(ok.error());
+    const auto odb = git::open_objects(repository->objects_path());
+    if (!odb) return tl::unexpected<Error>(odb.error());
+    auto objects = git::wrap(odb->get());
+    if (!objects) return tl::unexpected<Error>(objects.error());
+    auto merger = swarm::Merger::open(repository->objects_path(), scratch_);
+    if (!merger) return tl::unexpected<Error>(merger.error());
+    BatchMerge batch(**plan, order, std::move(*merger), std::move(*objects));
+    auto answer = batch.run();
+    if (!answer || answer->tip == order.onto) return answer;
+    const auto directory = repository->pack_directory();
+    if (!directory) return tl::unexpected<Error>(directory.error());
+    if (auto ok = batch.publish(directory->get()); !ok) return tl::unexpected<Error>(ok.error());
+    if (auto ok = set_try_branch(*repository, order.try_branch, answer->tip); !ok)
+      return tl::unexpected<Error>(ok.error());
+    return answer;
+  }();
+  if (merged) return std::move(*merged);
+  fbs::LineMergedT answer;
+  answer.line = order.line;
+  answer.number = order.number;
+  answer.error = merged.error().message;
+  return answer;
+}
+
+fbs::GreenMovedT SwarmWork::move_green(const fbs::MoveGreenT& order) const {
+  fbs::GreenMovedT answer;
+  answer.line = order.line;
+  answer.number = order.number;
+  const auto moved = [&]() -> Result<void> {
+    const auto repository = open_local(order.url);
+    if (!repository) return tl::unexpected<Error>(repository.error());
+    for (const auto* id : {&order.from, &order.to})
+      if (auto ok = check_commit_id(*id); !ok) return ok;
+    auto refs = repository->refs();
+    const auto now = refs.read(order.green_branch);
+    if (!now) return tl::unexpected<Error>(now.error());
+    if (*now == order.to) return {};  // an earlier try did it
+    if (*now != order.from) {
+      answer.lost = true;
+      return fail(Errc::conflict, "somebody else moved branch '" + order.green_branch + "' from " +
+                                      order.from + " to " + now->value_or("nothing"));
+    }
+    const auto checked_out = repository->checked_out(order.green_branch);
+    if (!checked_out) return tl::unexpected<Error>(checked_out.error());
+    if (*checked_out)
+      return fail(Errc::refused,
+                  "branch '" + order.green_branch + "' is checked out in a work tree");
+    return refs.swap(order.green_branch, order.from, order.to);
+  }();
+  if (!moved) answer.error = moved.error().message;
+  return answer;
+}
+
+}  // namespace muster::actors
