@@ -162,9 +162,10 @@ class ConsoleTest(InstallationTest):
         wait_for(lambda: self.states()["acme/hang"] == "cancelled", "the run is cancelled")
         terminal.line("quit")
         history = (self.muster.directory / ".local/state/muster/history")
-        wait_for(history.exists, "the history is written")
+        line = "cancel kind=run state=running"
+        wait_for(lambda: history.exists() and line in history.read_text().replace("\\040", " "),
+                 "the history is written")
         self.assertEqual(history.stat().st_mode & 0o777, 0o600)
-        self.assertIn("cancel kind=run state=running", history.read_text().replace("\\040", " "))
 
     def test_top(self):
         terminal = self.terminal()
