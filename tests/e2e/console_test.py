@@ -98,7 +98,10 @@ class ConsoleTest(InstallationTest):
 
     def console(self, *lines, check=True):
         args = [word for line in lines for word in ("--exec", line)]
-        return self.muster.muster("console", *args, check=check)
+        done = self.muster.muster("console", *args, check=check)
+        if os.environ.get("MUSTER_SHOW"):  # As the guide quotes it.
+            print("".join(f"\nmuster> {line}" for line in lines) + f"\n{done.stdout}{done.stderr}", end="", flush=True)
+        return done
 
     def documents(self, line):
         return json.loads(self.muster.muster("console", "--json", "--exec", line).stdout)
@@ -194,6 +197,25 @@ class ConsoleTest(InstallationTest):
         terminal.type("C-c")
         terminal.line("hot kind=run")
         terminal.until("muster> hot kind=run", "PER MINUTE", f"run/{self.id['acme/hang']}")
+
+    def test_care(self):
+        """What concerns one host, and the installation as a whole."""
+        run = self.id["acme/hang"]
+        self.assertEqual([each["run"] for each in self.documents("host local")["sandboxes"]], [run])
+        text = self.console("host local", "engine").stdout
+        for part in (f"{run}-1", "Warm repositories", "steps of runs"):
+            self.assertIn(part, text)
+        self.assertIn("logs debug", self.console("log-level debug reason=why confirm=yes").stdout)
+        self.console("log-level loud reason=why confirm=yes", check=[2])
+        backups = self.muster.directory / "backups"
+        self.assertIn("would make a backup", self.console(f"backup {backups} reason=nightly", check=[2]).stdout)
+        self.assertIn("of them new", self.console(f"backup {backups} reason=nightly confirm=yes").stdout)
+        self.assertEqual(len(self.muster.json("backup", "list", backups)["backups"]), 1)
+        self.assertIn("sound: ", self.console("verify").stdout)
+        self.console("cordon host/local reason=why confirm=yes")
+        for action, why in (("log.level", "why"), ("backup.create", "nightly"), ("operation.cordon", "why")):
+            tail = self.muster.muster("audit", "tail", "-n", "1000", "--action", action).stdout
+            self.assertIn(f"  asked  {why}", tail)
 
     def test_scripts(self):
         self.assertEqual(self.console("nothing", check=[2]).stdout, "")

@@ -142,6 +142,7 @@ class APoisonMessage(Night):
             entry = self.see("audit", "tail", "--action", action).stdout
             self.assertIn(f"run/{run}  decided", entry)
             self.assertIn(f"{letter['id']}: {why}" if action == "replay" else why, entry)
+        self.assertIn("asked  test", self.see("audit", "tail", "--action", "message.send").stdout)
 
 
 class AFleetOpensWrongPullRequests(Night):

@@ -212,6 +212,7 @@ class CommandLine {
     many(retry, "--class", retry_.classes, "Only failures of this class (repeatable)")
         ->check(kClasses);
     retry->add_option("--repo", retry_.repository, "Only these: a glob over OWNER/NAME");
+    retry->add_option("--reason", retry_.reason, "Recorded and shown");
     add_wait(retry, retry_.wait);
     for (const auto& [verb, what] : {std::pair{"merge", "Merge the fleet's open pull requests"},
                                      std::pair{"close", "Close the fleet's open pull requests"}}) {

@@ -69,6 +69,25 @@ Answer<Endpoint> at_socket(const std::string& path, const std::string& token) {
   return Endpoint{path, "", token, "", path};
 }
 
+/// HOST or HOST:PORT after the scheme. Nothing that curl would guess about or send elsewhere: no
+/// user, no path, no blank, no port that is none.
+bool is_web_address(std::string_view url) {
+  const std::string_view authority = url.substr(url.find("://") + 3);
+  if (authority.find_first_of("/@?#\\ \t\r\n\"<>") != std::string_view::npos) return false;
+  const std::size_t bracket = authority.find(']');
+  const std::size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  const std::string_view host = authority.substr(0, colon);
+  if (host.empty() || (host.front() == '[') != (bracket != std::string_view::npos)) return false;
+  if (bracket != std::string_view::npos && bracket + 1 != host.size()) return false;
+  if (colon == std::string_view::npos) return true;
+  const std::string_view port = authority.substr(colon + 1);
+  if (port.empty() || port.size() > 5 ||
+      port.find_first_not_of("0123456789") != std::string_view::npos)
+    return false;
+  const int number = std::atoi(std::string(port).c_str());
+  return number > 0 && number <= 65535;
+}
+
 Answer<Endpoint> at_url(std::string url, const std::string& token, const std::string& ca) {
   if (url.starts_with("unix:")) {
     std::string path = url.substr(5);
@@ -76,7 +95,8 @@ Answer<Endpoint> at_url(std::string url, const std::string& token, const std::st
     return at_socket(path, token);
   }
   while (url.ends_with("/")) url.pop_back();
-  if (!url.starts_with("http://") && !url.starts_with("https://"))
+  const bool web = url.starts_with("http://") || url.starts_with("https://");
+  if (!web || !is_web_address(url))
     return tl::unexpected(invalid("not an address of musterd: " + url,
                                   "use https://HOST:7412, http://HOST:PORT or unix:/PATH"));
   return Endpoint{"", url, token, ca, url};

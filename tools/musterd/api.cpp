@@ -7,6 +7,7 @@
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/problem.hpp"
+#include "tools/musterd/revision.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -38,21 +39,35 @@ Response no_route(const Error& why) {
   return response;
 }
 
-Response answer(const Route& route, const Gate& gate, Request& request) {
+bool reads(const Request& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
+
+Response answer(const ApiContext& api, const Route& route, const Gate& gate, Request& request) {
   if (auto reaches = gate.reaches(request, route.pattern); !reaches)
     return reaches.error().code == Errc::refused
                ? problem(kForbidden, Errc::refused, reaches.error().message)
                : problem(reaches.error());
   if (request.method == "POST")
     if (auto key = check_key(request.header("Idempotency-Key")); !key) return problem(key.error());
+  if (!reads(request))
+    if (auto refused = check_precondition(api, request, route.pattern)) return std::move(*refused);
+  // Read before what is told: a revision that is too old costs a reader another request, one that
+  // is too new would hide a change from it.
+  const std::string revision =
+      reads(request) ? revision_to_tell(api, request, route.pattern) : std::string();
+  if (!revision.empty() && names_revision(request.header("If-None-Match"), revision))
+    return not_modified(revision);
   auto response = route.handler(request);
-  return response ? std::move(*response) : problem(response.error());
+  if (!response) return problem(response.error());
+  if (!revision.empty() && response->status == 200)
+    response->headers.emplace_back("ETag", '"' + revision + '"');
+  return std::move(*response);
 }
 
 /// Writes, and what only admins may read. A refusal was noted where it was made.
 bool is_noted(const Request& request, const Route& route) {
-  const bool reads = request.method == "GET" || request.method == "HEAD";
-  return !reads || access_of(request.method, route.pattern).role == Role::admin;
+  return !reads(request) || access_of(request.method, route.pattern).role == Role::admin;
 }
 
 }  // namespace
@@ -93,7 +108,7 @@ Response Api::handle(Request& request) const {
   const auto route = router_.find(request);
   Response response;
   try {
-    response = route ? answer(**route, gate_, request) : no_route(route.error());
+    response = route ? answer({parts_, view_}, **route, gate_, request) : no_route(route.error());
   } catch (const std::exception& broken) {
     response = problem({Errc::internal, broken.what()});
   }
@@ -113,9 +128,9 @@ void Api::finish(const Request& request, const std::string& pattern, Response& r
   parts_.metrics.count_request(request.method, route, response.status,
                                static_cast<double>(us) * kMicrosecond);
   response.headers.emplace_back("traceparent", request.trace.traceparent());
-  const bool reads = request.method == "GET" || request.method == "HEAD";
-  spdlog::log(reads ? spdlog::level::debug : spdlog::level::info, "{} {} {} for {} in {} us",
-              request.method.substr(0, 16), request.path.substr(0, kMaxLoggedPath), response.status,
+  spdlog::log(reads(request) ? spdlog::level::debug : spdlog::level::info,
+              "{} {} {} for {} in {} us", request.method.substr(0, 16),
+              request.path.substr(0, kMaxLoggedPath), response.status,
               request.who.name.empty() ? request.peer.address : request.who.name, us);
   if (parts_.traces == nullptr || !request.trace.sampled) return;
   Span span;

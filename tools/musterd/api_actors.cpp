@@ -5,6 +5,7 @@
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/causal_tree.hpp"
 #include "tools/musterd/cursor.hpp"
+#include "tools/musterd/list_stream.hpp"
 
 namespace muster::musterd {
 
@@ -139,6 +140,36 @@ Result<Response> list_waiting(const ApiContext& api, engine::Inside& inside,
   return json_response({{"actors", std::move(items)}, {"next", nullptr}});
 }
 
+/// What changes of the actors that are meant. Who is in memory is asked of the shards at most four
+/// times a second, however much changes.
+Result<Response> follow_actors(const ApiContext& api, engine::Inside& inside,
+                               const Request& request, const Selection& selection) {
+  if (selection.min_pending > 0)
+    return fail(Errc::invalid, "min_pending is of mailboxes, which change all the time: list it");
+  struct Looked {
+    Instant at;
+    std::optional<LiveActors> live;
+  };
+  static constexpr Duration kFresh{250};
+  return list_stream(api.parts.events, request, selection.kind,
+                     [&inside, &view = api.view, org = api.parts.org, selection,
+                      looked = std::make_shared<Looked>()](const engine::ActorId& id) {
+                       if (id.org != org || !id.key.starts_with(selection.prefix))
+                         return ListItem::other();
+                       const auto actor = engine::look_at(inside.journals(), id);
+                       if (!actor || !*actor) return ListItem::other();
+                       const Instant now = view.now();
+                       if (!looked->live || now - looked->at >= kFresh) {
+                         looked->live.emplace(inside);
+                         looked->at = now;
+                       }
+                       const auto* look = looked->live->find(id);
+                       if (!selection.takes(**actor, look, now))
+                         return ListItem::left("id", actor_name(id));
+                       return ListItem::shown(actor_line_json(**actor, look, now));
+                     });
+}
+
 Result<Response> list_actors(const ApiContext& api, const Request& request) {
   auto inside = inside_of(api);
   if (!inside) return tl::unexpected<Error>(inside.error());
@@ -146,6 +177,8 @@ Result<Response> list_actors(const ApiContext& api, const Request& request) {
   if (!page) return tl::unexpected<Error>(page.error());
   const auto selection = read_selection(request);
   if (!selection) return tl::unexpected<Error>(selection.error());
+  if (wants_events(request)) return follow_actors(api, **inside, request, *selection);
+  const engine::Sequence position = api.parts.events.last();
   if (selection->min_pending > 0) return list_waiting(api, **inside, *selection, *page);
   const LiveActors live(**inside);
   PageFill fill(*page);
@@ -169,7 +202,7 @@ Result<Response> list_actors(const ApiContext& api, const Request& request) {
       });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!parsed) return tl::unexpected<Error>(parsed.error());
-  return json_response({{"actors", fill.items}, {"next", fill.next()}});
+  return list_response({{"actors", fill.items}, {"next", fill.next()}}, position);
 }
 
 // ---- one ----

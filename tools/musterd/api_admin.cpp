@@ -16,24 +16,31 @@ Json manifest_json(const BackupManifest& manifest) {
 
 /// What an administrator's order says besides what is ordered; written down before it is carried
 /// out.
-Result<void> note_order(const ApiContext& api, const Request& request, const Json& body,
+Result<void> note_admin(const ApiContext& api, const Request& request, const Json& body,
                         const std::string& action, const std::string& target) {
   const auto reason = read_text(body, "reason");
   if (!reason) return tl::unexpected<Error>(reason.error());
   const auto by = read_by(body, request);
   if (!by) return tl::unexpected<Error>(by.error());
-  return api.parts.audit_log->note_now({*by, request.who.how, request.peer.address, action, target,
-                                        "asked", *reason, request.header("Idempotency-Key")});
+  return note_order(api, request, {*by, action, target, *reason});
 }
 
 Result<Response> create_backup(const ApiContext& api, const Request& request) {
-  const auto body = read_object(request, {"directory", "reason", "by"});
+  const auto body = read_object(request, {"directory", "reason", "by", "dry_run"});
   if (!body) return tl::unexpected<Error>(body.error());
   const auto directory = read_text(*body, "directory");
   if (!directory) return tl::unexpected<Error>(directory.error());
   if (directory->empty() || directory->front() != '/')
     return fail(Errc::invalid, "'directory' must be an absolute path on musterd's machine");
-  if (auto noted = note_order(api, request, *body, "backup.create", *directory); !noted)
+  const auto dry_run = read_flag(*body, "dry_run");
+  if (!dry_run) return tl::unexpected<Error>(dry_run.error());
+  if (*dry_run) {
+    const auto there = list_backups(*directory);
+    return json_response({{"dry_run", true},
+                          {"directory", *directory},
+                          {"backups_there", there ? there->size() : 0}});
+  }
+  if (auto noted = note_admin(api, request, *body, "backup.create", *directory); !noted)
     return tl::unexpected<Error>(noted.error());
   const auto made = api.parts.backup(*directory);
   if (!made) return tl::unexpected<Error>(made.error());
@@ -55,17 +62,20 @@ Result<Response> show_backups(const ApiContext&, const Request& request) {
 }
 
 Result<Response> set_log_level(const ApiContext& api, const Request& request) {
-  const auto body = read_object(request, {"level", "reason", "by"});
+  const auto body = read_object(request, {"level", "reason", "by", "dry_run"});
   if (!body) return tl::unexpected<Error>(body.error());
   const auto level = read_text(*body, "level");
   if (!level) return tl::unexpected<Error>(level.error());
   constexpr std::string_view kLevels[] = {"debug", "info", "warn", "error"};
   if (std::find(std::begin(kLevels), std::end(kLevels), *level) == std::end(kLevels))
     return fail(Errc::invalid, "'level' must be debug, info, warn or error");
-  if (auto noted = note_order(api, request, *body, "log.level", *level); !noted)
+  const auto dry_run = read_flag(*body, "dry_run");
+  if (!dry_run) return tl::unexpected<Error>(dry_run.error());
+  if (*dry_run) return json_response({{"dry_run", true}, {"level", *level}});
+  if (auto noted = note_admin(api, request, *body, "log.level", *level); !noted)
     return tl::unexpected<Error>(noted.error());
   api.parts.set_log_level(*level);
-  return json_response({{"level", *level}});
+  return json_response({{"dry_run", false}, {"level", *level}});
 }
 
 }  // namespace

@@ -49,6 +49,14 @@ Result<std::string> read_text(const Json& object, std::string_view key) {
   return text;
 }
 
+Result<bool> read_flag(const Json& object, std::string_view key) {
+  const auto found = object.find(std::string(key));
+  if (found == object.end()) return false;
+  if (!found->is_boolean())
+    return fail(Errc::invalid, "'" + std::string(key) + "' must be true or false");
+  return found->get<bool>();
+}
+
 Result<std::optional<Instant>> read_since(const Request& request) {
   const std::string text = request.parameter("since");
   if (text.empty()) return std::optional<Instant>{};
@@ -64,6 +72,13 @@ Result<std::string> read_by(const Json& object, const Request& request) {
   auto by = read_text(object, "by");
   if (!by) return by;
   return request.who.may_name_others && !by->empty() ? by : request.who.name;
+}
+
+Result<void> note_order(const ApiContext& api, const Request& request, const OrderNote& note) {
+  if (api.parts.audit_log == nullptr) return {};
+  return api.parts.audit_log->note_now({note.by, request.who.how, request.peer.address, note.action,
+                                        note.target, "asked", note.reason,
+                                        request.header("Idempotency-Key")});
 }
 
 Result<std::uint64_t> read_number(const Request& request, std::string_view name,

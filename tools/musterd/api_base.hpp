@@ -43,6 +43,9 @@ Result<Json> read_object(const Request& request, std::initializer_list<std::stri
 /// A text member; absent: "". Errc::invalid when it is not text, or longer than 4 KiB.
 Result<std::string> read_text(const Json& object, std::string_view key);
 
+/// A member that is true or false; absent: false.
+Result<bool> read_flag(const Json& object, std::string_view key);
+
 /// `state`, or `status`, which means the same.
 std::string state_parameter(const Request& request);
 
@@ -66,6 +69,17 @@ Result<std::optional<Instant>> read_since(const Request& request);
 
 /// Who a write is put down to: the caller; on the owner's socket whoever "by" names.
 Result<std::string> read_by(const Json& object, const Request& request);
+
+/// An order that concerns more than one actor's own decision.
+struct OrderNote {
+  std::string by;
+  std::string action;  ///< "operation.retry", "message.send", "backup.create"
+  std::string target;
+  std::string reason;
+};
+/// Into the audit log, on disk before the order is carried out. An installation without a log, as
+/// some tests are, notes nothing.
+Result<void> note_order(const ApiContext& api, const Request& request, const OrderNote& note);
 
 struct Page {
   std::string after;  ///< The last key shown; "": from the start.

@@ -7,6 +7,7 @@
 #include "storage/journal/journal.hpp"
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/cursor.hpp"
+#include "tools/musterd/list_stream.hpp"
 
 namespace muster::musterd {
 
@@ -106,31 +107,57 @@ Result<Response> get_engine(const ApiContext& api, const Request&) {
 
 // ---- the scheduler's queue ----
 
+Json queued_json(const ApiContext& api, const fbs::QueuedRunT& queued) {
+  return {{"run", queued.run},
+          {"fleet", queued.fleet},
+          {"repository", queued.repository},
+          {"priority", queued.priority},
+          {"attempt", queued.attempt},
+          {"queued_at", time_json(queued.queued_unix_ms)},
+          {"waited_ms", (api.view.now() - Instant{queued.queued_unix_ms}).count()},
+          {"why", api.parts.why_queued(queued.run)}};
+}
+
+/// What enters and leaves the queue. Why a run waits is the scheduler's word of the moment, and no
+/// event.
+Result<Response> follow_queue(const ApiContext& api, const Request& request,
+                              const std::string& fleet) {
+  return list_stream(api.parts.events, request, "run", [api, fleet](const engine::ActorId& id) {
+    if (!fleet.empty()) {
+      const auto head = api.view.run_head(id.key);
+      if (!head || head->fleet != fleet) return ListItem::other();
+    }
+    ListItem item = ListItem::left("run", id.key);
+    const auto listed = api.parts.engine.list(
+        actors::index::kQueued, id.key, id.key + '\0',
+        [&](std::string_view, const engine::ActorId&, std::string_view value) {
+          if (const auto queued = engine::decode_table<fbs::QueuedRunT>(value))
+            item = ListItem::shown(queued_json(api, *queued));
+          return false;
+        });
+    return listed ? item : ListItem::other();
+  });
+}
+
 Result<Response> list_queue(const ApiContext& api, const Request& request) {
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
   const std::string fleet = request.parameter("fleet");
+  if (wants_events(request)) return follow_queue(api, request, fleet);
+  const engine::Sequence position = api.parts.events.last();
   PageFill fill(*page);
-  const Instant now = api.view.now();
   const auto listed = api.parts.engine.list(
       actors::index::kQueued, page->after.empty() ? "" : page->after + '\0', "\xff",
       [&](std::string_view key, const engine::ActorId&, std::string_view value) {
         if (!fill.room()) return false;
         fill.seen(std::string(key));
         const auto queued = engine::decode_table<fbs::QueuedRunT>(value);
-        if (!queued || (!fleet.empty() && queued->fleet != fleet)) return true;
-        fill.items.push_back({{"run", queued->run},
-                              {"fleet", queued->fleet},
-                              {"repository", queued->repository},
-                              {"priority", queued->priority},
-                              {"attempt", queued->attempt},
-                              {"queued_at", time_json(queued->queued_unix_ms)},
-                              {"waited_ms", (now - Instant{queued->queued_unix_ms}).count()},
-                              {"why", api.parts.why_queued(queued->run)}});
+        if (queued && (fleet.empty() || queued->fleet == fleet))
+          fill.items.push_back(queued_json(api, *queued));
         return true;
       });
   if (!listed) return tl::unexpected<Error>(listed.error());
-  return json_response({{"queue", fill.items}, {"next", fill.next()}});
+  return list_response({{"queue", fill.items}, {"next", fill.next()}}, position);
 }
 
 // ---- dead letters ----

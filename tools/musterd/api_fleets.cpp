@@ -81,13 +81,13 @@ Result<Response> list_fleets(const ApiContext& api, const Request& request) {
   const auto filter = read_fleet_filter(request);
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (wants_events(request))
-    return list_stream(
-        api.parts.events, request, "fleet",
-        [&view = api.view, filter = *filter](const std::string& name) -> std::optional<Json> {
-          const auto head = view.fleet(name);
-          if (!head || !filter.takes(*head)) return std::nullopt;
-          return fleet_json(*head, {}, view.now());
-        });
+    return list_stream(api.parts.events, request, "fleet",
+                       [&view = api.view, filter = *filter](const engine::ActorId& id) {
+                         const auto head = view.fleet(id.key);
+                         if (!head || !filter.scope.covers_fleet(id.key)) return ListItem::other();
+                         if (!filter.takes(*head)) return ListItem::left("name", id.key);
+                         return ListItem::shown(fleet_json(*head, {}, view.now()));
+                       });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
   const engine::Sequence position = api.parts.events.last();
@@ -207,12 +207,14 @@ Result<std::vector<fbs::FailureClass>> read_classes(const Json& body) {
 
 Result<Response> retry_fleet(const ApiContext& api, const Request& request) {
   const std::string& name = request.params.at("name");
-  const auto body = read_object(request, {"classes", "repository", "by"});
+  const auto body = read_object(request, {"classes", "repository", "reason", "by"});
   if (!body) return tl::unexpected<Error>(body.error());
   auto classes = read_classes(*body);
   if (!classes) return tl::unexpected<Error>(classes.error());
   auto glob = read_text(*body, "repository");
   if (!glob) return tl::unexpected<Error>(glob.error());
+  auto reason = read_text(*body, "reason");
+  if (!reason) return tl::unexpected<Error>(reason.error());
   auto by = read_by(*body, request);
   if (!by) return tl::unexpected<Error>(by.error());
   if (auto exists = api.view.fleet(name); !exists) return tl::unexpected<Error>(exists.error());
@@ -220,6 +222,12 @@ Result<Response> retry_fleet(const ApiContext& api, const Request& request) {
   message.classes = std::move(*classes);
   message.repository_glob = std::move(*glob);
   message.by = std::move(*by);
+  // The message has no room for it.
+  if (!reason->empty())
+    if (auto noted =
+            note_order(api, request, {message.by, "fleet.retry", "fleet/" + name, *reason});
+        !noted)
+      return tl::unexpected<Error>(noted.error());
   auto reply = call_actor(api, request, api.view.actor("fleet", name),
                           payload_of<fbs::FleetBodyUnionTraits>(message));
   if (!reply) return tl::unexpected<Error>(reply.error());

@@ -17,10 +17,11 @@ Result<Response> list_hosts(const ApiContext& api, const Request& request) {
   };
   if (wants_events(request))
     return list_stream(api.parts.events, request, "host",
-                       [&view = api.view, takes](const std::string& name) -> std::optional<Json> {
-                         const auto head = view.host(name);
-                         if (!head || !takes(*head)) return std::nullopt;
-                         return host_json(*head);
+                       [&view = api.view, takes](const engine::ActorId& id) {
+                         const auto head = view.host(id.key);
+                         if (!head) return ListItem::other();
+                         if (!takes(*head)) return ListItem::left("name", id.key);
+                         return ListItem::shown(host_json(*head));
                        });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
@@ -42,6 +43,33 @@ Result<Response> list_hosts(const ApiContext& api, const Request& request) {
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
   return list_response({{"hosts", fill.items}, {"next", fill.next()}}, position);
+}
+
+// ---- one ----
+
+/// With what stands there: its sandboxes, and the repositories it has mirrors of.
+Result<Response> get_host(const ApiContext& api, const Request& request) {
+  const std::string& name = request.params.at("name");
+  const auto head = api.view.host(name);
+  if (!head) return tl::unexpected<Error>(head.error());
+  const Instant now = api.view.now();
+  Json json = host_json(*head);
+  json["sandboxes"] = Json::array();
+  for (const auto& slot : head->used)
+    json["sandboxes"].push_back({{"id", slot->run + "-" + std::to_string(slot->attempt)},
+                                 {"run", slot->run},
+                                 {"attempt", slot->attempt},
+                                 {"fleet", slot->fleet},
+                                 {"since", time_json(slot->since_unix_ms)},
+                                 {"held_ms", (now - Instant{slot->since_unix_ms}).count()},
+                                 {"cpus_milli", slot->cpus_milli},
+                                 {"memory_bytes", slot->memory_bytes}});
+  json["warm_repositories"] = Json::array();
+  for (const std::string& url : head->warm) {
+    if (json["warm_repositories"].size() == kMaxPage) break;
+    json["warm_repositories"].push_back(url);
+  }
+  return json_response(json);
 }
 
 template <class Message>
@@ -72,6 +100,8 @@ RouteHandler order(const ApiContext& api) {
 void add_host_routes(Router& router, ApiContext api) {
   router.add(
       {"GET", "/v1/hosts", [api](const Request& request) { return list_hosts(api, request); }, 0});
+  router.add({"GET", "/v1/hosts/{name}",
+              [api](const Request& request) { return get_host(api, request); }, 0});
   router.add({"POST", "/v1/hosts/{name}/cordon", order<fbs::CordonT>(api), kMaxBody});
   router.add({"POST", "/v1/hosts/{name}/uncordon", order<fbs::UncordonT>(api), kMaxBody});
   router.add({"POST", "/v1/hosts/{name}/drain", order<fbs::DrainT>(api), kMaxBody});

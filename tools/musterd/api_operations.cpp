@@ -21,14 +21,6 @@ struct Order {
   bool dry_run = false;
 };
 
-Result<bool> read_flag(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end()) return false;
-  if (!found->is_boolean())
-    return fail(Errc::invalid, std::string("'") + key + "' must be true or false");
-  return found->get<bool>();
-}
-
 Result<Order> read_order(const Json& body, const Request& request) {
   Order order;
   auto by = read_text(body, "by");
@@ -236,6 +228,10 @@ Result<void> plan_letters(OperationPlan& plan, const ApiContext& api, engine::In
   return plan.targets.size() > kMaxTargets ? Result<void>(too_many()) : Result<void>();
 }
 
+bool closes_letters(const std::string& action) {
+  return action == "replay" || action == "discard";
+}
+
 Result<OperationPlan> make_plan(const ApiContext& api, engine::Inside& inside, const Order& order,
                                 const Json& body) {
   static const std::set<std::string> kActions{"pause",  "resume",   "cancel", "retry",
@@ -254,7 +250,7 @@ Result<OperationPlan> make_plan(const ApiContext& api, engine::Inside& inside, c
   if (selects && !select->is_object()) return fail(Errc::invalid, "'select' must be an object");
   if (ids->empty() && (!selects || select->empty()))
     return fail(Errc::invalid, "say which: 'ids', or at least one filter in 'select'");
-  const bool letters = order.action == "replay" || order.action == "discard";
+  const bool letters = closes_letters(order.action);
   auto planned = letters ? plan_letters(plan, api, inside, order, *ids, body)
                          : plan_named(plan, api, inside, order, *ids);
   if (planned && selects && !letters) planned = plan_selected(plan, api, inside, order, body);
@@ -275,6 +271,11 @@ Result<Response> operate(const ApiContext& api, const Request& request) {
   const auto plan = make_plan(api, **inside, *order, *body);
   if (!plan) return tl::unexpected<Error>(plan.error());
   if (order->dry_run) return json_response(operation_json(*plan, nullptr));
+  if (auto noted =
+          note_order(api, request,
+                     {order->by, "operation." + order->action, targets_text(*plan), order->reason});
+      !noted)
+    return tl::unexpected<Error>(noted.error());
   const OperationOutcome outcome = carry_out(*plan, order->correlation);
   return json_response(operation_json(*plan, &outcome));
 }
@@ -302,6 +303,11 @@ Result<Response> send_message(const ApiContext& api, const Request& request) {
                {"message", decoded_or_why(actor_schemas().message(actor->id.kind, *payload),
                                           payload->bytes.size())}};
   if (order->dry_run) return json_response(json);
+  if (auto noted = note_order(
+          api, request,
+          {order->by, "message.send", actor_name(actor->id) + " " + *type, order->reason});
+      !noted)
+    return tl::unexpected<Error>(noted.error());
   const auto reply = call_actor(api, request, actor->id, std::move(*payload));
   if (!reply) return tl::unexpected<Error>(reply.error());
   return json_response(json);

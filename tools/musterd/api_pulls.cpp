@@ -21,10 +21,13 @@ struct PullFilter {
   CommonFilter common;
   Scope scope;
 
-  [[nodiscard]] bool takes(const std::string& id, const fbs::PullHeadT& head) const {
+  /// By what never changes of a pull request.
+  [[nodiscard]] bool concerns(const std::string& id, const fbs::PullHeadT& head) const {
     return scope.covers_fleet(head.fleet) && (fleet.empty() || fleet == head.fleet) &&
-           (state.empty() || state == name_of(head.state)) &&
-           (repository.empty() || actors::glob_match(repository, id.substr(0, id.rfind('#')))) &&
+           (repository.empty() || actors::glob_match(repository, id.substr(0, id.rfind('#'))));
+  }
+  [[nodiscard]] bool takes(const std::string& id, const fbs::PullHeadT& head) const {
+    return concerns(id, head) && (state.empty() || state == name_of(head.state)) &&
            common.takes(head.changed_unix_ms, {id, head.title, head.branch, head.author});
   }
 };
@@ -49,13 +52,13 @@ Result<Response> list_pulls(const ApiContext& api, const Request& request) {
       return tl::unexpected<Error>(exists.error());
   }
   if (wants_events(request))
-    return list_stream(
-        api.parts.events, request, "pull",
-        [&view = api.view, filter = *filter](const std::string& id) -> std::optional<Json> {
-          const auto head = view.pull(id);
-          if (!head || !filter.takes(id, *head)) return std::nullopt;
-          return pull_json(id, *head, nullptr);
-        });
+    return list_stream(api.parts.events, request, "pull",
+                       [&view = api.view, filter = *filter](const engine::ActorId& id) {
+                         const auto head = view.pull(id.key);
+                         if (!head || !filter.concerns(id.key, *head)) return ListItem::other();
+                         if (!filter.takes(id.key, *head)) return ListItem::left("id", id.key);
+                         return ListItem::shown(pull_json(id.key, *head, nullptr));
+                       });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
   const engine::Sequence position = api.parts.events.last();

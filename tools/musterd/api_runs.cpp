@@ -16,11 +16,14 @@ struct RunFilter {
   CommonFilter common;
   Scope scope;
 
-  [[nodiscard]] bool takes(const std::string& of, const fbs::RunRowT& row) const {
+  /// By what never changes of a run.
+  [[nodiscard]] bool concerns(const std::string& of, const fbs::RunRowT& row) const {
     return (fleet.empty() || fleet == of) && scope.covers_fleet(of) &&
-           (state.empty() || state == name_of(row.state)) &&
+           (repository.empty() || actors::glob_match(repository, row.repository));
+  }
+  [[nodiscard]] bool takes(const std::string& of, const fbs::RunRowT& row) const {
+    return concerns(of, row) && (state.empty() || state == name_of(row.state)) &&
            (failure.empty() || failure == name_of(row.class_)) &&
-           (repository.empty() || actors::glob_match(repository, row.repository)) &&
            common.takes(row.changed_unix_ms, {row.run, row.repository, row.reason, row.message});
   }
 };
@@ -42,11 +45,11 @@ Result<RunFilter> read_filter(const Request& request, const std::string& fleet) 
 }
 
 /// A run's row as its own head tells it: the fleet hears of a change a moment later.
-std::optional<Json> fresh_row(const View& view, const RunFilter& filter, const std::string& id) {
+ListItem fresh_row(const View& view, const RunFilter& filter, const std::string& id) {
   const auto head = view.run_head(id);
-  if (!head) return std::nullopt;
+  if (!head) return ListItem::other();
   auto row = view.row(head->fleet, id);
-  if (!row) return std::nullopt;
+  if (!row || !filter.concerns(head->fleet, *row)) return ListItem::other();
   row->state = head->state;
   row->class_ = head->class_;
   row->reason = head->reason;
@@ -54,8 +57,8 @@ std::optional<Json> fresh_row(const View& view, const RunFilter& filter, const s
   row->attempt = head->attempt;
   row->host = head->host;
   row->pull = head->pull;
-  if (!filter.takes(head->fleet, *row)) return std::nullopt;
-  return row_json(head->fleet, *row);
+  if (!filter.takes(head->fleet, *row)) return ListItem::left("id", id);
+  return ListItem::shown(row_json(head->fleet, *row));
 }
 
 Result<Response> runs_of_fleet(const ApiContext& api, const RunFilter& filter, const Page& page) {
@@ -95,8 +98,8 @@ Result<Response> list_runs(const ApiContext& api, const Request& request,
     if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
   if (wants_events(request))
     return list_stream(api.parts.events, request, "run",
-                       [&view = api.view, filter = *filter](const std::string& id) {
-                         return fresh_row(view, filter, id);
+                       [&view = api.view, filter = *filter](const engine::ActorId& id) {
+                         return fresh_row(view, filter, id.key);
                        });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());

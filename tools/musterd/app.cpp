@@ -27,6 +27,7 @@
 #include "tools/musterd/embedded_host.hpp"
 #include "tools/musterd/http_server.hpp"
 #include "tools/musterd/problem.hpp"
+#include "tools/musterd/refusal_meter.hpp"
 #include "tools/musterd/render.hpp"
 #include "tools/musterd/tls_front.hpp"
 #include "tools/musterd/version.hpp"
@@ -65,6 +66,8 @@ class Daemon final : public App {
         scratch_(paths_.data() / "scratch"),
         blobs_(paths_.blobs()),
         packs_(paths_.packs()),
+        refusals_(config.audit_refusals_per_minute,
+                  [this](AuditNote note) { audit_->note(std::move(note)); }),
         tokens_(paths_.tokens()),
         authenticator_(tokens_, proxy_headers(config)) {}
   ~Daemon() override { stop(); }
@@ -98,6 +101,7 @@ class Daemon final : public App {
   Blobs blobs_;
   Blobs packs_;
   std::unique_ptr<AuditLog> audit_;
+  RefusalMeter refusals_;
   TokenStore tokens_;
   Authenticator authenticator_;
   Fd lock_;
@@ -241,7 +245,7 @@ Result<void> Daemon::serve_api() {
       [this] { return http_ ? http_->connections() : 0; },
       "default",
       [this](const Request& request) { return authenticator_.identify(request, wall_clock_now()); },
-      [this](AuditNote note) { audit_->note(std::move(note)); },
+      [this](AuditNote note) { refusals_.note(std::move(note)); },
       audit_.get(),
       traces_.get(),
       [this](const fs::path& directory) {
@@ -355,6 +359,7 @@ void Daemon::stop() {
   dispatcher_.reset();
   if (hosts_) hosts_->stop();
   if (audit_) {
+    refusals_.close();
     audit_->note({"musterd", "", "", "musterd.stop", paths_.root, "done", "", ""});
     audit_->stop();
   }

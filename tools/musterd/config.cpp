@@ -1,5 +1,7 @@
 #include "tools/musterd/config.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -85,6 +87,7 @@ Settings settings_of(Config& c) {
           {"proxy_groups_header", into(c.proxy_groups_header)},
           {"proxy_roles", into(c.proxy_roles)},
           {"audit_heads", into(c.audit_heads)},
+          {"audit_refusals_per_minute", into(c.audit_refusals_per_minute)},
           {"otlp_endpoint", into(c.otlp_endpoint)},
           {"link_address", into(c.link_address)},
           {"embedded_host", into(c.embedded_host)},
@@ -167,6 +170,16 @@ bool is_address(const std::string& text) {
          port.find_first_not_of("0123456789") == std::string::npos && std::stoi(port) <= 65535;
 }
 
+/// What listens for the API takes numbers only: "0.0.0.0:7412", "[::1]:7412".
+bool is_ip_address(const std::string& text) {
+  if (!is_address(text)) return false;
+  std::string host = text.substr(0, text.rfind(':'));
+  in6_addr parsed{};
+  if (!host.starts_with('[')) return ::inet_pton(AF_INET, host.c_str(), &parsed) == 1;
+  host = host.substr(1, host.size() - 2);
+  return ::inet_pton(AF_INET6, host.c_str(), &parsed) == 1;
+}
+
 }  // namespace
 
 std::string link_address_now(const Config& config) {
@@ -217,6 +230,10 @@ Result<void> check(const Config& config) {
   if (!is_address(config.link_address))
     wrong("link_address", "link address '" + config.link_address +
                               "' must be HOST:PORT with a port from 0 to 65535");
+  for (const auto& [key, address] : {std::pair{"http", &config.http}, std::pair{"https", &config.https}})
+    if (!address->empty() && !is_ip_address(*address))
+      wrong(key, std::string(key) + " '" + *address +
+                     "' must be an IP address and a port from 0 to 65535: 0.0.0.0:7412, [::]:7412");
   if (config.tls_certificate.empty() != config.tls_key.empty())
     wrong(config.tls_key.empty() ? "tls_certificate" : "tls_key",
           "tls_certificate and tls_key go together");
@@ -226,6 +243,8 @@ Result<void> check(const Config& config) {
                                "' is none of viewer, operator, admin");
   if (config.proxy_user_header.empty() && !config.proxy_roles.empty())
     wrong("proxy_roles", "proxy_roles without proxy_user_header");
+  if (config.audit_refusals_per_minute < 1 || config.audit_refusals_per_minute > 100'000)
+    wrong("audit_refusals_per_minute", "audit_refusals_per_minute must be 1 to 100000");
   if (config.slots > 1024) wrong("slots", "a host has at most 1024 slots");
   if (!problems.empty()) return fail(Errc::invalid, problems);
   return {};

@@ -27,6 +27,7 @@ struct Config {
   std::map<std::string, std::string> proxy_roles;  ///< viewer, operator or admin, by group.
   std::string otlp_endpoint;  ///< "http://127.0.0.1:4318": a collector of traces; empty: none.
   std::string audit_heads;  ///< Where signed heads of the audit log go; empty: paths.audit_heads().
+  unsigned audit_refusals_per_minute = 120;  ///< With an entry each; the others are counted.
   std::string link_address =
       "127.0.0.1:7411";  ///< Where hosts connect; port 0: the kernel's choice.
   bool embedded_host = false;

@@ -16,23 +16,38 @@ class ListSource final : public SseSource {
     if (page.events.empty() && !page.gap) return false;
     if (page.gap) to += sse_event("", "gap", Json::object());
     // An actor that changed ten times is shown once, as it is now.
-    std::set<std::string> changed;
+    std::set<engine::ActorId> changed;
     for (const Event& event : page.events)
-      if (event.actor.kind == kind_) changed.insert(event.actor.key);
-    std::vector<Json> items;
-    for (const std::string& key : changed)
-      if (auto item = render_(key)) items.push_back(std::move(*item));
+      if (kind_.empty() || event.actor.kind == kind_) changed.insert(event.actor);
+    std::vector<std::pair<const char*, Json>> told;
+    for (const engine::ActorId& actor : changed)
+      if (ListItem item = render_(actor); is_news(actor, item.is))
+        told.emplace_back(item.is == ListItem::Is::shown ? "changed" : "left",
+                          std::move(item.json));
     position_ = page.last;
-    for (std::size_t i = 0; i < items.size(); ++i)
-      to += sse_event(i + 1 == items.size() ? std::to_string(position_) : "", "changed", items[i]);
+    for (std::size_t i = 0; i < told.size(); ++i)
+      to += sse_event(i + 1 == told.size() ? std::to_string(position_) : "", told[i].first,
+                      told[i].second);
     return page.events.size() == kPage;
   }
 
  private:
+  /// What left and changes on outside of the list is told of once.
+  bool is_news(const engine::ActorId& actor, ListItem::Is is) {
+    if (is == ListItem::Is::other) return false;
+    if (is == ListItem::Is::shown) {
+      left_.erase(actor);
+      return true;
+    }
+    if (left_.size() >= kRememberedLeft) left_.clear();
+    return left_.insert(actor).second;
+  }
+
   EventHub& events_;
   engine::Sequence position_;
   const std::string kind_;
   RenderItem render_;
+  std::set<engine::ActorId> left_;
 };
 
 }  // namespace

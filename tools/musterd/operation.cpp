@@ -74,6 +74,15 @@ OperationOutcome carry_out(const OperationPlan& plan, const std::string& request
   return tally->outcome;
 }
 
+std::string targets_text(const OperationPlan& plan) {
+  std::string text;
+  for (std::size_t n = 0; n < std::min(plan.targets.size(), kTargetsShown); ++n)
+    text += (n == 0 ? "" : ", ") + plan.targets[n].name;
+  if (plan.targets.size() > kTargetsShown)
+    text += ", … (" + std::to_string(plan.targets.size()) + " in all)";
+  return text;
+}
+
 Json operation_json(const OperationPlan& plan, const OperationOutcome* outcome) {
   Json json = {{"action", plan.action},
                {"dry_run", outcome == nullptr},

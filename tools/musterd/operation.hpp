@@ -49,6 +49,9 @@ std::string key_for(std::string_view request_key, std::string_view target);
 /// unknown.
 OperationOutcome carry_out(const OperationPlan& plan, const std::string& request_key);
 
+/// What the plan would be done to, in a few words: "run/A, run/B, … (12 in all)".
+std::string targets_text(const OperationPlan& plan);
+
 /// `outcome` null: a dry run.
 Json operation_json(const OperationPlan& plan, const OperationOutcome* outcome);
 

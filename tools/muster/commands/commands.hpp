@@ -31,6 +31,7 @@ struct ListFlags {
 struct RetryFlags {
   std::vector<std::string> classes;
   std::string repository;
+  std::string reason;
   WaitFlags wait;
 };
 struct LogFlags {

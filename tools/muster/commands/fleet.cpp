@@ -113,9 +113,10 @@ int fleet_retry(Context& context, const std::string& name, const RetryFlags& fla
     context.err() << "nothing failed in " << safe_line(name) << "; nothing to retry\n";
     return 0;
   }
-  const auto fleet = (*client)->post(
-      fleet_path(name, "/retry"),
-      {{"classes", flags.classes}, {"repository", flags.repository}, {"by", Context::user()}});
+  const auto fleet = (*client)->post(fleet_path(name, "/retry"), {{"classes", flags.classes},
+                                                                  {"repository", flags.repository},
+                                                                  {"reason", flags.reason},
+                                                                  {"by", Context::user()}});
   if (!fleet) return context.fail(fleet.error());
   return wait_and_report(context, **client, name, flags.wait);
 }

@@ -47,6 +47,15 @@ Command letters(std::string name, std::string summary) {
           "Which: by the ids that `dead` shows (0-17), or all open ones that the filters mean."};
 }
 
+/// What concerns the installation.
+Command care(std::string name, std::string summary, std::vector<Word> words,
+             std::vector<Word> options, std::string more) {
+  options.push_back({"reason", Takes::text, false});
+  options.push_back({"confirm", Takes::text, false});
+  return {std::move(name), std::move(summary), std::move(words), std::move(options),
+          false,           std::move(more)};
+}
+
 std::vector<Command> make_commands() {
   return {
       {"actors",
@@ -123,6 +132,12 @@ std::vector<Command> make_commands() {
        false,
        ""},
       {"hosts", "Hosts and their slots", {}, {}, false, ""},
+      {"host",
+       "One host: its sandboxes, and the repositories it has mirrors of",
+       {{"HOST", Takes::host}},
+       {},
+       false,
+       ""},
       {"dead",
        "Dead letters: messages that could not be handled; state=replayed, discarded or all",
        {},
@@ -151,6 +166,11 @@ std::vector<Command> make_commands() {
        "checked by\n"
        "the schema of its kind (`kinds KIND`). A field called reason or confirm is said as "
        "field.reason=."},
+      care("log-level", "Say more or less in musterd's log, until its next start",
+           {{"LEVEL", Takes::text}}, {}, "debug, info, warn or error."),
+      care("backup", "Make a backup on musterd's machine while everything goes on",
+           {{"DIRECTORY", Takes::text}}, {}, "A directory that has one gets only what is new."),
+      {"verify", "Check every hash and signature of the audit log", {}, {}, false, ""},
       {"top",
        "The whole installation on one screen, live",
        {},

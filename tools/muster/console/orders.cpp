@@ -23,7 +23,8 @@ Doc selection_of(const Line& line) {
 Answer<Doc> Session::post(const std::string& path, const Doc& body) {
   auto client = context_.client();
   if (!client) return tl::unexpected(client.error());
-  const auto reply = (*client)->post(path, nlohmann::json::parse(dumped(body)));
+  // A backup takes as long as it takes; whoever waits may interrupt.
+  const auto reply = (*client)->post(path, nlohmann::json::parse(dumped(body)), kNoTimeout);
   if (!reply) return tl::unexpected(reply.error());
   return Doc::parse(reply->dump());
 }

@@ -182,6 +182,17 @@ std::string envelope_line(const Doc& message, const Screen& screen) {
          (str(message, "lane") == "operator" ? "  operator lane" : "");
 }
 
+/// "for its wave to open", "because every host is full".
+std::string waiting_words(const std::string& why) {
+  static constexpr std::pair<std::string_view, std::string_view> kFor[] = {
+      {"wave", "its wave to open"},       {"repo", "its turn on its repository"},
+      {"backoff", "its next attempt"},    {"pause", "its fleet to go on"},
+      {"push", "the push of its branch"}, {"pull", "its pull request"}};
+  for (const auto& [word, meaning] : kFor)
+    if (why == word) return "for " + std::string(meaning);
+  return (why.starts_with("an operator") ? "for " : "because ") + safe_line(why);
+}
+
 std::string effects_text(const Doc& document, const Screen& screen) {
   std::string out;
   for (const Doc& effect : list(document, "effects"))
@@ -215,7 +226,7 @@ std::string actor_text(const Doc& document, const Screen& screen, bool all) {
   if (flag(document, "paused")) out += "  " + styled("PAUSED", Style::yellow, screen.look);
   out += "\n  mailbox    " + mailbox_text(document) + "\n";
   if (const std::string why = str(document, "waits_for"); !why.empty())
-    out += "  waits for  " + safe_line(why) + "\n";
+    out += "  waits      " + waiting_words(why) + "\n";
   const Doc& consumed = at(document, "consumed");
   out += "  journal    " + human_count(count(document, "decisions")) +
          " steps, the last consumed #" +

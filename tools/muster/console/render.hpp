@@ -37,6 +37,12 @@ std::string hot_text(const Doc& document, const Screen& screen);
 std::string queue_text(const Doc& document, const Screen& screen);
 std::string hosts_text(const Doc& document, const Screen& screen);
 std::string dead_text(const Doc& document, const Screen& screen);
+// render_care.cpp
+std::string host_text(const Doc& document, const Screen& screen);
+/// What `log-level` and `backup` did, or would do.
+std::string care_text(const Doc& document, const Screen& screen);
+std::string verified_text(const Doc& document, const Screen& screen);
+
 /// All kinds, or the messages of one.
 std::string kinds_text(const Doc& document, const std::string& kind, const Screen& screen);
 

@@ -23,6 +23,10 @@ bool is_order(const std::string& name) {
   return false;
 }
 
+bool is_care(const std::string& name) {
+  return name == "log-level" || name == "backup";
+}
+
 std::string actors_query(const Line& line) {
   return with_query("/v1/actors", query_of(line, {"kind", "prefix", "fleet", "state", "older_than",
                                                   "younger_than", "min_pending", "limit"}));
@@ -82,6 +86,11 @@ int Session::dispatch(const Line& line) {
     return show("/v1/engine", [&](const Doc& doc) { return engine_text(doc, screen); });
   if (name == "hosts")
     return show("/v1/hosts", [&](const Doc& doc) { return hosts_text(doc, screen); });
+  if (name == "host")
+    return show("/v1/hosts/" + encoded(line.words.front()),
+                [&](const Doc& doc) { return host_text(doc, screen); });
+  if (name == "verify") return verify();
+  if (is_care(name)) return care(line);
   if (name == "queue")
     return show(with_query("/v1/queue", query_of(line, {"fleet", "limit"})),
                 [&](const Doc& doc) { return queue_text(doc, screen); });

@@ -50,6 +50,9 @@ class Session {
   Answer<Doc> fields_of(const Line& line);
   int carry_out(const Line& line, const std::string& path, Doc body, const Render& render);
   Answer<Doc> post(const std::string& path, const Doc& body);
+  // care.cpp
+  int care(const Line& line);
+  int verify();
   // top.cpp
   int top();
   TopData picture(TopPanel panel);
