@@ -42,6 +42,16 @@ Result<void> check_command(const OperatorCommand& command) {
   return {};
 }
 
+/// Calls begin(answer) and waits until `answer` was called with a T, from any thread. What is waited on is shared:
+/// who is woken may be gone before the other thread's set_value() has ended.
+template <class T, class F>
+T answer_of(F&& begin) {
+  auto promise = std::make_shared<std::promise<T>>();
+  auto future = promise->get_future();
+  begin([promise = std::move(promise)](T answer) { promise->set_value(std::move(answer)); });
+  return future.get();
+}
+
 class Runtime;
 
 /// One shard with what it stands on.
@@ -247,15 +257,16 @@ Result<void> Runtime::start(const std::filesystem::path& directory) {
     if (auto ok = start_shard(n, directory); !ok) return ok;
   door_->runtime = this;  // From here on ports may answer.
   for (auto& node : nodes_) {
-    std::promise<Result<void>> ready;
-    node->post([this, &node, &ready] {
-      node->shard->start([this, &node, &ready](Result<void> ok) {
-        generation_ = node->shard->generation();
-        ahead_ = node->shard->now() - clock_.now();
-        ready.set_value(std::move(ok));
+    const auto ok = answer_of<Result<void>>([&](const auto& ready) {
+      node->post([this, &node, ready] {
+        node->shard->start([this, &node, ready](Result<void> started) {
+          generation_ = node->shard->generation();
+          ahead_ = node->shard->now() - clock_.now();
+          ready(std::move(started));
+        });
       });
     });
-    if (auto ok = ready.get_future().get(); !ok) return ok;
+    if (!ok) return ok;
   }
   for (const auto& node : nodes_)
     if (node->shard->generation() != generation_)
@@ -272,17 +283,17 @@ void Runtime::shut() {
   }
   for (auto& node : nodes_) {
     if (!node->shard) continue;
-    std::promise<void> stopped;
-    node->post([&] { node->shard->stop([&stopped] { stopped.set_value(); }); });
-    stopped.get_future().wait();
+    answer_of<bool>([&](const auto& stopped) {
+      node->post([&node, stopped] { node->shard->stop([stopped] { stopped(true); }); });
+    });
   }
   // What a strand still holds may post to a writer, and a writer to its strand: in this order both
   // run empty.
   for (auto& node : nodes_) {
     if (!node->shard) continue;
-    std::promise<void> drained;
-    node->write([&] { node->post([&drained] { drained.set_value(); }); });
-    drained.get_future().wait();
+    answer_of<bool>([&](const auto& drained) {
+      node->write([&node, drained] { node->post([drained] { drained(true); }); });
+    });
   }
   for (auto& node : nodes_) {
     if (node->writer) node->writer->close();
@@ -340,17 +351,15 @@ Result<std::uint64_t> Runtime::channel_mark(std::string_view channel) const {
 
 Result<void> Runtime::tell(ActorId to, Payload payload, Lane lane) {
   if (auto ok = check_actor(to); !ok) return ok;
-  auto answer = std::make_shared<std::promise<Result<void>>>();
-  auto future = answer->get_future();
   Node& there = node_of(to);
-  there.post([&there, to = std::move(to), payload = std::move(payload), lane, answer] {
-    there.shard->tell(to, payload, lane,
-                      [answer](Result<void> taken) { answer->set_value(std::move(taken)); });
-  });
-  // Waiting on a thread of the engine would wait for itself; what is told is made again when it is
-  // lost.
-  if (Strands::inside()) return {};
-  return future.get();
+  const auto post = [&](ChannelDone done) {
+    there.post([&there, to = std::move(to), payload = std::move(payload), lane,
+                done = std::move(done)] { there.shard->tell(to, payload, lane, done); });
+  };
+  if (!Strands::inside()) return answer_of<Result<void>>(post);
+  // Waiting on a thread of the engine would wait for itself; what is told is made again when it is lost.
+  post([](const Result<void>&) {});
+  return {};
 }
 
 void Runtime::tell_then(ActorId to, Payload payload, ChannelDone done) {
@@ -376,11 +385,9 @@ Result<void> Runtime::list(std::string_view index, std::string_view lower, std::
 /// Asks a shard on its strand. Not from a thread of the engine: it would wait for itself.
 template <class F>
 auto ask(Node& node, F&& question) {
-  using Answer = std::promise<decltype(question(*node.shard))>;
-  auto answer = std::make_shared<Answer>();  // Who is woken may be gone before set_value() ends.
-  auto future = answer->get_future();
-  node.post([&node, &question, answer] { answer->set_value(question(*node.shard)); });
-  return future.get();
+  return answer_of<decltype(question(*node.shard))>([&](const auto& answer) {
+    node.post([&node, &question, answer] { answer(question(*node.shard)); });
+  });
 }
 
 Journals Runtime::journals() const {
@@ -393,9 +400,7 @@ std::vector<ShardStats> Runtime::stats() const {
   std::vector<ShardStats> all;
   if (Strands::inside()) return all;  // A strand that waited for itself would wait for ever.
   for (const auto& node : nodes_) {
-    std::promise<ShardStats> counted;
-    node->post([&] { counted.set_value(node->shard->stats()); });
-    all.push_back(counted.get_future().get());
+    all.push_back(ask(*node, [](const Shard& shard) { return shard.stats(); }));
     all.back().store = node->journal->numbers();
   }
   return all;

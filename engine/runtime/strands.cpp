@@ -11,7 +11,9 @@ struct TaskBox {
   std::shared_ptr<Task> task;
 };
 
-thread_local bool inside_a_task = false;
+// Not false at first, and so not zero: mold 1.10.1 lays the read-only part of a program whose only thread-local data is
+// zeros over a page that is not there, at some sizes, and the program does not load.
+thread_local bool outside_of_tasks = true;
 
 }  // namespace
 }  // namespace muster::engine
@@ -33,9 +35,9 @@ class StrandActor : public caf::event_based_actor {
     // and going on without it could lose what was decided.
     set_exception_handler([](std::exception_ptr&) -> caf::error { std::terminate(); });
     return {[](const TaskBox& box) {
-      inside_a_task = true;
+      outside_of_tasks = false;
       (*box.task)();
-      inside_a_task = false;
+      outside_of_tasks = true;
     }};
   }
 };
@@ -53,9 +55,10 @@ class CafStrand : public Strands::Strand {
   }
   void close() override {
     if (std::exchange(closed_, true)) return;
-    std::promise<void> drained;
-    post([&drained] { drained.set_value(); });
-    drained.get_future().wait();
+    // Shared, because who is woken may be gone before set_value() has ended.
+    const auto drained = std::make_shared<std::promise<void>>();
+    post([drained] { drained->set_value(); });
+    drained->get_future().wait();
     caf::anon_send_exit(actor_, caf::exit_reason::user_shutdown);
   }
 
@@ -81,16 +84,18 @@ struct Strands::System {
   caf::actor_system system;
 };
 
-Strands::Strands(std::size_t threads) : system_(std::make_unique<System>(threads)) {}
+Strands::Strands(std::size_t threads)
+    : own_(std::make_unique<System>(threads)), system_(own_->system) {}
+Strands::Strands(caf::actor_system& system) : system_(system) {}
 Strands::~Strands() = default;
 
 std::unique_ptr<Strands::Strand> Strands::pooled() {
-  return std::make_unique<CafStrand>(system_->system.spawn<StrandActor>());
+  return std::make_unique<CafStrand>(system_.spawn<StrandActor>());
 }
 std::unique_ptr<Strands::Strand> Strands::detached() {
-  return std::make_unique<CafStrand>(system_->system.spawn<StrandActor, caf::detached>());
+  return std::make_unique<CafStrand>(system_.spawn<StrandActor, caf::detached>());
 }
 
-bool Strands::inside() { return inside_a_task; }
+bool Strands::inside() { return !outside_of_tasks; }
 
 }  // namespace muster::engine

@@ -9,11 +9,17 @@
 
 #include "engine/core/interfaces.hpp"
 
+namespace caf {
+class actor_system;
+}
+
 namespace muster::engine {
 
 class Strands {
  public:
   explicit Strands(std::size_t threads);
+  /// On a system of somebody else's, which outlives them: a test's, whose scheduler it moves by hand.
+  explicit Strands(caf::actor_system& system);
   /// Every strand must be closed before.
   ~Strands();
 
@@ -34,7 +40,8 @@ class Strands {
 
  private:
   struct System;
-  std::unique_ptr<System> system_;
+  std::unique_ptr<System> own_;
+  caf::actor_system& system_;
 };
 
 }  // namespace muster::engine

@@ -118,18 +118,24 @@ TEST_CASE("A timer whose step ends the process twice is parked, and can be repla
   fbs::AddLaterT later;
   later.amount = 7;
   later.delay_ms = 1;
+  const std::string opened = new_uuid_v7(wall_clock_now());
+  const std::string asked = new_uuid_v7(wall_clock_now());
+  // It may fire, and end the process, before the commit that set it: so whoever wants it repeats with the same key.
   const auto set = [&](Engine& engine) {
-    (void)call(engine, fbs::OpenT{}, new_key(engine));
-    (void)call(engine, later, new_key(engine));
+    (void)call(engine, fbs::OpenT{}, opened);
+    (void)call(engine, later, asked);
+  };
+  const auto set_and_wait = [&](Engine& engine) {
+    set(engine);
     std::promise<void>().get_future().wait();
   };
-  const auto only_wait = [](Engine&) { std::promise<void>().get_future().wait(); };
-  REQUIRE(aborts<fbs::DueT>(scratch.path, set));
-  REQUIRE(aborts<fbs::DueT>(scratch.path, only_wait));
+  REQUIRE(aborts<fbs::DueT>(scratch.path, set_and_wait));
+  REQUIRE(aborts<fbs::DueT>(scratch.path, set_and_wait));
   LetterId id;
   {
     const auto engine = start<fbs::DueT>(scratch.path);
     REQUIRE(engine);
+    set(*engine);
     CHECK(call(*engine, add(1), new_key(*engine)) == "1");
     while (letters(*engine).empty()) (void)call(*engine, add(0), new_key(*engine));
     id = letters(*engine)[0].id;
