@@ -56,8 +56,28 @@ Result<std::string> read_secret(const fs::path& path, const std::string& name) {
   return text;
 }
 
+AttemptFailure environment_failure(const Error& error) {
+  return {error.code == Errc::invalid   ? "bad_environment"
+          : error.code == Errc::refused ? "not_allowed"
+                                        : "image_failed",
+          error.message};
+}
+
+/// The environment, its image on this host and its variables known.
+Result<Environment> make_environment(Host& host, const wire::SandboxSpecT& spec, const MirrorState& mirror) {
+  auto environment = resolve_environment(host.config.environments, spec, mirror.objects, mirror.base_sha);
+  if (!environment) return environment;
+  auto pinned = host.images.pin(environment->image);
+  if (!pinned) return tl::unexpected(pinned.error());
+  environment->image = std::move(*pinned);
+  const auto image = host.images.get(environment->image);
+  if (!image) return tl::unexpected(image.error());
+  if (auto done = substitute_variables(*environment, image->env); !done) return tl::unexpected(done.error());
+  return environment;
+}
+
 tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
-                                               const MirrorState& mirror, unsigned slot) {
+                                               const Started& started, unsigned slot) {
   PlanFacts facts;
   facts.paths = host.config.paths;
   facts.runtime = host.config.runtime;
@@ -67,18 +87,19 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   facts.swap_limit = host.ops.cgroups().swap_limit();
   facts.max_open_files = host.max_open_files;
   facts.uid_base = host.config.uid_base + slot * kUidRange;
-  facts.objects = mirror.objects;
-  facts.base_sha = mirror.base_sha;
+  facts.objects = started.mirror.objects;
+  facts.base_sha = started.mirror.base_sha;
   std::error_code error;
   facts.has_opt = fs::is_directory("/opt", error);
-  auto image = host.images.get(spec.image);
-  if (!image)
-    return tl::unexpected(AttemptFailure{image.error().code == Errc::refused ? "not_allowed" : "image_failed",
-                                         image.error().message});
+  auto image = host.images.get(started.environment.image);
+  if (!image) return tl::unexpected(environment_failure(image.error()));
   facts.rootfs = image->rootfs;
   facts.made_rootfs = image->made;
   facts.mount_points = image->mount_points;
   facts.image_env = image->env;
+  facts.image_env.insert(facts.image_env.end(), started.environment.env.begin(), started.environment.env.end());
+  facts.setup = started.environment.setup;
+  facts.mounts = started.environment.mounts;
   if (host.config.disk_limit == DiskLimit::loop) {
     auto empty = host.disks.empty_image(spec.disk_bytes);
     if (!empty) return tl::unexpected(AttemptFailure{"no_disk", empty.error().message});
@@ -104,10 +125,12 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
                                {"base_sha", started.mirror.base_sha},
                                {"hit", started.mirror.hit},
                                {"fetch_ms", started.fetch_ms},
+                               {"setup", step_names(started.environment)},
+                               {"warnings", started.environment.warnings},
                                {"slot", slot}};
   const fs::path path = places.run / "started.json";
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  const std::string bytes = text.dump();
+  const std::string bytes = text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (!fd.valid() || ::write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
     return fail_errno("write " + path.string(), errno);
   return {};
@@ -133,7 +156,9 @@ std::uint64_t stream_bytes(const Places& places, Progress& progress) {
 
 Host::Host(HostConfig settings, Cgroups cgroups)
     : config(std::move(settings)), ops(config.paths, std::move(cgroups), config.runtime),
-      images(config.paths, config.muster_init, config.image_directories),
+      images(config.paths, config.muster_init,
+             {config.image_directories, config.registries, config.paths.config() / "registry-login.json",
+              config.max_image_bytes}),
       mirrors(config.paths, config.concurrent_fetches),
       disks(config.paths.host() / "disks"),
       blobs(config.paths.host() / "blobs") {}
@@ -179,7 +204,9 @@ tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::Sand
   const auto begin = std::chrono::steady_clock::now();
   auto mirror = host.mirrors.update(spec.url, spec.base_branch);
   if (!mirror) return tl::unexpected(fetch_failure(mirror.error()));
-  return Started{std::move(*mirror), since(begin), 0};
+  auto environment = make_environment(host, spec, *mirror);
+  if (!environment) return tl::unexpected(environment_failure(environment.error()));
+  return Started{std::move(*mirror), std::move(*environment), since(begin), 0};
 }
 
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
@@ -188,7 +215,7 @@ tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::San
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   wire::SandboxSpecT resolved = spec;
   resolved.base_branch = started.mirror.base_branch;
-  auto facts = gather(host, resolved, started.mirror, slot);
+  auto facts = gather(host, resolved, started, slot);
   if (!facts) return tl::unexpected(facts.error());
   const auto failed = [](const Error& error) {
     return tl::unexpected(AttemptFailure{"runtime_failed", error.message});
@@ -214,6 +241,11 @@ Result<KeptStart> read_started(const Host& host, const std::string& id) {
   kept.started.mirror.hit = json.value("hit", false);
   kept.started.fetch_ms = json.value("fetch_ms", std::int64_t{0});
   kept.slot = json.value("slot", 0u);
+  for (const auto& name : json.value("setup", std::vector<std::string>{})) {
+    kept.started.environment.setup.emplace_back();
+    kept.started.environment.setup.back().name = name;
+  }
+  kept.started.environment.warnings = json.value("warnings", std::vector<std::string>{});
   return kept;
 }
 
@@ -346,7 +378,9 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
   Output output = read_output(places.out(), mask);
   report.summary = std::move(output.summary);
   report.result_json = std::move(output.result_json);
-  report.warnings = std::move(output.warnings);
+  report.warnings = started.environment.warnings;
+  for (auto& warning : report.warnings) warning = valid_utf8(warning);
+  report.warnings.insert(report.warnings.end(), output.warnings.begin(), output.warnings.end());
   if (usage.refused_processes > 0)
     report.warnings.push_back("it reached its limit of " + std::to_string(spec.pids) + " processes " +
                               std::to_string(usage.refused_processes) + " times");
@@ -387,7 +421,7 @@ wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
   }
   ::inotify_add_watch(watch.get(), places.log().c_str(), IN_MODIFY);
   LogReader reader(places.log());
-  Progress progress(spec);
+  Progress progress(spec, step_names(started->environment));
   const auto follow = [&] {
     std::string piece;
     while (reader.read(piece, kLogPiece).value_or(0) > 0) {

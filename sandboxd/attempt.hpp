@@ -12,6 +12,7 @@
 #include <string>
 
 #include "sandboxd/disk.hpp"
+#include "sandboxd/environment.hpp"
 #include "sandboxd/host_ops.hpp"
 #include "sandboxd/image.hpp"
 #include "sandboxd/mirror.hpp"
@@ -35,6 +36,10 @@ struct HostConfig {
   std::uint64_t disk_low_water_bytes = 2ull << 30;
   /// Where images of fleet files may lie; empty: /srv/muster/images.
   std::vector<std::filesystem::path> image_directories;
+  /// Where images may be fetched from; empty: from nowhere.
+  std::vector<AllowedRegistry> registries;
+  std::uint64_t max_image_bytes = 16ull << 30;
+  EnvironmentSettings environments;
 };
 
 /// The machine, as every attempt uses it. Thread-safe.
@@ -60,6 +65,7 @@ class Host {
 /// What must be known to finish an attempt after a restart; kept in data()/host/attempts/ID/started.json.
 struct Started {
   MirrorState mirror;
+  Environment environment;   ///< After a restart: names of the setup steps, and warnings.
   std::int64_t fetch_ms = 0;
   std::int64_t create_ms = 0;
 };
@@ -72,11 +78,11 @@ struct StopCause {
 
 /// A report of an attempt that the host could not carry out.
 struct AttemptFailure {
-  std::string reason;       ///< fetch_failed, base_missing, image_failed, no_secret, runtime_failed, …
+  std::string reason;       ///< fetch_failed, base_missing, bad_environment, image_failed, no_secret, runtime_failed, …
   std::string message;
 };
 
-/// First part: the mirror has the base commit.
+/// First part: the mirror has the base commit, and the environment is known and its image here.
 tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec);
 
 /// Second part: makes and starts the sandbox. `slot` is its own among the living. On failure what was made is still

@@ -46,6 +46,78 @@ Setter into(std::filesystem::path& target) {
   return [&target](const YAML::Node& node) { target = node.as<std::string>(); };
 }
 
+/// A command as in fleet files: a string for the shell, or argv.
+std::vector<std::string> command(const YAML::Node& node) {
+  if (node.IsSequence()) return node.as<std::vector<std::string>>();
+  return {"bash", "-eo", "pipefail", "-c", node.as<std::string>()};
+}
+
+/// Collects what is wrong with a value, beside wrong keys and kinds.
+struct Complaints {
+  const std::string& file;
+  std::string& trouble;
+  void add(const YAML::Node& at, const std::string& what) const {
+    trouble += file + ":" + std::to_string(at.Mark().line + 1) + ": " + what + "\n";
+  }
+};
+
+Setter image_into(std::string& target, const Complaints& complaints) {
+  return [&target, complaints](const YAML::Node& node) {
+    target = node.as<std::string>();
+    if (!is_image(target)) complaints.add(node, "\"" + target + "\" is not an image of a host");
+  };
+}
+
+void read_environment(const YAML::Node& node, NamedEnvironment& to, const Complaints& complaints) {
+  const auto env = [&](const YAML::Node& map) {
+    to.env = map.as<std::map<std::string, std::string>>();
+    for (const auto& [name, value] : to.env)
+      if (!is_variable(name)) complaints.add(map, "\"" + name + "\" is not a variable");
+  };
+  const auto setup = [&](const YAML::Node& list) {
+    if (!list.IsSequence()) return complaints.add(list, "setup is a list of commands");
+    for (const auto& entry : list) to.setup.push_back(command(entry));
+  };
+  if (!node.IsMap()) return complaints.add(node, "an environment is a map");
+  read_keys(node, {{"image", image_into(to.image, complaints)}, {"env", env}, {"setup", setup}},
+            complaints.file, complaints.trouble);
+}
+
+void read_environments(const YAML::Node& map, EnvironmentSettings& to, const Complaints& complaints) {
+  if (!map.IsMap()) return complaints.add(map, "environments is a map of names");
+  for (const auto& entry : map) {
+    const auto name = entry.first.as<std::string>();
+    if (!is_environment_name(name)) complaints.add(entry.first, "\"" + name + "\" is not a name of an environment");
+    read_environment(entry.second, to.named[name], complaints);
+  }
+}
+
+void read_devcontainer(const YAML::Node& map, EnvironmentSettings& to, const Complaints& complaints) {
+  if (!map.IsMap()) return complaints.add(map, "devcontainer is a map");
+  const auto images = [&](const YAML::Node& names) {
+    if (!names.IsMap()) return complaints.add(names, "images is a map of names");
+    for (const auto& entry : names)
+      image_into(to.devcontainer_images[entry.first.as<std::string>()], complaints)(entry.second);
+  };
+  read_keys(map,
+            {{"image", image_into(to.devcontainer_image, complaints)},
+             {"images", images},
+             {"mounts", into(to.devcontainer_mounts)}},
+            complaints.file, complaints.trouble);
+}
+
+void read_registries(const YAML::Node& list, std::vector<AllowedRegistry>& to, const Complaints& complaints) {
+  if (!list.IsSequence()) return complaints.add(list, "registries is a list");
+  for (const auto& entry : list) {
+    auto registry = parse_registry(entry.as<std::string>());
+    if (!registry) {
+      complaints.add(entry, registry.error().message);
+    } else {
+      to.push_back(std::move(*registry));
+    }
+  }
+}
+
 }  // namespace
 
 Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig config) {
@@ -54,6 +126,7 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
   if (!text) return tl::unexpected(text.error());
   std::string trouble;
   const std::string name = file.string();
+  const Complaints complaints{name, trouble};
   const std::map<std::string, Setter> tls = {{"ca", into(config.tls.ca)},
                                              {"certificate", into(config.tls.certificate)},
                                              {"key", into(config.tls.key)}};
@@ -67,11 +140,17 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
       {"disk_low_water_bytes", into(config.host.disk_low_water_bytes)},
       {"disk_limit", [&](const YAML::Node& node) {
          const auto word = node.as<std::string>();
-         if (word != "measure" && word != "loop")
-           trouble += name + ":" + std::to_string(node.Mark().line + 1) + ": disk_limit is measure or loop\n";
+         if (word != "measure" && word != "loop") complaints.add(node, "disk_limit is measure or loop");
          config.host.disk_limit = word == "loop" ? DiskLimit::loop : DiskLimit::measure;
        }},
       {"image_directories", into(config.host.image_directories)},
+      {"max_image_bytes", into(config.host.max_image_bytes)},
+      {"registries",
+       [&](const YAML::Node& node) { read_registries(node, config.host.registries, complaints); }},
+      {"environments",
+       [&](const YAML::Node& node) { read_environments(node, config.host.environments, complaints); }},
+      {"devcontainer",
+       [&](const YAML::Node& node) { read_devcontainer(node, config.host.environments, complaints); }},
       {"concurrent_fetches", into(config.host.concurrent_fetches)},
       {"runtime", into(config.host.runtime)},
       {"conmon", into(config.host.conmon)},

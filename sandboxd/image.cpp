@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr Duration kUnpackTimeout{600'000};
+constexpr std::size_t kMaxKnown = 10'000;  // names of images, which repositories choose
 
 constexpr const char* kPasswd =
     "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
@@ -146,7 +147,10 @@ Result<fs::path> once(const fs::path& target, const std::function<Result<void>(c
   const fs::path half = target.string() + ".half";
   if (auto removed = remove_tree(half); !removed) return tl::unexpected(removed.error());
   if (auto made = make_plain_directory(half); !made) return tl::unexpected(made.error());
-  if (Result<void> made = make(half); !made) return tl::unexpected(made.error());
+  if (Result<void> made = make(half); !made) {
+    (void)remove_tree(half);
+    return tl::unexpected(made.error());
+  }
   if (::rename(half.c_str(), target.c_str()) != 0)
     return fail_errno("rename to " + target.string(), errno);
   return target;
@@ -162,9 +166,24 @@ void Images::remove_old() {
   }
 }
 
-Result<Image> Images::get(const std::string& name) {
+std::shared_ptr<std::mutex> Images::lock_of(const std::string& what) {
   const std::lock_guard lock(mutex_);
+  if (locks_.size() > kMaxKnown)
+    std::erase_if(locks_, [](const auto& known) { return known.second.use_count() == 1; });
+  auto& entry = locks_[what];
+  if (!entry) entry = std::make_shared<std::mutex>();
+  return entry;
+}
+
+Result<fs::path> Images::made(const fs::path& target, const Make& make) {
+  const auto one = lock_of(target.string());
+  const std::lock_guard lock(*one);
+  return once(target, make);
+}
+
+Result<Image> Images::get(const std::string& name) {
   if (name == "host") return host();
+  if (const auto reference = parse_reference(name)) return registry(*reference);
   const ImageName asked = parse_image(name);
   const auto path = allowed_path(asked.path);
   if (!path) return tl::unexpected(path.error());
@@ -178,7 +197,8 @@ Result<Image> Images::get(const std::string& name) {
   if (name.starts_with("tar:")) {
     if (!fs::is_regular_file(*path, error))
       return fail(Errc::not_found, "image " + name + ": no such file on this host");
-    auto rootfs = unpacked(*path, "tar-" + sha256_hex(path->string() + stamp(*path)).substr(0, 16));
+    const std::string key = "tar-" + sha256_hex(path->string() + stamp(*path)).substr(0, 16);
+    auto rootfs = made(paths_.images() / key, [&](const fs::path& half) { return untar(*path, half); });
     if (!rootfs) return tl::unexpected(rootfs.error());
     return over(*rootfs);
   }
@@ -200,7 +220,7 @@ Result<fs::path> Images::allowed_path(const std::string& name) const {
   std::error_code error;
   const fs::path path = fs::weakly_canonical(name, error);
   std::string directories;
-  for (const auto& allowed : allowed_) {
+  for (const auto& allowed : sources_.directories) {
     const fs::path inner = path.lexically_relative(fs::weakly_canonical(allowed, error));
     if (!inner.empty() && *inner.begin() != ".." && inner != ".") return path;
     directories += (directories.empty() ? "" : ", ") + allowed.string();
@@ -212,26 +232,21 @@ Result<fs::path> Images::allowed_path(const std::string& name) const {
 Result<Image> Images::host() {
   std::string key = stamp(init_);
   for (const char* name : kCopied) key += "," + stamp(fs::path("/etc") / name);
-  auto root = once(paths_.images() / ("host-" + boot() + "-" + sha256_hex(key).substr(0, 16)),
+  auto root = made(paths_.images() / ("host-" + boot() + "-" + sha256_hex(key).substr(0, 16)),
                    [&](const fs::path& half) { return make_host_root(half, init_); });
   if (!root) return fail(root.error(), "make the image of this host");
   return Image{*root, true, {}};
 }
 
 Result<Image> Images::over(const fs::path& rootfs) {
-  auto points = once(paths_.images() / ("points-" + boot() + "-" + sha256_hex(stamp(init_)).substr(0, 16)),
+  auto points = made(paths_.images() / ("points-" + boot() + "-" + sha256_hex(stamp(init_)).substr(0, 16)),
                      [&](const fs::path& half) { return make_mount_points(half, init_); });
   if (!points) return fail(points.error(), "make mount points");
   return Image{rootfs, false, *points};
 }
 
-Result<fs::path> Images::unpacked(const fs::path& tar, const std::string& name) {
-  return once(paths_.images() / name, [&](const fs::path& half) { return untar(tar, half); });
-}
-
 Result<fs::path> Images::agent_bundle(const std::string& digest, const fs::path& tar) {
-  const std::lock_guard lock(mutex_);
-  return once(paths_.host() / "bundles" / digest, [&](const fs::path& half) -> Result<void> {
+  return made(paths_.host() / "bundles" / digest, [&](const fs::path& half) -> Result<void> {
     if (auto done = untar(tar, half); !done) return done;
     return open_to_all(half);
   });

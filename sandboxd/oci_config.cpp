@@ -44,6 +44,7 @@ Json mounts(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   list.push_back(bind("/muster/in", places.in(), false));
   list.push_back(bind("/muster/objects", facts.objects, false));
   if (!facts.agent_dir.empty()) list.push_back(bind("/muster/agent", facts.agent_dir, false));
+  for (const auto& mounted : facts.mounts) list.push_back(bind(std::string_view(mounted.target), mounted.source, false));
   return list;
 }
 

@@ -11,7 +11,7 @@ constexpr const char* kAgentHome = "/home/agent";
 /// The contract's variables win over the fleet file's; those win over the image's and the defaults.
 std::map<std::string, std::string> environment(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   std::map<std::string, std::string> env = {
-      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"LANG", "C.UTF-8"}};
+      {"PATH", kDefaultPath}, {"LANG", "C.UTF-8"}};
   for (const auto& entry : facts.image_env)
     if (const std::size_t equal = entry.find('='); equal != std::string::npos && entry.find('\0') == std::string::npos)
       env[entry.substr(0, equal)] = entry.substr(equal + 1);
@@ -83,6 +83,7 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   orders.add("date_s", spec.commit->date_unix_ms / 1000);
   orders.add("manual", spec.commit->manual ? 1 : 0);
   orders.add("checkout", "");
+  for (std::size_t i = 0; i < facts.setup.size(); ++i) add_step(orders, facts.setup[i], spec.steps.size() + i);
   bool committed = false;
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {
     if (!committed && step_kind(spec.steps[i]->name) == StepKind::verify) {

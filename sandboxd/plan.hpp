@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "sandboxd/environment.hpp"
 #include "sandboxd/spec.hpp"
 #include "storage/base/paths.hpp"
 
@@ -55,10 +56,13 @@ struct PlanFacts {
   std::filesystem::path agent_dir;    ///< The unpacked bundle; empty: none.
   bool has_opt = false;
   std::string base_sha;
-  std::vector<std::string> image_env; ///< NAME=VALUE of an OCI image.
+  std::vector<std::string> image_env; ///< NAME=VALUE of the image and of the environment, later ones win.
+  std::vector<wire::StepT> setup;     ///< Of the environment, before the spec's steps.
+  std::vector<BindMount> mounts;      ///< Of the environment, read-only.
   std::map<std::string, std::string> secrets;
 };
 
+constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr std::uint32_t kUidRange = 65536;
 constexpr std::uint32_t kAgentUid = 1000;
 

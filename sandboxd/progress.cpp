@@ -56,8 +56,9 @@ std::string last_lines(std::string_view text, std::size_t lines, std::size_t byt
   return valid.substr(0, bytes);
 }
 
-Progress::Progress(const wire::SandboxSpecT& spec) {
+Progress::Progress(const wire::SandboxSpecT& spec, const std::vector<std::string>& more) {
   for (const auto& step : spec.steps) names_.push_back(step->name);
+  names_.insert(names_.end(), more.begin(), more.end());
 }
 
 Result<void> Progress::feed(std::string_view stream) {

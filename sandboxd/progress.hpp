@@ -15,7 +15,8 @@ namespace muster::sandbox {
 
 class Progress {
  public:
-  explicit Progress(const wire::SandboxSpecT& spec);
+  /// `more`: names of the environment's setup steps, which are numbered after the spec's own.
+  explicit Progress(const wire::SandboxSpecT& spec, const std::vector<std::string>& more = {});
 
   /// The next bytes of the log. Errc::corrupt when they can't be muster-init's.
   Result<void> feed(std::string_view stream);

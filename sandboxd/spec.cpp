@@ -4,6 +4,7 @@
 #include <set>
 
 #include "sandboxd/init/plan_format.hpp"
+#include "sandboxd/registry.hpp"
 #include "storage/base/ids.hpp"
 
 namespace muster::sandbox {
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMaxName = 255;
 constexpr std::size_t kMaxText = 1u << 20;
+constexpr std::size_t kMaxPathText = 4096;
 constexpr std::size_t kMaxArguments = 4096;
 constexpr std::uint64_t kMinMemory = 16ull << 20;
 
@@ -20,10 +22,6 @@ bool all_of(std::string_view text, bool (*allowed)(char)) {
 }
 bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-bool is_variable(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxName && !(name[0] >= '0' && name[0] <= '9') &&
-         all_of(name, [](char c) { return is_alnum(c) || c == '_'; });
 }
 bool has_nul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
 
@@ -111,6 +109,22 @@ bool is_sandbox_id(std::string_view id) {
          attempt[0] != '0' && all_of(attempt, [](char c) { return c >= '0' && c <= '9'; });
 }
 
+bool is_variable(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxName && !(name[0] >= '0' && name[0] <= '9') &&
+         all_of(name, [](char c) { return is_alnum(c) || c == '_'; });
+}
+
+bool is_image(std::string_view image) {
+  if (image.size() > kMaxPathText || has_nul(image)) return false;
+  return image == "host" || image.starts_with("dir:/") || image.starts_with("tar:/") ||
+         image.starts_with("oci:/") || parse_reference(image).has_value();
+}
+
+bool is_environment_name(std::string_view name) {
+  return !name.empty() && name.size() <= 63 && is_alnum(name[0]) &&
+         all_of(name, [](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; });
+}
+
 bool is_branch_name(std::string_view name) {
   if (name.empty() || name.size() > kMaxName || name == "@" || name[0] == '-') return false;
   for (const char c : name)
@@ -157,9 +171,10 @@ Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits
   if (spec.network == wire::Network::host && !limits.allow_host_network)
     return fail(Errc::refused,
                 "network: host needs allow_host_network: true in this host's sandboxd.yaml");
-  if (spec.image != "host" && !spec.image.starts_with("dir:/") && !spec.image.starts_with("tar:/") &&
-      !spec.image.starts_with("oci:/"))
-    return fail(Errc::invalid, "image: host, dir:/PATH, tar:/PATH or oci:PATH");
+  const bool named = spec.image.starts_with("env:") && is_environment_name(std::string_view(spec.image).substr(4));
+  if (!is_image(spec.image) && spec.image != "devcontainer" && !named)
+    return fail(Errc::invalid, "image: host, dir:/PATH, tar:/PATH, oci:/PATH[:TAG], docker://HOST/NAME[:TAG], "
+                               "devcontainer or env:NAME");
   return {};
 }
 

@@ -24,6 +24,13 @@ struct SpecLimits {
 /// Errc::invalid names the field and what was meant; Errc::refused what this host does not allow.
 Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits);
 
+/// A root file system: host, dir:/PATH, tar:/PATH, oci:/PATH[:TAG] or docker://HOST/NAME[:TAG][@sha256:DIGEST].
+bool is_image(std::string_view image);
+/// A name that a shell takes for a variable.
+bool is_variable(std::string_view name);
+/// Of an environment in sandboxd.yaml.
+bool is_environment_name(std::string_view name);
+
 /// A branch name that git and a file system take literally: no "..", "@{", "//", leading '-' or '.', …
 bool is_branch_name(std::string_view name);
 bool is_commit_id(std::string_view text);

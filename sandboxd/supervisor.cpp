@@ -238,7 +238,7 @@ void Supervisor::unstarted(Sandbox& sandbox, AttemptFailure failure) {
 void Supervisor::run(Sandbox& sandbox) {
   const Places places(host_.config.paths, sandbox.id);
   sandbox.phase = Phase::running;
-  sandbox.progress = std::make_shared<Progress>(*sandbox.spec);
+  sandbox.progress = std::make_shared<Progress>(*sandbox.spec, step_names(sandbox.started.environment));
   sandbox.reader = std::make_shared<LogReader>(places.log());
   const auto watch = loop_.watch(places.log().string(), IN_MODIFY,
                                  [this, id = sandbox.id](std::string_view) { follow(id); });

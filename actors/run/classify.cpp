@@ -130,7 +130,7 @@ Verdict of_host_trouble(const wire::AttemptReportT& report) {
   const std::string message = said.empty() ? "the host failed: " + reason : said;
   if (reason == "none_applied") return none_applied_verdict();
   if (is_forbidden(reason)) return failed(FailureClass::policy, reason, message, Retry::never);
-  if (reason == "base_missing")
+  if (reason == "base_missing" || reason == "bad_environment")
     return failed(FailureClass::infrastructure, reason, message, Retry::never);
   if (is_limit(reason)) return failed(FailureClass::agent, reason, message);
   return failed(FailureClass::infrastructure, reason, message);

@@ -15,12 +15,13 @@
 // | a setup command fails in whatever way             | failed(infrastructure, setup_failed or the limit) | by policy |
 // | the host's trouble (fetch_failed, no_space, …)    | failed(infrastructure, that reason)  | by policy  |
 // | base_missing: the base branch is not there        | failed(infrastructure, base_missing) | never      |
+// | bad_environment: no valid devcontainer.json       | failed(infrastructure, bad_environment) | never   |
 // | bad_pack, pack_too_large, not_allowed, bad_spec   | failed(policy, that reason)          | never      |
 // | cancelled by our Stop                             | cancelled                            |            |
 //
 // A failing setup is infrastructure: it is the environment of the fleet file (a package server, a tool that is
 // missing), before the agent did anything; in the report it must not stand among the agent's failures.
-// A missing base branch can't be mended by another attempt, so it is not retried whatever the policy says.
+// A missing base branch or a bad devcontainer.json can't be mended by another attempt, so it is not retried whatever the policy says.
 #pragma once
 
 #include <string>

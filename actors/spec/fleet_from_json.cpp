@@ -72,13 +72,24 @@ bool is_variable(const std::string& name) {
   return is_name(name, "_") && std::isdigit(static_cast<unsigned char>(name.front())) == 0;
 }
 
+bool is_image(const std::string& image) {
+  if (image == "host" || image == "devcontainer") return true;
+  if (image.starts_with("env:")) return is_name(image.substr(4), "._-");
+  if (image.starts_with("docker://")) {
+    const std::size_t slash = image.find('/', 9);
+    return slash > 9 && slash != std::string::npos && !image.ends_with("/") && !image.ends_with(":");
+  }
+  const bool path =
+      image.starts_with("dir:") || image.starts_with("tar:") || image.starts_with("oci:");
+  return path && !image.ends_with(":");
+}
+
 void read_image(Walk& walk, std::string& image) {
   walk.text("image", image);
-  const bool known = image == "host" || image.starts_with("dir:") || image.starts_with("tar:") ||
-                     image.starts_with("oci:");
-  if (!known || image.ends_with(":"))
-    walk.problem("image",
-                 "\"" + image + "\" is not an image: host, dir:PATH, tar:PATH or oci:PATH[:TAG]");
+  if (!is_image(image))
+    walk.problem("image", "\"" + image +
+                              "\" is not an image: host, devcontainer, env:NAME, dir:PATH, tar:PATH, "
+                              "oci:PATH[:TAG] or docker://HOST/NAME[:TAG]");
 }
 
 void read_cpus(Walk& walk, std::uint32_t& milli) {

@@ -179,12 +179,14 @@ bool feed(int fd, std::string_view& input) {
   return false;
 }
 
+constexpr int kAskMs = 1000;
+
 /// Until the program has exited and nothing more can come from it; kills its group at the deadline.
 class Conversation {
  public:
   Conversation(pid_t pid, Fd pidfd, Fd in, Fd out, Fd err, const ProcessSpec& spec)
       : pid_(pid), pidfd_(std::move(pidfd)), in_(std::move(in)), out_(std::move(out)),
-        err_(std::move(err)), input_(spec.input), limit_(spec.max_output),
+        err_(std::move(err)), input_(spec.input), limit_(spec.max_output), give_up_(spec.give_up),
         deadline_(std::chrono::steady_clock::now() + spec.timeout) {}
 
   ProcessResult run() {
@@ -193,7 +195,7 @@ class Conversation {
       std::array<pollfd, 4> fds{{{pidfd_.get(), POLLIN, 0}, {out_.get(), POLLIN, 0},
                                  {err_.get(), POLLIN, 0}, {in_.get(), POLLOUT, 0}}};
       const int n = ::poll(fds.data(), fds.size(), remaining_ms());
-      if (n == 0) kill_group();
+      if (n == 0 || due()) kill_group();
       if (n < 0 && errno != EINTR) break;
       exited = n > 0 && fds[0].revents != 0;
       pump();
@@ -212,10 +214,18 @@ class Conversation {
     if (result_.timed_out) return -1;  // killed: its end is certain
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline_ - std::chrono::steady_clock::now());
-    return static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, 1'000'000'000));
+    return static_cast<int>(
+        std::clamp<std::int64_t>(left.count() + 1, 0, give_up_ ? kAskMs : 1'000'000'000));
+  }
+  /// A program that talks all the time is asked about, and ends, too.
+  bool due() {
+    const auto now = std::chrono::steady_clock::now();
+    if (result_.timed_out || (now < deadline_ && (!give_up_ || now < ask_))) return false;
+    ask_ = now + std::chrono::milliseconds(kAskMs);
+    return true;
   }
   void kill_group() {
-    if (std::chrono::steady_clock::now() < deadline_) return;
+    if (std::chrono::steady_clock::now() < deadline_ && !(give_up_ && give_up_())) return;
     result_.timed_out = true;
     ::kill(-pid_, SIGKILL);
   }
@@ -231,7 +241,8 @@ class Conversation {
   Fd pidfd_, in_, out_, err_;
   std::string_view input_;
   std::size_t limit_;
-  SteadyTime deadline_;
+  const std::function<bool()>& give_up_;
+  SteadyTime deadline_, ask_;
   ProcessResult result_;
 };
 

@@ -6,6 +6,7 @@
 // call from threads that live long). Programs that use this ignore SIGPIPE.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct ProcessSpec {
   std::vector<int> inherited_fds;            ///< Kept open in the child, under the same numbers.
   int out_fd = -1, err_fd = -1;              ///< Standard output and error go there, not into the result.
   bool outlives_parent = false;
+  std::function<bool()> give_up;             ///< Asked about every second; true: as at the deadline.
 };
 
 struct ProcessResult {

@@ -127,6 +127,10 @@ class FakeEngine {
   void wait_connected() {
     wait([&] { return session_ != nullptr && hellos > 0; });
   }
+  int heartbeats_heard() {
+    const std::lock_guard lock(mutex_);
+    return heartbeats;
+  }
   std::shared_ptr<const wire::AttemptReportT> wait_report(const std::string& id) {
     wait([&] { return reports.contains(id); });
     const std::lock_guard lock(mutex_);
@@ -152,6 +156,7 @@ class FakeEngine {
 
   // Under the lock.
   int hellos = 0;
+  int heartbeats = 0;
   std::optional<unsigned> free_slots;                              // of the last Heartbeat
   std::vector<std::string> running;                                // of the last Hello
   std::map<std::uint64_t, std::pair<std::string, std::string>> events;  // number -> id, phase
@@ -232,6 +237,7 @@ class FakeEngine {
   }
   void heartbeat(Session& session, const wire::Heartbeat& beat) {
     free_slots = beat.free_slots();
+    ++heartbeats;
     if (!renewing_) return;
     wire::FrameT frame;
     wire::RenewT renew;

@@ -1,4 +1,6 @@
 // The engine slow, deaf or gone: sandboxes go on, what they say waits on disk within bounds, and comes once and in order.
+#include <utility>
+
 #include "tests/integration/sandbox_daemon.hpp"
 
 namespace muster::sandbox::test {
@@ -36,17 +38,18 @@ TEST_CASE("a reader that does not take a log freezes its sandbox at the quota, a
   const fs::path log = Places(world.sandboxes.host().config.paths, kId).log();
   world.engine.set_credit(0);
   auto spec = world.sandboxes.spec(std::string(kMany) + "echo x > new.txt");
-  spec.steps[0]->timeout_ms = 20'000;
   world.engine.start(spec);
   await([&] { return ops.frozen(kId); });
   std::uint64_t size = 0;
   SECTION("until it takes it") {
-    // Frozen is still: conmon writes what it has, and then the file grows no more.
+    // Still, over more heartbeats than the script pauses between two pieces.
+    int beats = 0;
+    bool still = false;
     await([&] {
-      const std::uint64_t before = size;
-      size = fs::file_size(log);
-      std::this_thread::sleep_for(std::chrono::milliseconds(300));
-      return size == before;
+      if (still || world.engine.heartbeats_heard() < beats) return still;
+      beats = world.engine.heartbeats_heard() + 10;
+      const std::uint64_t before = std::exchange(size, fs::file_size(log));
+      return still = before == size;
     });
     CHECK(size > kQuota);
     CHECK(ops.frozen(kId));
@@ -56,10 +59,6 @@ TEST_CASE("a reader that does not take a log freezes its sandbox at the quota, a
     world.engine.wait([&] { return world.engine.hellos == 2; });
     CHECK(ops.frozen(kId));
   }
-  SECTION("and for longer than the step may take: frozen time does not count") {
-    std::this_thread::sleep_for(std::chrono::seconds(3));
-    CHECK(ops.frozen(kId));
-  }
   world.engine.set_credit(64u << 10);
   const auto report = world.engine.wait_report(kId);
   CHECK(brief(report) == "changed agent=0");
@@ -67,6 +66,26 @@ TEST_CASE("a reader that does not take a log freezes its sandbox at the quota, a
   CHECK(report->warnings[0].find("it was frozen for") == 0);
   world.engine.wait([&] { return world.engine.complete_logs.contains(kId); });
   CHECK((world.engine.log_text(kId) == many()));
+  world.wait_forgotten(kId);
+}
+
+TEST_CASE("time that a sandbox is frozen counts for no step's limit") {
+  World world(kSettings);
+  auto& ops = world.sandboxes.host().ops;
+  world.engine.set_credit(0);
+  // It prints more than the quota and then only waits: the seconds it may run are for that.
+  auto spec = world.sandboxes.spec("seq -f '%0100.0f' 20000; until [ -e $MUSTER_OUTPUT/go ]; do sleep 0.02; done; echo x > new.txt");
+  spec.steps[0]->timeout_ms = 8'000;
+  spec.steps[0]->idle_timeout_ms = 8'000;
+  world.engine.start(spec);
+  await([&] { return ops.frozen(kId); });
+  const std::int64_t frozen_at = wall_clock_now().unix_ms;
+  world.touch(world.output(kId) / "go");
+  await([&] { return wall_clock_now().unix_ms > frozen_at + spec.steps[0]->timeout_ms; });
+  world.engine.set_credit(64u << 10);
+  const auto report = world.engine.wait_report(kId);
+  CHECK(brief(report) == "changed agent=0");
+  CHECK(report->steps[0]->ended_unix_ms - report->steps[0]->started_unix_ms > spec.steps[0]->timeout_ms);
   world.wait_forgotten(kId);
 }
 

@@ -163,7 +163,9 @@ class CommandLine {
         ->check(CLI::IsMember({"skip", "replace"}));
     many(sub, "--verify", in.verify, "A command that must exit 0 before delivery (repeatable)");
     many(sub, "--file", in.files, "A file or directory that travels with the agent (repeatable)");
-    sub->add_option("--image", in.image, "host, dir:PATH, tar:PATH or oci:PATH[:TAG]");
+    sub->add_option("--image", in.image,
+                    "host, devcontainer, env:NAME, dir:PATH, tar:PATH, oci:PATH[:TAG] or "
+                    "docker://HOST/NAME[:TAG]");
     sub->add_flag("-d,--dry-run", run_.dry_run, "Do everything but push, and show the diffs");
     add_wait(sub, run_.wait);
     sub->footer(std::string("In one line: muster fleet run --repos repos.txt -B BRANCH -m MESSAGE "

@@ -78,6 +78,8 @@ TEST_CASE("what each fact of an attempt means") {
       {{Outcome::failed, "", 0, 0, "", "fetch_failed"}, "failed infrastructure fetch_failed policy"},
       {{Outcome::failed, "", 0, 0, "", "no_space"}, "failed infrastructure no_space policy"},
       {{Outcome::failed, "", 0, 0, "", "base_missing"}, "failed infrastructure base_missing never"},
+      {{Outcome::failed, "", 0, 0, "", "bad_environment"},
+       "failed infrastructure bad_environment never"},
       {{Outcome::failed, "", 0, 0, "", "bad_pack"}, "failed policy bad_pack never"},
       {{Outcome::failed, "", 0, 0, "", "not_allowed"}, "failed policy not_allowed never"},
       {{Outcome::failed, "", 0, 0, "", "timed_out"}, "failed agent timed_out policy"},

@@ -23,8 +23,44 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().message ==
         path.string() + ":2: slots has a value of the wrong kind\n" + path.string() +
-            ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, disk_limit, disk_low_water_bytes, engine, "
-            "image_directories, labels, log_spool_bytes, muster_init, name, runtime, slots, tls, uid_base");
+            ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, devcontainer, disk_limit, disk_low_water_bytes, "
+            "engine, environments, image_directories, labels, log_spool_bytes, max_image_bytes, muster_init, name, "
+            "registries, runtime, slots, tls, uid_base");
+}
+
+TEST_CASE("environments, registries and what devcontainers may use are settings of the host") {
+  const testing::TempDirectory directory;
+  const auto path = directory.path() / "sandboxd.yaml";
+  std::ofstream(path) << R"(registries: [ghcr.io/acme, "http://127.0.0.1:5000"]
+devcontainer:
+  image: oci:/srv/muster/images/base:1
+  images: {"node:20": "docker://ghcr.io/acme/node:20"}
+  mounts: [/srv/muster/mounts]
+environments:
+  node: {image: "docker://ghcr.io/acme/node:20", env: {CI: "1"}, setup: [npm ci, [make, deps]]}
+  bare: {}
+)";
+  const auto config = read_config(path, {});
+  REQUIRE(config);
+  REQUIRE(config->host.registries.size() == 2);
+  CHECK(config->host.registries[0].prefix == "acme");
+  CHECK_FALSE(config->host.registries[1].tls);
+  const auto& environments = config->host.environments;
+  CHECK(environments.devcontainer_image == "oci:/srv/muster/images/base:1");
+  CHECK(environments.devcontainer_images.at("node:20") == "docker://ghcr.io/acme/node:20");
+  CHECK(environments.devcontainer_mounts.size() == 1);
+  CHECK(environments.named.at("node").env.at("CI") == "1");
+  CHECK(environments.named.at("node").setup[0].back() == "npm ci");
+  CHECK(environments.named.at("node").setup[1] == std::vector<std::string>{"make", "deps"});
+  CHECK(environments.named.at("bare").image == "host");
+  std::ofstream(path) << "registries: [https://x]\nenvironments:\n  a b: {image: node}\n  c: {setup: x, env: {A-B: 1}}\n";
+  const auto wrong = read_config(path, {});
+  REQUIRE_FALSE(wrong);
+  const std::string at = path.string() + ":";
+  CHECK(wrong.error().message ==
+        at + "1: \"https://x\" is not HOST[:PORT][/PREFIX], or http:// before it\n" + at +
+            "3: \"a b\" is not a name of an environment\n" + at + "3: \"node\" is not an image of a host\n" + at +
+            "4: setup is a list of commands\n" + at + "4: \"A-B\" is not a variable");
 }
 
 }  // namespace muster::sandbox::test

@@ -55,7 +55,14 @@ TEST_CASE("what this host does not allow is refused") {
         "network: host needs allow_host_network: true in this host's sandboxd.yaml");
   CHECK(verdict([](auto& s) { s.memory_bytes = 9ull << 30; }) == "resources: this host does not have that much memory");
   CHECK(verdict([](auto& s) { s.image = "oci:/images/x:1.0"; }).empty());
-  CHECK(verdict([](auto& s) { s.image = "dir:relative"; }) == "image: host, dir:/PATH, tar:/PATH or oci:PATH");
+  CHECK(verdict([](auto& s) { s.image = "docker://ghcr.io/acme/x:1.0"; }).empty());
+  CHECK(verdict([](auto& s) { s.image = "devcontainer"; }).empty());
+  CHECK(verdict([](auto& s) { s.image = "env:node-20"; }).empty());
+  for (const char* bad : {"dir:relative", "env:", "env:a/b", "docker://ghcr.io", "docker://-x/y"}) {
+    INFO(bad);
+    CHECK(verdict([&](auto& s) { s.image = bad; }) ==
+          "image: host, dir:/PATH, tar:/PATH, oci:/PATH[:TAG], docker://HOST/NAME[:TAG], devcontainer or env:NAME");
+  }
 }
 
 TEST_CASE("sandbox ids") {

@@ -144,6 +144,10 @@ TEST_CASE("what the reader refuses the schema refuses too, where a schema can sa
       {"/repositories/0/labels", {{"a", 1}}},
       {"/exclude", "a"},
       {"/environment", {{"image", "docker"}}},
+      {"/environment", {{"image", "docker://host"}}},
+      {"/environment", {{"image", "docker://host/name:"}}},
+      {"/environment", {{"image", "env:a/b"}}},
+      {"/environment", {{"image", "dir:"}}},
       {"/environment", {{"env", {{"1A", "x"}}}}},
       {"/environment", {{"env", {{"A", true}}}}},
       {"/environment", {{"secrets", {"a b"}}}},
@@ -174,6 +178,16 @@ TEST_CASE("what the reader refuses the schema refuses too, where a schema can sa
   }
   CHECK(schema_problems(kMinimal).empty());
   CHECK(schema_problems(kWhole).empty());
+}
+
+TEST_CASE("an image is the host's, the repository's, one with a name, a path's or a registry's") {
+  for (const char* image : {"host", "devcontainer", "env:node-20", "dir:/srv/x", "tar:x.tar", "oci:x:1",
+                            "docker://ghcr.io/acme/x:1.0"}) {
+    const std::string text = with("/environment", {{"image", image}});
+    INFO(text);
+    CHECK(problems_of(text) == "none\n");
+    CHECK(schema_problems(text).empty());
+  }
 }
 
 TEST_CASE("several problems are reported at once, each with what was meant") {

@@ -128,6 +128,19 @@ TEST_CASE("at the deadline the whole group dies, with what it said before") {
   CHECK(run_checked(spec).error().code == Errc::timed_out);
 }
 
+TEST_CASE("a program is killed when its caller gives it up, silent or not") {
+  for (const char* script : {"sleep 1000", "while :; do echo x; done"}) {
+    auto spec = shell(script);
+    spec.max_output = 10;
+    int asked = 0;
+    spec.give_up = [&] { return ++asked == 2; };
+    const auto result = run_process(spec).value();
+    CHECK(result.timed_out);
+    CHECK(result.signal == SIGKILL);
+    CHECK(asked == 2);
+  }
+}
+
 TEST_CASE("output beyond the limit is read and dropped") {
   auto spec = shell("head -c 500000 /dev/zero; echo err >&2");
   spec.max_output = 1000;

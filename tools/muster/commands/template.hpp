@@ -22,7 +22,7 @@ repositories:                      # the union; paths are relative to this file
 exclude: []                        # globs over OWNER/NAME: ["acme/legacy-*"]
 
 environment:
-  image: host                      # host | dir:PATH | tar:PATH | oci:PATH[:TAG]
+  image: host                      # devcontainer | env:NAME | dir:PATH | oci:PATH[:TAG] | docker://HOST/NAME[:TAG]
   setup: []                        # commands before the agent
   env: {}
   secrets: []                      # names in the host's secrets directory
