@@ -90,7 +90,7 @@ Usage children() {
 class Supervision {
  public:
   Supervision(const Command& command, pid_t pid, int out, int err)
-      : command_(command), pid_(pid), fds_{out, err}, started_(clock_ms()), heard_(started_) {}
+      : command_(command), pid_(pid), fds_{out, err}, started_(clock_ms()), heard_(started_), turned_(started_) {}
 
   Ended run() {
     while (!exited_) turn();
@@ -105,19 +105,22 @@ class Supervision {
     const int wait = wait_ms();
     const std::int64_t before = clock_ms();
     poll(polled.data(), polled.size(), wait);
-    excuse(clock_ms() - before - wait);
+    const std::int64_t after = clock_ms();
     if (polled[0].revents != 0) pump(0);
     if (polled[1].revents != 0) pump(1);
     if (polled[2].revents != 0) take_signals();
     reap(WNOHANG);
+    const std::int64_t now = clock_ms();
+    excuse(now - std::min(after, before + wait) + before - turned_);
+    turned_ = now;
     if (!exited_) check_limits();
   }
 
-  /// A poll that took longer than it was told to: the sandbox was frozen. That time counts for no limit.
+  /// All but the poll's own time: when that is long, the sandbox was frozen, and it counts for no limit.
   void excuse(std::int64_t overtime) {
     if (overtime < kFrozenMs) return;
     started_ += overtime;
-    heard_ += overtime;
+    heard_ = std::min(heard_ + overtime, clock_ms());
     if (kill_at_ > 0) kill_at_ += overtime;
   }
 
@@ -228,6 +231,7 @@ class Supervision {
   std::string masked_;
   std::int64_t started_;
   std::int64_t heard_;
+  std::int64_t turned_;  // the last turn's end
   std::int64_t kill_at_ = 0;
   bool exited_ = false;
   Ended ended_;
