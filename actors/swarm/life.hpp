@@ -25,7 +25,7 @@ class SwarmLife {
   void on(const fbs::EffectUnknownT& m);
   void on(const fbs::ContinueSwarmT& m);
 
-  // work.cpp
+  // runs.cpp
   void on(const fbs::SwarmRunEndedT& m);
 
   // line.cpp
@@ -87,6 +87,7 @@ class SwarmLife {
   fbs::LineRowT& line(std::uint32_t number);
   void start_line(std::uint32_t number);
   void feed(std::uint32_t number);
+  fbs::LineRowT& begin_order(std::uint32_t number, fbs::LineState state);
   std::vector<std::uint32_t> next_batch(std::uint32_t number);
   void merge(std::uint32_t number);
   void verify(std::uint32_t number);

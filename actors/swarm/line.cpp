@@ -98,19 +98,25 @@ std::vector<std::uint32_t> SwarmLife::next_batch(std::uint32_t number) {
   return batch;
 }
 
+/// Under a number of its own: an answer to an earlier order no longer counts.
+fbs::LineRowT& SwarmLife::begin_order(std::uint32_t number, LineState state) {
+  fbs::LineRowT& row = line(number);
+  touched_.insert(number);
+  row.state = state;
+  row.tries = 0;
+  ++row.number;
+  return row;
+}
+
 void SwarmLife::feed(std::uint32_t number) {
   if (line(number).state != LineState::idle) return;
   if (line(number).halves.empty()) release_held(number);
   auto batch = next_batch(number);
   if (batch.empty()) return;
-  fbs::LineRowT& row = line(number);
-  touched_.insert(number);
-  row.state = LineState::merging;
+  fbs::LineRowT& row = begin_order(number, LineState::merging);
   row.batch = std::move(batch);
   row.onto = row.green;
   row.at_unix_s = now() / 1000;
-  row.tries = 0;
-  ++row.number;
   merge(number);
 }
 
@@ -167,8 +173,7 @@ void SwarmLife::on(const fbs::LineMergedT& m) {
   }
   row.tip = m.tip;
   if (!row.line->checks) return move_green(m.line);
-  row.state = LineState::verifying;
-  ++row.number;
+  begin_order(m.line, LineState::verifying);
   verify(m.line);
 }
 
@@ -228,11 +233,7 @@ void SwarmLife::split(std::uint32_t number, const std::string& why, const std::s
 }
 
 void SwarmLife::move_green(std::uint32_t number) {
-  fbs::LineRowT& row = line(number);
-  touched_.insert(number);
-  row.state = LineState::moving;
-  row.tries = 0;
-  ++row.number;
+  begin_order(number, LineState::moving);
   green_order(number);
 }
 
