@@ -94,7 +94,7 @@ Walk::Walk(const json* value, std::string pointer, std::vector<Problem>& problem
 }
 
 const json* Walk::find(const std::string& key) {
-  known_.push_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
   if (value_ == nullptr) return nullptr;
   const auto found = value_->find(key);
   if (found == value_->end()) return nullptr;

@@ -223,6 +223,12 @@ nmae (key): unknown key "nmae"; did you mean "name"?
 )");
 }
 
+TEST_CASE("an unknown key that resembles none is told with all that are known, each once") {
+  CHECK(problems_of(with("/colour", "red")) ==
+        "colour (key): unknown key \"colour\"; known here: version, name, prompt, repositories, "
+        "exclude, environment, agent, verify, rollout, delivery\n");
+}
+
 TEST_CASE("waves are cumulative and end with everything") {
   CHECK(problems_of(with("/rollout", {{"waves", {5, 3, "100%"}}})) ==
         "rollout.waves[1]: waves are cumulative: this one must be larger than the one before\n");
