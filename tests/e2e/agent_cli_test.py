@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from installation import Installation, git, make_repository
+from installation import Installation, git, make_repository, require_npm
 
 PACKAGE = "@anthropic-ai/claude-code@1.0.128"
 KEY = "sk-muster-e2e-4f1c0d7a2b"
@@ -33,17 +33,14 @@ delivery: {{branch: muster/agent-cli}}
 
 class AgentCliTest(unittest.TestCase):
     def setUp(self):
-        node = shutil.which("node")
-        if not shutil.which("npm") or not pathlib.Path(node).resolve().as_posix().startswith("/usr/"):
-            self.skipTest("npm and a node below /usr are needed")
+        require_npm(self)
         # /opt belongs to the host image that a sandbox sees.
         self.cli = pathlib.Path(tempfile.mkdtemp(prefix="muster-e2e-", dir="/opt"))
         self.addCleanup(shutil.rmtree, self.cli)
         self.cli.chmod(0o755)
         done = subprocess.run(["npm", "install", "--silent", "--omit=optional", "--no-audit", "--no-fund",
                                "--prefix", str(self.cli), PACKAGE], text=True, capture_output=True, timeout=300)
-        if done.returncode != 0:
-            self.skipTest("no npm registry here: " + done.stderr.strip()[-200:])
+        self.assertEqual(done.returncode, 0, done.stderr)
         self.model = subprocess.Popen(["node", str(pathlib.Path(__file__).with_name("stub_model.js"))],
                                       env={**os.environ, "EXPECTED_KEY": KEY}, stdout=subprocess.PIPE, text=True)
         self.addCleanup(self.end_model)

@@ -61,6 +61,17 @@ def refs(repository):
     return dict(line.split() for line in lines)
 
 
+def require_npm(test):
+    """Skips the test, with the reason, where nothing can be fetched with npm. Asks once: npm itself tries for a minute."""
+    node = shutil.which("node")
+    if not node or not shutil.which("npm") or not os.path.realpath(node).startswith("/usr/"):
+        test.skipTest("npm and a node below /usr are needed")
+    asked = subprocess.run(["npm", "view", "--fetch-retries=0", "--fetch-timeout=30000", "semver", "version"], text=True,
+                           capture_output=True)
+    if asked.returncode != 0:
+        test.skipTest("no npm registry here: " + " ".join(asked.stderr.split())[:300])
+
+
 def wait_for(condition, what, seconds=120):
     """Polls a condition of the outside world until it holds; the bound is a failure, never a pass."""
     end = time.monotonic() + seconds
