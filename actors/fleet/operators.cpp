@@ -23,6 +23,12 @@ std::string because(const std::string& what, const std::string& by, const std::s
   return text;
 }
 
+/// Why, and what: "the mirror is back (only acme/*)".
+std::string retry_words(const fbs::RetryFleetT& m) {
+  if (m.repository_glob.empty()) return m.reason;
+  return m.reason + (m.reason.empty() ? "" : " ") + "(only " + m.repository_glob + ")";
+}
+
 }  // namespace
 
 /// True, with a refusal, when there is no fleet behind this name (its creation was refused).
@@ -88,7 +94,7 @@ void FleetLife::on(const fbs::RetryFleetT& m) {
                                           (m.classes.empty() && m.repository_glob.empty()
                                                ? ""
                                                : " with that class and repository"));
-  ctx_.audit(m.by, "fleet.retry", one_line(m.repository_glob, 500));
+  ctx_.audit(m.by, "fleet.retry", one_line(retry_words(m), 500));
   ctx_.reply("");
 }
 

@@ -78,11 +78,12 @@ std::string explain(WaitReason reason) {
 class Dispatcher::Impl {
  public:
   Impl(engine::Engine& engine, DispatcherConfig config)
-      : engine_(engine), config_(std::move(config)) {}
+      : engine_(engine), config_(std::move(config)), admission_(config_.limits) {}
   ~Impl() { stop(); }
 
   void start();
   void stop();
+  void set_limits(RunLimits limits);
   [[nodiscard]] std::string why(std::string_view run) const;
   [[nodiscard]] std::map<std::string, std::uint64_t> waiting(std::string_view fleet) const;
   [[nodiscard]] DispatcherStats stats() const;
@@ -119,6 +120,8 @@ class Dispatcher::Impl {
   engine::Sequence last_position_ = 0;  // on the engine's thread
   std::atomic<std::uint64_t> rounds_{0}, proposals_{0}, repeated_{0}, resyncs_{0};
 
+  RunLimits limits_;
+  engine::AdmissionLimits admission_;  ///< With the operator's word.
   QueueView view_;
   std::vector<engine::Waiting> last_waiting_;
   std::optional<Clock::time_point> round_due_;
@@ -145,6 +148,14 @@ void Dispatcher::Impl::start() {
 void Dispatcher::Impl::stop() {
   subscription_.reset();
   strand_->stop();
+}
+
+void Dispatcher::Impl::set_limits(RunLimits limits) {
+  strand_->post([this, limits = std::move(limits)] {
+    limits_ = limits;
+    admission_.running_total = limits.total;
+    round_after(config_.pause);
+  });
 }
 
 // ---- following the engine ----
@@ -257,14 +268,15 @@ void Dispatcher::Impl::round() {
   had_room_ = std::any_of(hosts.begin(), hosts.end(), [](const engine::Supply& host) {
     return host.accepts && host.used < host.slots;
   });
-  engine::Round made =
-      admit(view_.demand(), view_.fleets(), hosts, view_.repositories(), config_.limits);
+  auto fleets = view_.fleets();
+  actors::apply(limits_, fleets);
+  engine::Round made = admit(view_.demand(), fleets, hosts, view_.repositories(), admission_);
   last_waiting_ = std::move(made.waiting);
   for (const engine::Proposal& proposal : made.proposals) propose(proposal);
   publish_later();
   rest_ = std::chrono::duration_cast<Duration>(Clock::now() - begun) * kRest;
   // A full round may have more to propose; nothing else would say so.
-  if (made.proposals.size() >= config_.limits.proposals) round_after(config_.pause);
+  if (made.proposals.size() >= admission_.proposals) round_after(config_.pause);
 }
 
 void Dispatcher::Impl::propose(const engine::Proposal& proposal) {
@@ -361,6 +373,9 @@ void Dispatcher::start() {
 }
 void Dispatcher::stop() {
   impl_->stop();
+}
+void Dispatcher::set_limits(RunLimits limits) {
+  impl_->set_limits(std::move(limits));
 }
 std::string Dispatcher::why(std::string_view run) const {
   return impl_->why(run);

@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 
+#include "actors/ports/run_limits.hpp"
 #include "engine/core/engine.hpp"
 #include "engine/scheduler/admission.hpp"
 
@@ -48,6 +49,8 @@ class Dispatcher {
 
   void start();
   void stop();
+  /// From the next round on. Any thread.
+  void set_limits(RunLimits limits);
 
   /// Why a queued run waits, for a person; empty when it is not queued. At most a moment old.
   [[nodiscard]] std::string why(std::string_view run) const;

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 #include <time.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "actors/host/host.hpp"
@@ -46,6 +47,7 @@ class Hosts::Impl {
 
   [[nodiscard]] int port() const { return server_ ? server_->port() : 0; }
   [[nodiscard]] HostsStats stats() const;
+  [[nodiscard]] std::optional<HostLease> lease(const std::string& host) const;
 
  private:
   using Lines = std::map<std::string, HostLine>;
@@ -75,6 +77,7 @@ class Hosts::Impl {
   void run_effect(const engine::PendingEffect& effect, engine::EffectDone done);
   void tick();
   void check_lease(HostLine& line);
+  void publish_leases();
   void tell(HostLine& line, engine::Payload payload);
   void flush_tells(HostLine& line);
 
@@ -86,6 +89,13 @@ class Hosts::Impl {
   engine::Engine* engine_ = nullptr;  // set, with placements_, before the strand sees a host
   std::optional<Placements> placements_;
   std::atomic<std::uint64_t> welcomed_{0}, lease_ends_{0}, events_{0}, events_refused_{0};
+
+  struct Published {
+    HostLease lease;
+    Duration until{};
+  };
+  mutable std::mutex leases_mutex_;
+  std::map<std::string, Published> leases_;  ///< For readers.
 
   std::mutex inflows_mutex_;
   std::map<Session*, std::shared_ptr<Inflow>> inflows_;
@@ -372,7 +382,25 @@ void Hosts::Impl::tick() {
     check_lease(line);
   }
   work_.expire(engine_->now());
+  publish_leases();
   strand_->after(config_.tick, [this] { tick(); });
+}
+
+void Hosts::Impl::publish_leases() {
+  const std::lock_guard lock(leases_mutex_);
+  for (const auto& [name, line] : lines_)
+    leases_[name] = {
+        {line.inflow != nullptr, line.session, line.leased, Duration{0}, line.orders.size()},
+        line.lease_until};
+}
+
+std::optional<HostLease> Hosts::Impl::lease(const std::string& host) const {
+  const std::lock_guard lock(leases_mutex_);
+  const auto found = leases_.find(host);
+  if (found == leases_.end()) return std::nullopt;
+  HostLease lease = found->second.lease;
+  if (lease.leased) lease.left = std::max(Duration{0}, found->second.until - config_.clock());
+  return lease;
 }
 
 void Hosts::Impl::check_lease(HostLine& line) {
@@ -552,6 +580,9 @@ int Hosts::port() const {
 }
 HostsStats Hosts::stats() const {
   return impl_->stats();
+}
+std::optional<HostLease> Hosts::lease(const std::string& host) const {
+  return impl_->lease(host);
 }
 void Hosts::perform(const engine::PendingEffect& effect, engine::EffectDone done) {
   impl_->perform(effect, std::move(done));

@@ -15,10 +15,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "actors/ports/effects_generated.h"
+#include "actors/ports/host_lease.hpp"
 #include "engine/core/engine.hpp"
 #include "storage/base/blobs.hpp"
 #include "storage/link/link.hpp"
@@ -71,6 +73,8 @@ class Hosts final : public engine::EffectPort {
   /// Where hosts connect; the kernel's choice when the address ends in ":0".
   [[nodiscard]] int port() const;
   [[nodiscard]] HostsStats stats() const;
+  /// Nothing for a host that was never heard of since the start. Any thread.
+  [[nodiscard]] std::optional<HostLease> lease(const std::string& host) const;
 
   void perform(const engine::PendingEffect& effect, engine::EffectDone done) override;
 

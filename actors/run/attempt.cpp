@@ -1,6 +1,7 @@
 // One attempt on a host: from placement to what its report means.
 #include <cstdio>
 #include <algorithm>
+#include <utility>
 
 #include "actors/host/host.hpp"
 #include "actors/indexes.hpp"
@@ -218,10 +219,36 @@ void RunLife::finished(const fbs::HostEventT& m) {
   judge(verdict);
 }
 
+/// It is queued again once the attempt has ended, however that ends; only a commit that was made in
+/// the meantime is delivered.
+void RunLife::on(const fbs::ReleaseRunT& m) {
+  if (!on_host())
+    return ctx_.refuse(Errc::refused,
+                       "run " + id() + " is " + to_string(s_.state) + ": it stands on no host");
+  if (s_.cancelling) return ctx_.refuse(Errc::refused, "run " + id() + " is being cancelled");
+  if (s_.released >= limits::kMostReleased)
+    return ctx_.refuse(Errc::refused, "run " + id() + " was released " +
+                                          std::to_string(s_.released) + " times: cancel it");
+  ctx_.reply("");
+  if (std::exchange(s_.releasing, true)) return;
+  ctx_.audit(m.by, "run.release", one_line(m.reason, limits::kLineBytes));
+  s_.message = one_line("released by " + m.by + ": " + m.reason, limits::kLineBytes);
+  if (!s_.stopping) stop(wire::StopReason::cancelled);
+}
+
 /// The attempt is over on the host; `verdict` says how.
-void RunLife::judge(const Verdict& verdict) {
+void RunLife::judge(Verdict verdict) {
+  const bool released =
+      std::exchange(s_.releasing, false) && !s_.cancelling && verdict.state == RunState::failed;
+  if (released)
+    verdict = {RunState::failed, FailureClass::infrastructure, "released", s_.message,
+               Retry::always};
   note(verdict);
-  if (verdict.state == RunState::failed) {
+  if (released) {
+    ++s_.released;
+    s_.message.clear();
+    enqueue();
+  } else if (verdict.state == RunState::failed) {
     attempt_over(verdict);
   } else if (s_.cancelling) {
     end(RunState::cancelled, "cancelled", s_.message);

@@ -79,7 +79,7 @@ void RunLife::attempt_over(const Verdict& verdict) {
     return;
   }
   s_.class_ = verdict.cls;
-  if (may_retry(verdict, *s_.policy, s_.attempt)) {
+  if (may_retry(verdict, *s_.policy, s_.attempt - s_.released)) {
     s_.reason = verdict.reason;
     s_.message = one_line(verdict.message, limits::kLineBytes);
     back_off();

@@ -30,6 +30,7 @@ class RunLife {
   void on(const fbs::StopDoneT& m);
   void on(const fbs::HostEventT& m);
   void on(const fbs::HostLostT& m);
+  void on(const fbs::ReleaseRunT& m);
 
   // delivery.cpp
   void on(const fbs::PushDoneT& m);
@@ -65,7 +66,7 @@ class RunLife {
   void stop(muster::wire::StopReason reason);
   void host_gone_silent();
   void finished(const fbs::HostEventT& m);
-  void judge(const Verdict& verdict);
+  void judge(Verdict verdict);
   void note(const Verdict& verdict);
   void leave_host(bool free_slot);
   fbs::AttemptRowT attempt_row();

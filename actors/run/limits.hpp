@@ -35,6 +35,9 @@ inline constexpr unsigned kPushTries = 3;
 /// delivering, as a whole: pushes and the pull request.
 inline constexpr Duration kDelivering = 1h;
 
+/// A person's releases of one run; each is an attempt with a row.
+inline constexpr unsigned kMostReleased = 100;
+
 /// What is kept of one report, so that a row stays small beside a decision's 1 MiB.
 inline constexpr std::size_t kSummaryBytes = 64u << 10;
 inline constexpr std::size_t kResultBytes = 64u << 10;

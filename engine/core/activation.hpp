@@ -57,6 +57,12 @@ struct Activation {
   /// Committed or decided rows; nothing in the optional: known to be absent.
   std::map<std::string, std::optional<std::string>, std::less<>> rows;
 
+  // For tools; no step sees them.
+  Instant since;                ///< When it was loaded.
+  std::uint64_t steps = 0;      ///< Since then, with the time they took.
+  std::uint64_t steps_us = 0;
+  std::uint64_t longest_us = 0;
+
   std::uint64_t touched = 0;    ///< The last batch that holds something of it.
   bool queued = false;          ///< In the shard's run queue.
   std::optional<std::list<Activation*>::iterator> idle;

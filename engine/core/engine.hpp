@@ -27,6 +27,8 @@ struct Call {
   std::string key;          ///< UUIDv7. A repeat gets the first one's reply.
   std::string digest;       ///< SHA-256 of the request: another one under the same key is Errc::key_reused.
   std::string correlation;
+  std::string only_if;      ///< As Envelope::only_if: else Errc::conflict, and is_outdated() of the error.
+  std::string only_if_rows;
 };
 
 /// The reply of the step that handled it, once durable; or why it was not taken (overloaded, conflict,
@@ -70,8 +72,9 @@ class EffectPort {
 struct Change {
   Sequence position = 0;
   ActorId actor;
-  std::uint16_t message_type = 0;
+  std::uint16_t message_type = 0; ///< 0: an operator closed a dead letter to it.
   std::vector<IndexChange> indexes;
+  Sequence letter = 0;      ///< The dead letter that it made or closed, in the actor's shard.
 };
 
 /// Names a dead letter: its shard, and its sequence there. As text "0-17".

@@ -153,6 +153,10 @@ struct ActivationLook {
   std::optional<Instant> oldest;              ///< When its oldest waiting message came.
   bool queued = false;                        ///< It has a turn coming.
   bool idle = false;                          ///< Cached, with nothing to do.
+  Instant since;                              ///< When it was loaded.
+  std::uint64_t steps = 0;                    ///< Since then, with the time they took.
+  std::uint64_t steps_us = 0;
+  std::uint64_t longest_us = 0;
 };
 
 /// One group commit.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr char kHead = 'h';
 constexpr char kRow = 'r';
+constexpr char kSnapshot = 'p';
 
 std::string escaped(std::string_view text) {
   std::string out;
@@ -81,6 +82,12 @@ std::string row(const ActorId& id, std::string_view row) {
 std::pair<std::string, std::string> rows(const ActorId& id, std::string_view lower,
                                          std::string_view upper) {
   return {row(id, lower), upper.empty() ? prefix_end(row(id, "")) : row(id, upper)};
+}
+
+std::string snapshot(const ActorId& id, std::uint64_t decision) {
+  std::string out = actor(id) + kSnapshot;
+  put_be64(out, decision);
+  return out;
 }
 
 std::string_view row_name(std::string_view row_key, const ActorId& id) {

@@ -2,6 +2,7 @@
 //
 //   actor    := slot(1 byte) org 00 kind 00 key 00
 //   state    := actor 'h'                       the head
+//             | actor 'p' be64(decision)        a snapshot
 //             | actor 'r' row                   a row
 //   inbox, dead        := be64(sequence)
 //   audit    := be64(position) be32(ordinal)
@@ -36,6 +37,8 @@ std::string row(const ActorId& id, std::string_view row);
 /// The bounds of an actor's rows with keys in [lower, upper); an empty upper means all.
 std::pair<std::string, std::string> rows(const ActorId& id, std::string_view lower,
                                          std::string_view upper);
+/// Of an actor after that decision.
+std::string snapshot(const ActorId& id, std::uint64_t decision);
 std::string_view row_name(std::string_view row_key, const ActorId& id);
 
 std::string sequence(Sequence sequence);

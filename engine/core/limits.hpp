@@ -36,6 +36,15 @@ struct ShardLimits {
   std::uint64_t changes_retention = 1'000'000;
   std::uint64_t trim_chunk = 50'000;
 
+  // For replays: an actor's whole state after each so many of its decisions.
+  std::uint64_t snapshot_every = 1'000;       ///< 0: never.
+  std::uint64_t snapshots_kept = 64;          ///< Per actor.
+  std::size_t snapshot_rows = 128;            ///< With more rows, or …
+  std::size_t snapshot_bytes = 128u << 10;    ///< … more bytes, there is none.
+
+  std::uint64_t slow_step_us = 10'000;        ///< A step that takes longer is remembered for tools.
+  std::size_t slow_steps_kept = 64;
+
   std::size_t unacked_messages = 1'024;       ///< Per destination shard.
   Duration resend{2'000};                     ///< What a shard did not acknowledge is sent again.
   Duration reopen_pause{1'000};               ///< Between attempts to come back from a failed commit.

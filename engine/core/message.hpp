@@ -54,6 +54,10 @@ struct Envelope {
   std::string dedup_key;       ///< The API key whose caller waits for the reply, if any.
   std::string timer;           ///< Of a fired timer: its name and generation; a stale one is not stepped.
   std::uint64_t timer_generation = 0;
+  /// Revisions (engine/core/revision.hpp), separated by blanks: unless the actor has one of them when its turn
+  /// comes, it is not stepped, and the caller is refused. Empty: whatever it has.
+  std::string only_if;
+  std::string only_if_rows;    ///< The prefix of the rows that count; empty: none.
 };
 
 /// Names a message by what stays the same when it comes again: one that was not durable when the process ended

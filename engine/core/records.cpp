@@ -25,6 +25,8 @@ struct Identifier<fbs::AuditRecordT> { static constexpr const char* value = "MST
 template <>
 struct Identifier<fbs::ChangesRecordT> { static constexpr const char* value = "MSTC"; };
 template <>
+struct Identifier<fbs::SnapshotRecordT> { static constexpr const char* value = "MSTP"; };
+template <>
 struct Identifier<fbs::ShardRecordT> { static constexpr const char* value = "MSTM"; };
 
 template <class T>
@@ -66,6 +68,7 @@ MUSTER_RECORD(fbs::CallRecordT)
 MUSTER_RECORD(fbs::DeadRecordT)
 MUSTER_RECORD(fbs::AuditRecordT)
 MUSTER_RECORD(fbs::ChangesRecordT)
+MUSTER_RECORD(fbs::SnapshotRecordT)
 MUSTER_RECORD(fbs::ShardRecordT)
 #undef MUSTER_RECORD
 
@@ -119,6 +122,8 @@ std::string encode_envelope(const Envelope& envelope) {
   const auto correlation = text(envelope.correlation);
   const auto dedup_key = text(envelope.dedup_key);
   const auto timer = text(envelope.timer);
+  const auto only_if = text(envelope.only_if);
+  const auto only_if_rows = text(envelope.only_if_rows);
   fbs::EnvelopeRecordBuilder record(builder);
   record.add_sequence(envelope.sequence);
   record.add_from(from);
@@ -131,6 +136,8 @@ std::string encode_envelope(const Envelope& envelope) {
   record.add_dedup_key(dedup_key);
   record.add_timer(timer);
   record.add_timer_generation(envelope.timer_generation);
+  record.add_only_if(only_if);
+  record.add_only_if_rows(only_if_rows);
   builder.Finish(record.Finish(), Identifier<fbs::EnvelopeRecordT>::value);
   return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
 }
@@ -150,6 +157,8 @@ Result<Envelope> decode_envelope(std::string_view bytes) {
   envelope.dedup_key = std::move(record->dedup_key);
   envelope.timer = std::move(record->timer);
   envelope.timer_generation = record->timer_generation;
+  envelope.only_if = std::move(record->only_if);
+  envelope.only_if_rows = std::move(record->only_if_rows);
   return envelope;
 }
 

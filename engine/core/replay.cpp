@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "engine/core/context.hpp"
+#include "engine/core/keys.hpp"
+#include "engine/core/records.hpp"
+#include "engine/core/revision.hpp"
 
 namespace muster::engine {
 
@@ -34,30 +37,70 @@ class ReplayedRows : public RowReader {
 tl::unexpected<Error> not_kept(const ActorLook& actor, const std::string& why) {
   return fail(Errc::refused, "the story of " + actor.id.to_string() +
                                  " can't be told from its beginning, message " +
-                                 std::to_string(actor.incarnation) + ": " + why);
+                                 std::to_string(actor.incarnation) + ", or a snapshot: " + why);
 }
 
-/// Every step of the actor, the oldest first.
-Result<std::vector<StepLook>> whole_story(const storage::Journal& journal, const ActorLook& actor) {
-  std::vector<StepLook> steps;
+/// The newest snapshot at that position or before.
+Result<std::optional<fbs::SnapshotRecordT>> snapshot_at(const storage::Journal& journal,
+                                                        const ActorId& id,
+                                                        std::uint64_t position) {
+  std::optional<fbs::SnapshotRecordT> found;
+  Result<void> decoded{};
+  const auto walked = journal.scan_back(
+      storage::Family::state, keys::snapshot(id, 0), keys::snapshot(id, ~std::uint64_t{0}),
+      [&](std::string_view, std::string_view value) {
+        auto record = decode_record<fbs::SnapshotRecordT>(value);
+        if (!record)
+          decoded = tl::unexpected<Error>(record.error());
+        else if (record->position <= position)
+          found = std::move(*record);
+        return record.has_value() && !found;
+      });
+  if (!walked) return tl::unexpected<Error>(walked.error());
+  if (!decoded) return tl::unexpected<Error>(decoded.error());
+  return found;
+}
+
+/// What a state is made of again.
+struct Story {
+  std::optional<fbs::SnapshotRecordT> begin;  ///< Absent: with the message that made the actor.
+  std::vector<StepLook> steps;                ///< After it, the oldest first.
+  bool newest = true;                         ///< Nothing came after them.
+};
+
+/// From the last step of a message numbered `upto` or below back to a snapshot or the beginning.
+Result<Story> story_of(const storage::Journal& journal, const ActorLook& actor, Sequence upto) {
+  Story story;
+  bool told = false;  ///< Nothing is missing.
+  Result<void> looked{};
   const auto end = each_step_back(journal, &actor.id, 0, kMaxReplayScan, [&](const StepLook& step) {
-    steps.push_back(step);
-    return step.sequence != actor.incarnation && steps.size() < kMaxReplayedSteps;
+    if (story.steps.empty() && step.sequence > upto) {
+      story.newest = false;
+      return step.sequence != actor.incarnation;
+    }
+    if (story.steps.empty()) {
+      auto begin = snapshot_at(journal, actor.id, step.position);
+      if (!begin) looked = tl::unexpected<Error>(begin.error());
+      if (!begin) return false;
+      story.begin = std::move(*begin);
+    }
+    // Its own step is one of the story, for what it tells, and is not made again.
+    story.steps.push_back(step);
+    told = step.sequence == actor.incarnation ||
+           (story.begin && step.position == story.begin->position);
+    return !told && story.steps.size() < kMaxReplayedSteps;
   });
   if (!end) return tl::unexpected<Error>(end.error());
-  if (steps.empty() || steps.back().sequence != actor.incarnation)
-    return not_kept(actor, steps.size() == kMaxReplayedSteps
+  if (!looked) return tl::unexpected<Error>(looked.error());
+  if (story.steps.empty() && actor.incarnation > upto)
+    return fail(Errc::not_found, actor.id.to_string() + " did not exist yet: message " +
+                                     std::to_string(actor.incarnation) + " made it");
+  if (!told)
+    return not_kept(actor, story.steps.size() == kMaxReplayedSteps
                                ? "it has more than " + std::to_string(kMaxReplayedSteps) + " steps"
                                : "older decisions are no longer kept");
-  std::reverse(steps.begin(), steps.end());
-  return steps;
-}
-
-/// How many of them came up to that message.
-std::size_t steps_upto(const std::vector<StepLook>& steps, Sequence upto) {
-  const auto last = std::find_if(steps.rbegin(), steps.rend(),
-                                 [&](const StepLook& step) { return step.sequence <= upto; });
-  return static_cast<std::size_t>(steps.rend() - last);
+  std::reverse(story.steps.begin(), story.steps.end());
+  return story;
 }
 
 }  // namespace
@@ -65,34 +108,42 @@ std::size_t steps_upto(const std::vector<StepLook>& steps, Sequence upto) {
 Result<Replayed> replay(const Journals& journals, const KindOps& kind, const ActorLook& actor,
                         Sequence upto) {
   const storage::Journal& journal = journal_of(journals, actor.id);
-  const auto steps = whole_story(journal, actor);
-  if (!steps) return tl::unexpected<Error>(steps.error());
-  const std::size_t count = steps_upto(*steps, upto);
-  if (count == 0)
-    return fail(Errc::not_found, actor.id.to_string() + " did not exist yet: message " +
-                                     std::to_string(actor.incarnation) + " made it");
+  const auto story = story_of(journal, actor, upto);
+  if (!story) return tl::unexpected<Error>(story.error());
+  const std::size_t first = story->begin ? 1 : 0;
   std::vector<Sequence> wanted;
-  for (std::size_t n = 0; n < count; ++n) wanted.push_back((*steps)[n].sequence);
+  for (std::size_t n = first; n < story->steps.size(); ++n)
+    wanted.push_back(story->steps[n].sequence);
   const auto messages = read_messages(journal, wanted);
   if (!messages) return tl::unexpected<Error>(messages.error());
 
   Replayed replayed;
-  replayed.oldest_version = steps->front().version;
+  replayed.oldest_version = story->steps.front().version;
   replayed.version = kind.version;
+  replayed.last_sequence = story->steps.back().sequence;
+  replayed.at = story->steps.back().at;
+  replayed.steps = wanted.size();
   auto state = kind.make_state();
-  for (std::size_t n = 0; n < count; ++n) {
-    const StepLook& step = (*steps)[n];
+  if (story->begin) {
+    auto stored = kind.decode_state(bytes_of(story->begin->state));
+    if (!stored) return tl::unexpected<Error>(stored.error());
+    state = std::move(*stored);
+    replayed.snapshot = story->begin->sequence;
+    for (const auto& row : story->begin->rows)
+      replayed.rows.insert_or_assign(bytes_of(row->key), bytes_of(row->value));
+  }
+  for (std::size_t n = first; n < story->steps.size(); ++n) {
+    const StepLook& step = story->steps[n];
     const auto message =
         std::lower_bound(messages->begin(), messages->end(), step.sequence,
                          [](const Envelope& m, Sequence at) { return m.sequence < at; });
     if (message == messages->end() || message->sequence != step.sequence)
       return not_kept(actor, "message " + std::to_string(step.sequence) + " is no longer kept");
-    replayed.last_sequence = step.sequence;
-    replayed.at = step.at;
-    ++replayed.steps;
     if (step.dead) continue;  // It changed nothing.
     auto next = kind.copy_state(state);
     ReplayedRows rows(replayed.rows);
+    const bool made = n > 0 || story->begin;
+    if (made && check_only_if(*message, kind, state.get(), rows)) continue;  // It was refused.
     Context ctx(actor.id, *message, step.at, rows);
     try {
       if (auto ok = kind.step(next.get(), message->payload, ctx); !ok)
@@ -112,7 +163,7 @@ Result<Replayed> replay(const Journals& journals, const KindOps& kind, const Act
     }
   }
   replayed.state = kind.encode_state(state.get());
-  replayed.newest = count == steps->size();
+  replayed.newest = story->newest;
   replayed.same_as_kept = replayed.newest && replayed.state == actor.state;
   return replayed;
 }

@@ -1,6 +1,6 @@
-// An actor's state as it was: made again from its first message, because a step is a pure function
-// of state, message and time, and the journal keeps all three. Reaches back as far as the inbox is
-// kept.
+// An actor's state as it was: made again from its first message or from a snapshot
+// (ShardLimits::snapshot_every), because a step is a pure function of state, message and time, and
+// the journal keeps all three. Reaches back as far as the inbox is kept.
 #pragma once
 
 #include <map>
@@ -18,8 +18,9 @@ constexpr std::size_t kMaxReplayScan = 1'000'000;
 struct Replayed {
   std::string state;
   std::map<std::string, std::string> rows;
-  std::size_t steps = 0;
-  Sequence last_sequence = 0;        ///< Of the last message that was stepped again.
+  std::size_t steps = 0;             ///< That were made again.
+  Sequence snapshot = 0;             ///< After which message it begins; 0: with the first.
+  Sequence last_sequence = 0;        ///< Of the last message.
   Instant at;                        ///< When it was stepped.
   std::uint16_t oldest_version = 0;  ///< Of the kind, when the first of the steps was decided; …
   std::uint16_t version = 0;         ///< … and of the steps that were used now.

@@ -10,7 +10,8 @@
 //
 // The parts: shard.cpp (life, turns, recovery), shard_admit.cpp (what comes in), shard_step.cpp (stepping and
 // decisions), shard_commit.cpp (group commit and what it releases), shard_link.cpp (other shards), shard_operate.cpp
-// (what operators do), shard_look.cpp (what their tools see).
+// (what operators do), shard_look.cpp (what their tools see),
+// shard_snapshot.cpp (whole states, for replays).
 #pragma once
 
 #include <deque>
@@ -153,7 +154,7 @@ class Shard {
   Result<fbs::DeadRecordT> open_letter(LetterId id);
   Result<std::string> replay(const OperatorCommand& command);
   Result<std::string> discard(const OperatorCommand& command);
-  void close_letter(const OperatorCommand& command, fbs::DeadRecordT record);
+  void close_letter(const OperatorCommand& command, const ActorId& to, fbs::DeadRecordT record);
   Result<Activation*> existing(const ActorId& id);
   Result<std::string> pause(const OperatorCommand& command);
   Result<std::string> resume(const OperatorCommand& command);
@@ -166,6 +167,8 @@ class Shard {
   void step_next();
   void load(Activation& a);
   void step(Activation& a, const WindowEntry& entry);
+  void snapshot_if_due(const Activation& a, const fbs::ChangeRecordT& change);
+  void note_step(Activation& a, const Envelope& m, std::uint64_t us);
   bool stale_timer(Activation& a, const Envelope& m);
   Result<void> marked_step(Activation& a, const Envelope& m, Stepped& stepped);
   Result<void> try_step(Activation& a, const Envelope& m, Stepped& stepped);

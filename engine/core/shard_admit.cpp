@@ -93,6 +93,8 @@ void Shard::admit_call(Call call, CallDone done) {
   message.payload = std::move(call.payload);
   message.correlation = call.correlation.empty() ? call.key : std::move(call.correlation);
   message.dedup_key = std::move(call.key);
+  message.only_if = std::move(call.only_if);
+  message.only_if_rows = std::move(call.only_if_rows);
   enqueue(std::move(message));
   schedule_turn();
 }

@@ -13,6 +13,10 @@ ActivationLook look_of(const Activation& a) {
   look.id = a.id;
   look.queued = a.queued;
   look.idle = a.idle.has_value();
+  look.since = a.since;
+  look.steps = a.steps;
+  look.steps_us = a.steps_us;
+  look.longest_us = a.longest_us;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     const LaneWindow& window = a.lanes[lane];
     look.pending[lane] = window.pending();

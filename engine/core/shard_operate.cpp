@@ -49,7 +49,8 @@ Result<std::string> Shard::carry_out(const OperatorCommand& command) {
   return fail(Errc::invalid, "no such command");
 }
 
-/// A position of its own orders the entry among those of the steps; followers of changes see it as a gap.
+/// A position of its own orders the entry among those of the steps. Followers of changes see it as a gap, unless a
+/// letter is closed.
 void Shard::audit_operation(const OperatorCommand& command, const ActorId& actor) {
   fbs::AuditRecordT record;
   record.actor = record_of(actor);
@@ -81,13 +82,15 @@ Result<fbs::DeadRecordT> Shard::open_letter(LetterId id) {
 }
 
 /// The row stays: to recovery it is the proof that its message was consumed.
-void Shard::close_letter(const OperatorCommand& command, fbs::DeadRecordT record) {
+void Shard::close_letter(const OperatorCommand& command, const ActorId& to,
+                         fbs::DeadRecordT record) {
   record.state = command.action == OperatorCommand::Action::replay ? fbs::LetterState::replayed
                                                                    : fbs::LetterState::discarded;
   record.closed_by = command.who;
   record.closed_why = command.why;
   record.closed_unix_ms = now().unix_ms;
   rows_.put(Family::dead, keys::sequence(command.letter.sequence), encode_record(record));
+  visible_.push_back({position_, to, 0, {}, command.letter.sequence});
 }
 
 Result<std::string> Shard::replay(const OperatorCommand& command) {
@@ -96,21 +99,25 @@ Result<std::string> Shard::replay(const OperatorCommand& command) {
   Envelope message = sure(decode_envelope(bytes_of(record->envelope)));
   if (auto ok = open_for(message.to, message.lane); !ok) return tl::unexpected<Error>(ok.error());
   audit_operation(command, message.to);
-  // Its caller was answered when it was parked, and the timer that it may be has fired.
+  // Its caller was answered when it was parked, the timer that it may be has fired, and what its caller saw is
+  // long past: an operator means it as things are now.
   message.dedup_key.clear();
   message.timer.clear();
+  message.only_if.clear();
   message.causation = command.letter.sequence;
+  const ActorId to = message.to;
   record->replayed_as = enqueue(std::move(message));
   const std::string reply = std::to_string(record->replayed_as);
-  close_letter(command, std::move(*record));
+  close_letter(command, to, std::move(*record));
   return reply;
 }
 
 Result<std::string> Shard::discard(const OperatorCommand& command) {
   auto record = open_letter(command.letter);
   if (!record) return tl::unexpected<Error>(record.error());
-  audit_operation(command, sure(decode_envelope(bytes_of(record->envelope))).to);
-  close_letter(command, std::move(*record));
+  const ActorId to = sure(decode_envelope(bytes_of(record->envelope))).to;
+  audit_operation(command, to);
+  close_letter(command, to, std::move(*record));
   return std::string();
 }
 

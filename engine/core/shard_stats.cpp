@@ -4,6 +4,16 @@
 
 namespace muster::engine {
 
+void Shard::note_step(Activation& a, const Envelope& m, std::uint64_t us) {
+  stats_.steps_us[a.kind->name].observe(us);
+  ++a.steps;
+  a.steps_us += us;
+  a.longest_us = std::max(a.longest_us, us);
+  if (us < limits_.slow_step_us) return;
+  stats_.slow_steps.push_back({a.id, m.payload.type, m.sequence, now(), us});
+  if (stats_.slow_steps.size() > limits_.slow_steps_kept) stats_.slow_steps.pop_front();
+}
+
 ShardStats Shard::stats() const {
   ShardStats now = stats_;
   now.shard = config_.place.shard;

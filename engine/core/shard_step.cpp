@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/core/keys.hpp"
+#include "engine/core/revision.hpp"
 #include "engine/core/shard.hpp"
 
 namespace muster::engine {
@@ -88,6 +89,7 @@ void Shard::load(Activation& a) {
   // An activation stays until its last head is committed, so the journal has the newest.
   const auto bytes = sure(world_.journal.get(Family::state, keys::head(a.id)));
   a.loaded = true;
+  a.since = now();
   if (!bytes || a.kind == nullptr) return;
   auto head = decode_record<fbs::HeadRecordT>(*bytes);
   if (!head) {
@@ -130,7 +132,7 @@ void Shard::step(Activation& a, const WindowEntry& entry) {
   } else {
     park(a, m, ok.error());
   }
-  if (a.kind != nullptr) stats_.steps_us[a.kind->name].observe(watch.us());
+  if (a.kind != nullptr) note_step(a, m, watch.us());
 }
 
 void Shard::consume(Activation& a, const WindowEntry& entry) {
@@ -188,6 +190,11 @@ Result<void> Shard::try_step(Activation& a, const Envelope& m, Stepped& stepped)
   }
   ActorRows reader(*this, a);
   stepped.at = now();
+  if (a.state != nullptr)
+    if (auto outdated = check_only_if(m, *a.kind, stepped.state.get(), reader)) {
+      stepped.decision.reply = std::move(outdated);
+      return {};
+    }
   Context ctx(a.id, m, stepped.at, reader, limits_.decision);
   try {
     if (auto ok = a.kind->step(stepped.state.get(), m.payload, ctx); !ok) return ok;
@@ -255,6 +262,7 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
     record.correlation = m.correlation;
     rows_.append(Family::audit, keys::audit(change.position, ordinal++), encode_record(record));
   }
+  snapshot_if_due(a, change);
   answer(m.dedup_key, d.reply);
 }
 
@@ -385,6 +393,7 @@ void Shard::park(Activation& a, const Envelope& m, const Error& why) {
   record.kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
   rows_.append(Family::dead, keys::sequence(m.sequence), encode_record(record));
   record_change(a, m).dead = true;
+  visible_.back().letter = m.sequence;
   ++stats_.dead_letters[a.kind != nullptr ? a.kind->name : "unknown"];
   answer(m.dedup_key, Reply{why.code, why.message});
 }

@@ -7,8 +7,11 @@
 #include <bit>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
+
+#include "engine/core/message.hpp"
 
 namespace muster::engine {
 
@@ -42,6 +45,15 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+/// A step that took longer than ShardLimits::slow_step_us.
+struct SlowStep {
+  ActorId actor;
+  std::uint16_t type = 0;
+  Sequence sequence = 0;
+  Instant at;
+  std::uint64_t us = 0;
+};
+
 /// One shard, since this process opened it.
 struct ShardStats {
   std::uint32_t shard = 0;
@@ -52,6 +64,7 @@ struct ShardStats {
   PowerHistogram sync_us;  ///< From handing a batch to the journal until it was durable.
   std::map<std::string, PowerHistogram> steps_us;     ///< By kind.
   std::map<std::string, std::uint64_t> dead_letters;  ///< Parked since the start, by kind.
+  std::deque<SlowStep> slow_steps;  ///< The newest last; ShardLimits::slow_steps_kept of them.
 
   // As they are now.
   std::uint64_t position = 0;          ///< Of the newest durable change.

@@ -6,6 +6,7 @@
 // drop or reopen, and should return soon.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -108,6 +109,10 @@ class Journal {
   }
   /// Reads everything that is on disk again and compares the checksums; Errc::corrupt says where.
   virtual Result<void> verify() const { return {}; }
+  /// Rewrites what is on disk without what was deleted or replaced, while everything goes on; takes
+  /// as long as that takes, and room for the largest family twice. Ends early, as Errc::refused,
+  /// once `cancelled` is set.
+  virtual Result<void> compact(std::atomic<bool>& /*cancelled*/) const { return {}; }
   /// What the store counts about itself, by a name that fits a metric ("live_sst_bytes").
   virtual std::map<std::string, std::uint64_t> numbers() const { return {}; }
 

@@ -213,6 +213,7 @@ class RocksDbJournal final : public Journal {
   Result<void> reopen() override;
   Result<void> checkpoint(const fs::path& directory) const override;
   Result<void> verify() const override;
+  Result<void> compact(std::atomic<bool>& cancelled) const override;
   std::map<std::string, std::uint64_t> numbers() const override;
 
  private:
@@ -394,6 +395,23 @@ Result<void> RocksDbJournal::verify() const {
   const auto store = use();
   if (!store) return tl::unexpected(store.error());
   if (const Status s = (*store)->db->VerifyChecksum(); !s.ok()) return failed("verify", s);
+  return {};
+}
+
+Result<void> RocksDbJournal::compact(std::atomic<bool>& cancelled) const {
+  const auto store = use();
+  if (!store) return tl::unexpected(store.error());
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;  // Those that RocksDB begins by itself go on.
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+  options.canceled = &cancelled;
+  for (std::size_t i = 0; i < kFamilies; ++i) {
+    if (cancelled) return fail(Errc::refused, "the compaction was ended early");
+    auto* family = (*store)->handle(static_cast<Family>(i));
+    const Status s = (*store)->db->CompactRange(options, family, nullptr, nullptr);
+    if (s.IsManualCompactionPaused()) return fail(Errc::refused, "the compaction was ended early");
+    if (!s.ok()) return failed("compact", s);
+  }
   return {};
 }
 

@@ -243,7 +243,11 @@ TEST_CASE("a retry makes a new generation of what failed and matches, and reopen
   stage.tell(retry);
   CHECK(acts(stage).starts_with("refuse refused: no failed run"));
   retry.repository_glob = rows[0].repository;
-  stage.tell(retry);
+  retry.by = "ann";
+  retry.reason = "the mirror is back";
+  const std::string told = stage.tell(retry);
+  CHECK(told.find("audit ann fleet.retry the mirror is back (only " + rows[0].repository + ")\n") !=
+        std::string::npos);
   CHECK(acts(stage) == "run CreateRun\nrun Proceed\nrun Supersede\ntimer deadline\nreply \n");
   CHECK(stage.state().state == FleetState::running);
   stage.tell(retry);  // before the old run's word

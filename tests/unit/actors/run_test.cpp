@@ -236,6 +236,50 @@ TEST_CASE("cancelling in every state") {
   }
 }
 
+TEST_CASE("a released run leaves its host and is queued again, outside of what it may be retried") {
+  fbs::ReleaseRunT release;
+  release.by = "ann";
+  release.reason = "the host is slow";
+  for (const std::string& state : kEverywhere) {
+    INFO(state);
+    RunStage run = led_to(state);
+    run.tell(release);
+    const bool on_host = state == "provisioning" || state == "running" || state == "verifying";
+    CHECK(acts(run).starts_with("refuse refused: run ") == !on_host);
+    if (!on_host) continue;
+    CHECK(run.state().stopping);
+    run.tell(release);  // Twice is once.
+    CHECK(acts(run) == "reply \n");
+    run.tell(finished(wire::Outcome::cancelled));
+    CHECK(where(run) == "queued");
+    CHECK(run.state().released == 1);
+    const auto row = must_decode<fbs::AttemptRowT>(run.rows().all.at("attempt/0001"));
+    CHECK(row.reason == "released");
+    CHECK(row.message == "released by ann: the host is slow");
+    // The next attempt is told to start, and has all of its tries before it.
+    run.tell(placed(2));
+    CHECK(run.state().attempt - run.state().released == 1);
+  }
+  // What was ready first is delivered, what a person cancels is cancelled, and a lost host is no
+  // loss.
+  RunStage ready = led_to("verifying");
+  ready.tell(release);
+  ready.tell(finished(wire::Outcome::changed));
+  CHECK(where(ready) == "delivering");
+  RunStage unwanted = led_to("running");
+  unwanted.tell(release);
+  unwanted.tell(fbs::CancelRunT{});
+  unwanted.tell(finished(wire::Outcome::cancelled));
+  CHECK(where(unwanted) == "cancelled cancelled");
+  RunStage lost = led_to("running");
+  lost.tell(release);
+  fbs::HostLostT gone;
+  gone.host = "h";
+  gone.session = 5;
+  lost.tell(gone);
+  CHECK(where(lost) == "queued");
+}
+
 TEST_CASE("each timer that fires leads on") {
   const auto after = [](const std::string& state, int times) {
     RunStage run = led_to(state);

@@ -75,7 +75,7 @@ void World::check_step(const ActorId& self, const void* before) {
          "queued index is wrong");
     const bool placed = is.state >= RunState::provisioning && is.state <= RunState::verifying;
     must(indexes.contains({std::string(index::kPlaced), self.key}) == placed, "placed index is wrong");
-    must(is.attempt <= is.policy->max_attempts, "too many attempts");
+    must(is.attempt - is.released <= is.policy->max_attempts, "too many attempts");
   } else if (self.kind == Repo::kName) {
     must(state<Repo>(self.key).holders.size() <= 1, "more holders than its limit");
   } else if (self.kind == Host::kName) {
@@ -216,6 +216,13 @@ void World::make_trouble() {
       if (actors_.contains(run)) post({"", "", "api"}, run, Run::Messages::encode(fbs::CancelRunT{}));
     }
     if (what >= 94 && what < 97) post<Fleet>("api", "fleet", fbs::RetryFleetT{});
+    if (what >= 97) {
+      const auto all = rows("fleet");
+      const ActorId run =
+          all.empty() ? ActorId{} : id<Run>(all[dice(static_cast<std::uint32_t>(all.size()))].run);
+      if (actors_.contains(run))
+        post({"", "", "api"}, run, Run::Messages::encode(fbs::ReleaseRunT{}));
+    }
   }
 }
 

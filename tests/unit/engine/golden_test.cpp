@@ -71,6 +71,20 @@ std::string effect() {
   return encode_record(effect);
 }
 
+std::string snapshot() {
+  fbs::SnapshotRecordT snapshot;
+  snapshot.kind_version = 2;
+  snapshot.decision = 1'000;
+  snapshot.position = 5;
+  snapshot.sequence = 42;
+  snapshot.at_unix_ms = 1'700'000'000'123;
+  snapshot.state = record_of(std::string_view("state"));
+  snapshot.rows.push_back(std::make_unique<fbs::SnapshotRowT>());
+  snapshot.rows.back()->key = record_of(std::string_view("k"));
+  snapshot.rows.back()->value = record_of(std::string_view("v"));
+  return encode_record(snapshot);
+}
+
 std::string call() {
   fbs::CallRecordT call;
   call.digest = "abc";
@@ -166,6 +180,8 @@ const std::vector<Golden>& goldens() {
        R"({ actor: { org: "acme", kind: "run", key: "7K2M" }, name: "state", generation: 9, payload: { type: 3, bytes: [ 98, 121, 116, 101, 115 ] }, correlation: "root", effect_sequence: 42, effect_ordinal: 1 })"},
       {"effect", effect, text<fbs::EffectRecordT>,
        R"({ actor: { org: "acme", kind: "run", key: "7K2M" }, sequence: 42, ordinal: 1, port: "forge", key: "pr/libgreet-2/acme/api", bytes: [ 97, 115, 107 ], deadline_unix_ms: 1700000060000, on_unknown: { type: 3, bytes: [ 98, 121, 116, 101, 115 ] }, correlation: "root" })"},
+      {"snapshot", snapshot, text<fbs::SnapshotRecordT>,
+       R"({ kind_version: 2, decision: 1000, position: 5, sequence: 42, at_unix_ms: 1700000000123, state: [ 115, 116, 97, 116, 101 ], rows: [ { key: [ 107 ], value: [ 118 ] } ] })"},
       {"call", call, text<fbs::CallRecordT>,
        R"({ digest: "abc", state: done, failed: true, error: 3, reply: [ 119, 104, 121 ], at_unix_ms: 1700000000123 })"},
       {"dead", dead, text<fbs::DeadRecordT>,

@@ -1,6 +1,7 @@
 // What operators' tools read: from the journal of a shard at work, and from the shard itself.
 #include "engine/core/inspect.hpp"
 #include "engine/core/replay.hpp"
+#include "engine/core/revision.hpp"
 
 #include <set>
 
@@ -190,4 +191,126 @@ TEST_CASE("An actor's state is made again as it was after any of its messages") 
   REQUIRE(!lost);
   CHECK(lost.error().code == Errc::refused);
   CHECK(lost.error().message.find("message 2 is no longer kept") != std::string::npos);
+}
+
+TEST_CASE("A state is made again from the newest snapshot before it, whatever else is gone") {
+  engine::ShardLimits limits;
+  limits.snapshot_every = 4;
+  limits.snapshots_kept = 2;
+  limits.snapshot_rows = 2;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT());                          // 1
+  for (int n = 2; n <= 15; ++n) bench.call("a", add(1));  // 2 to 15: totals 1 to 14
+  const auto look = engine::look_at(journals(bench), counter_id("a"));
+  REQUIRE((look && *look));
+  const engine::KindOps& kind = bench.kinds.at("counter");
+  const auto told_at = [&](engine::Sequence upto) {
+    const auto then = engine::replay(journals(bench), kind, **look, upto);
+    if (!then) return then.error().message.substr(then.error().message.rfind(':') + 2);
+    return std::to_string(engine::decode_table<fbs::CounterHeadT>(then->state)->total) + ", row " +
+           then->rows.at("total") + ", " + std::to_string(then->steps) + " steps from #" +
+           std::to_string(then->snapshot);
+  };
+  // Of those after the 4th, 8th and 12th decision the last two are kept.
+  CHECK(told_at(15) == "14, row 14, 3 steps from #12");
+  CHECK(told_at(12) == "11, row 11, 0 steps from #12");
+  CHECK(told_at(11) == "10, row 10, 3 steps from #8");
+  CHECK(told_at(7) == "6, row 6, 7 steps from #0");
+  CHECK(engine::replay(journals(bench), kind, **look, 15)->same_as_kept);
+  CHECK(!engine::replay(journals(bench), kind, **look, 12)->newest);
+  auto& inbox = bench.disk->rows[static_cast<std::size_t>(Family::inbox)];
+  for (int n = 1; n <= 9; ++n) inbox.erase(engine::keys::sequence(static_cast<unsigned>(n)));
+  CHECK(told_at(15) == "14, row 14, 3 steps from #12");
+  CHECK(told_at(8) == "7, row 7, 0 steps from #8");
+  CHECK(told_at(7) == "message 1 is no longer kept");
+  CHECK(told_at(10) == "message 9 is no longer kept");
+
+  // Snapshots are no rows and no heads, and an actor with many rows has none.
+  CHECK(keys_of(bench, {"test", "", "", ""}, 100).size() == 1);
+  bench.call("b", fbs::OpenT());
+  for (int n = 0; n < 8; ++n) bench.call("b", fill(5, 10));
+  std::size_t snapshots = 0;
+  for (const auto& [key, value] : bench.disk->rows[static_cast<std::size_t>(Family::state)])
+    if (key.starts_with(engine::keys::actor(counter_id("b")) + 'p')) ++snapshots;
+  CHECK(snapshots == 0);
+}
+
+TEST_CASE("An actor in memory tells its steps and their time; slow ones are remembered, bounded") {
+  engine::ShardLimits limits;
+  limits.slow_step_us = 0;  // Every step counts as slow.
+  limits.slow_steps_kept = 2;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT());
+  bench.call("a", add(5));
+  bench.call("a", failing("no"));  // Its time counts too.
+  const auto live = bench.shard->look(counter_id("a"));
+  REQUIRE(live);
+  CHECK(live->steps == 3);
+  CHECK(live->longest_us <= live->steps_us);
+  CHECK(live->since.unix_ms > 0);
+  const auto slow = bench.shard->stats().slow_steps;
+  REQUIRE(slow.size() == 2);
+  CHECK(slow[0].sequence == 2);
+  CHECK(slow[1].sequence == 3);
+  CHECK(slow[1].actor == counter_id("a"));
+}
+
+TEST_CASE("A call that says what its sender saw is stepped only while that is so") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT());
+  const auto revision = [&](const std::string& key) {
+    const auto look = engine::look_at(journals(bench), counter_id(key));
+    REQUIRE((look && *look));
+    engine::NamedRows rows;
+    if (const auto total =
+            bench.journal->get(Family::state, engine::keys::row(counter_id(key), "total"));
+        total && *total)
+      rows.emplace_back("total", **total);
+    return engine::revision_of((*look)->state, rows);
+  };
+  const auto add_if = [&](std::int64_t amount, const std::string& only_if,
+                          const std::string& api_key = {}) {
+    engine::Call call;
+    call.to = counter_id("a");
+    call.payload = Counter::Messages::encode(add(amount));
+    call.key = api_key.empty() ? bench.new_key() : api_key;
+    call.digest = "digest";
+    call.only_if = only_if;
+    call.only_if_rows = "total";
+    auto answer = std::make_shared<Result<std::string>>(fail(Errc::internal, "no answer"));
+    bench.shard->call(std::move(call), [answer](Result<std::string> r) { *answer = std::move(r); });
+    return answer;
+  };
+  const std::string seen = revision("a");
+  // Two who saw the same, before either is committed: the first is taken, the second was too late.
+  const auto first = add_if(5, seen);
+  const std::string key = bench.new_key();
+  const auto second = add_if(7, seen, key);
+  bench.run();
+  CHECK(**first == "5");
+  REQUIRE_FALSE(*second);
+  CHECK(engine::is_outdated(second->error()) == revision("a"));
+  CHECK(bench.state("a").total == 5);
+  CHECK(bench.dead_reasons().empty());
+  // A repeat gets the first answer, whatever the revision is by then; a list may name it among
+  // others.
+  const auto repeated = add_if(7, seen, key);
+  const auto third = add_if(1, "0000000000000000 " + revision("a"));
+  bench.run();
+  CHECK((!*repeated &&
+         engine::is_outdated(repeated->error()) == engine::is_outdated(second->error())));
+  CHECK(**third == "6");
+  // The row counts as well as the state, a restart changes no revision, and a replay refuses the
+  // same.
+  const std::string last = revision("a");
+  bench.restart();
+  CHECK(revision("a") == last);
+  CHECK(last !=
+        engine::revision_of((*engine::look_at(journals(bench), counter_id("a")))->state, {}));
+  const auto then = engine::replay(journals(bench), bench.kinds.at("counter"),
+                                   **engine::look_at(journals(bench), counter_id("a")), ~0ull);
+  REQUIRE(then);
+  CHECK(then->same_as_kept);
+  CHECK(then->rows.at("total") == "6");
+  CHECK_FALSE(engine::is_outdated(Error{Errc::conflict, "another"}));
 }

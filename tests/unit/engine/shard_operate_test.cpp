@@ -293,3 +293,20 @@ TEST_CASE("A restore raises the generation, which no ordinary start does") {
   bench.restart();
   CHECK(bench.shard->generation() == 2);
 }
+
+TEST_CASE("Followers of changes hear of a dead letter when it is made and when it is closed") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  bench.call("a", failing("broken"));
+  bench.call("a", failing("again"));
+  operate(bench, about(bench, Action::discard, letters(bench)[0]));
+  operate(bench, about(bench, Action::replay, letters(bench)[1]));
+  std::string told;
+  for (const engine::Change& change : bench.changes)
+    told += std::to_string(change.message_type) + ":" + std::to_string(change.letter) + " ";
+  const std::string type = std::to_string(Counter::Messages::encode(failing("")).type);
+  const std::string made = std::to_string(Counter::Messages::encode(fbs::OpenT{}).type);
+  // The replayed one fails again, as a letter of its own.
+  CHECK(told == made + ":0 " + type + ":2 " + type + ":3 0:2 0:3 " + type + ":" +
+                    std::to_string(letters(bench)[2].id.sequence) + " ");
+}

@@ -224,9 +224,16 @@ TEST_CASE("a host that is connected but sends no heartbeat loses its lease") {
   House house;
   const auto host = house.host({.heartbeats = false});
   REQUIRE(host->wait([&] { return host->welcomes.size() == 1; }));
+  REQUIRE(house.wait([&] {
+    const auto lease = house.hosts->lease("host-a");
+    return lease && lease->connected && lease->leased && lease->session == 1 &&
+           lease->left == Duration{35'000};
+  }));
+  REQUIRE(!house.hosts->lease("nobody"));
   house.clock += 36'000;
   REQUIRE(host->wait([&] { return host->welcomes.size() == 2; }));
   REQUIRE(house.hosts->stats().lease_ends == 1);
+  REQUIRE(house.wait([&] { return house.hosts->lease("host-a")->session == 2; }));
   REQUIRE(house.host_head("host-a").session == 2);
 }
 

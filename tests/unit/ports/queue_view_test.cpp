@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 #include <set>
+
+#include "actors/ports/run_limits.hpp"
 
 using namespace muster;
 using actors::QueueView;
@@ -145,4 +148,36 @@ TEST_CASE("5,000 queued runs are each proposed once, never beyond a host's slots
   }
   REQUIRE(seen.size() == kRuns);
   REQUIRE(view.repositories().empty());
+}
+
+TEST_CASE("an operator's limits and weights stand over what fleets ask for") {
+  QueueView view;
+  for (int i = 0; i < 20; ++i) {
+    view.queued("A" + std::to_string(i), entry("a", "acme/a" + std::to_string(i)));
+    view.queued("B" + std::to_string(i), entry("b", "acme/b" + std::to_string(i), 1, 3));
+  }
+  view.host("h", host(12, {}));
+  const auto proposed = [&](const actors::RunLimits& limits) {
+    auto fleets = view.fleets();
+    actors::apply(limits, fleets);
+    engine::AdmissionLimits admission;
+    admission.running_total = limits.total;
+    std::map<char, int> counts;
+    for (const auto& proposal :
+         engine::admit(view.demand(), fleets, view.hosts(), view.repositories(), admission)
+             .proposals)
+      ++counts[proposal.run.front()];
+    return std::to_string(counts['A']) + " and " + std::to_string(counts['B']);
+  };
+  actors::RunLimits limits;
+  CHECK(proposed(limits) == "9 and 3");  // As b's file says.
+  limits.fleets["b"] = {10, 1};
+  CHECK(proposed(limits) == "6 and 6");
+  limits.fleets["b"] = {10, 3};
+  CHECK(proposed(limits) == "3 and 9");
+  limits.fleets["a"] = {1, 1};
+  CHECK(proposed(limits) == "1 and 10");
+  limits.fleets["nobody"] = {1, 1};
+  limits.total = 4;
+  CHECK(proposed(limits) == "1 and 3");
 }
