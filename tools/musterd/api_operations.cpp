@@ -107,7 +107,7 @@ void add_actor(OperationPlan& plan, engine::Engine& engine, const Order& order,
     plan.targets.push_back(
         {name, [&engine, order, id, payload](std::string key, engine::CallDone done) {
            engine.call({id, *payload, engine::Lane::operator_, std::move(key), order.digest,
-                        order.correlation},
+                        order.correlation, {}, {}},
                        std::move(done));
          }});
   } else if (const auto action = command_for(order.action, id.kind)) {
