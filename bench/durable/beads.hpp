@@ -22,16 +22,20 @@ constexpr const char* kOrg = "acme";
 /// Its port counts them; nobody answers.
 constexpr const char* kDonePort = "done";
 
-inline std::vector<std::uint8_t> body() {
-  return std::vector<std::uint8_t>(kBody, 'x');
-}
-
 /// splitmix64: the next number, from which the next, …
 inline std::uint64_t next_random(std::uint64_t& seed) {
   std::uint64_t z = (seed += 0x9e3779b97f4a7c15ULL);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
   return z ^ (z >> 31);
+}
+
+/// Hexadecimal digits that look random: compressible as much as most text is.
+inline std::vector<std::uint8_t> body(std::uint64_t seed = 0) {
+  std::vector<std::uint8_t> text(kBody);
+  for (std::uint8_t& c : text)
+    c = static_cast<std::uint8_t>("0123456789abcdef"[next_random(seed) % 16]);
+  return text;
 }
 
 /// Tells the benchmark, once durable, that one of the parts it started has ended.
@@ -44,7 +48,7 @@ struct Bead {
   static constexpr std::uint16_t kVersion = 1;
   using State = fbs::BeadHeadT;
   using Messages = engine::MessageSet<fbs::BeadBodyUnionTraits, fbs::InitT, fbs::TokenT, fbs::GoT,
-                                      fbs::ItemT, fbs::ReturnedT, fbs::AskT, fbs::ReplyT>;
+                                      fbs::ItemT, fbs::ReturnedT, fbs::AskT, fbs::ReplyT, fbs::LaterT>;
   using Message = Messages::Variant;
 
   static bool creates(const Message& m) { return std::holds_alternative<fbs::InitT>(m); }
@@ -112,6 +116,14 @@ struct Bead {
     again.rounds = state.rounds;
     again.body = m.body;
     ctx.send<Bead>(ctx.self().key, again);
+  }
+
+  /// Timers that nobody sees fire.
+  static void on(State&, const fbs::LaterT& m, Context& ctx) {
+    const Duration delay{static_cast<std::int64_t>(m.delay_ms)};
+    fbs::LaterT due;
+    due.body = m.body;
+    for (std::uint32_t i = 0; i < m.timers; ++i) ctx.after<Bead>(std::to_string(i), delay, due);
   }
 
   static void on(State&, const fbs::AskT& m, Context& ctx) {

@@ -24,6 +24,7 @@ struct Options {
   bool quick = false;
   std::string directory = "/var/tmp";
   std::string only;
+  std::uint64_t messages = 0;  ///< Per shape and round; 0: as quick says.
   [[nodiscard]] bool wants(const std::string& part) const { return only.empty() || only == part; }
 };
 
@@ -37,6 +38,8 @@ Options parse(int argc, char** argv) {
       options.directory = argv[++i];
     } else if (arg == "--only" && i + 1 < argc) {
       options.only = argv[++i];
+    } else if (arg == "--messages" && i + 1 < argc) {
+      options.messages = std::stoull(argv[++i]);
     } else {
       throw std::runtime_error("unknown option " + arg);
     }
@@ -62,7 +65,9 @@ void one_round(benchmark::State& state, const Shape& shape, Scratch& scratch, Fi
   for (auto _ : state) {
     const Measured engine = run_durable(shape, scratch);
     const auto directory = scratch.fresh();
+    const CpuTimes before = cpu_times();
     const double raw_s = replay(stream, directory);
+    const CpuTimes after = cpu_times();
     std::filesystem::remove_all(directory);
     state.SetIterationTime(engine.durable_s);
 
@@ -73,6 +78,11 @@ void one_round(benchmark::State& state, const Shape& shape, Scratch& scratch, Fi
         {"bytes_per_message", static_cast<double>(engine.bytes) / messages},
         {"records_per_message", static_cast<double>(engine.records) / messages},
         {"reads_per_message", static_cast<double>(engine.reads) / messages},
+        {"cpu_us_stepping", 1e6 * engine.cpu.stepping / messages},
+        {"cpu_us_writing", 1e6 * engine.cpu.writing / messages},
+        {"cpu_us_background", 1e6 * engine.cpu.background / messages},
+        {"raw_cpu_us_writing", 1e6 * (after.rest - before.rest) / messages},
+        {"raw_cpu_us_background", 1e6 * (after.background - before.background) / messages},
         {"messages_per_commit", messages / static_cast<double>(engine.commits)}};
     if (shape.plain_caf) round["plain_caf_per_s"] = messages / shape.plain_caf();
     for (const auto& [name, value] : round) {
@@ -83,7 +93,8 @@ void one_round(benchmark::State& state, const Shape& shape, Scratch& scratch, Fi
 }
 
 json measure_shapes(const Options& options, Scratch& scratch) {
-  const std::uint64_t messages = options.quick ? 30'000 : 200'000;
+  const std::uint64_t usual = options.quick ? 30'000 : 100'000;
+  const std::uint64_t messages = options.messages != 0 ? options.messages : usual;
   Figures figures;
   for (const Shape& shape : shapes(messages))
     benchmark::RegisterBenchmark(
@@ -105,9 +116,14 @@ json measure(const Options& options) {
   if (options.wants("shapes")) {
     const json shapes = measure_shapes(options, scratch);
     // In front: request and response between 10,000 actors.
-    if (shapes.contains("pairs"))
-      for (const char* name : {"durable_per_s", "raw_per_s", "ratio"})
-        result[name] = shapes["pairs"][name];
+    if (shapes.contains("pairs")) {
+      const json& pairs = shapes["pairs"];
+      for (const char* name : {"durable_per_s", "raw_per_s", "ratio"}) result[name] = pairs[name];
+      double cpu_us = 0;
+      for (const char* part : {"stepping", "writing", "background"})
+        cpu_us += pairs[std::string("cpu_us_") + part].get<double>();
+      result["instrumentation_pct"] = unwatched_ns() / 10 / cpu_us;
+    }
     result["shapes"] = shapes;
   }
   if (options.wants("latency")) {
@@ -126,6 +142,8 @@ json measure(const Options& options) {
     result["actors_made_per_s"] = static_cast<double>(s.actors) / s.fill_s;
     result["bytes_per_active"] = s.bytes_per_active;
     result["bytes_per_passivated"] = s.bytes_per_passivated;
+    result["timers"] = s.timers;
+    result["bytes_per_timer"] = s.bytes_per_timer;
     result["restart_s"] = s.restart_s;
     result["first_reply_s"] = s.first_reply_s;
   }

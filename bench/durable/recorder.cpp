@@ -1,7 +1,6 @@
 #include "bench/durable/recorder.hpp"
 
 #include <chrono>
-#include <cstring>
 #include <memory>
 #include <stdexcept>
 
@@ -9,6 +8,7 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/options.h>
+#include <rocksdb/perf_level.h>
 #include <rocksdb/utilities/options_util.h>
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
@@ -20,23 +20,6 @@ using storage::Family;
 
 namespace {
 
-/// One record is: Head, key, value.
-struct Head {
-  std::uint8_t family;
-  bool put;
-  std::uint32_t key;
-  std::uint32_t value;
-};
-
-void append(std::string& to, std::size_t family, std::string_view key, const std::string* value) {
-  const Head head{static_cast<std::uint8_t>(family), value != nullptr,
-                  static_cast<std::uint32_t>(key.size()),
-                  static_cast<std::uint32_t>(value != nullptr ? value->size() : 0)};
-  to.append(reinterpret_cast<const char*>(&head), sizeof head);
-  to.append(key);
-  if (value != nullptr) to.append(*value);
-}
-
 class Observer final : public storage::Journal {
  public:
   Observer(std::unique_ptr<Journal> journal, Observed& observed)
@@ -45,8 +28,8 @@ class Observer final : public storage::Journal {
   Result<void> commit(const Batch& batch) override {
     ++observed_.commits;
     observed_.bytes += batch.bytes();
-    observed_.records += batch.ops().size();
-    if (observed_.recording) observed_.stream.add(batch);
+    observed_.records += batch.size();
+    if (observed_.recording) observed_.stream.push_back(batch);
     return journal_->commit(batch);
   }
   Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
@@ -71,6 +54,10 @@ class Observer final : public storage::Journal {
   std::unique_ptr<Journal> journal_;
   Observed& observed_;
 };
+
+rocksdb::Slice slice(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 void must(const rocksdb::Status& status) {
   if (!status.ok()) throw std::runtime_error("RocksDB: " + status.ToString());
@@ -109,13 +96,6 @@ struct RawStore {
 
 }  // namespace
 
-void RecordStream::add(const Batch& batch) {
-  for (const Batch::Op& op : batch.ops())
-    append(bytes, static_cast<std::size_t>(op.family), op.key, op.value ? &*op.value : nullptr);
-  records += batch.ops().size();
-  ends.push_back(bytes.size());
-}
-
 std::unique_ptr<storage::Journal> observe(std::unique_ptr<storage::Journal> journal,
                                           Observed& observed) {
   return std::make_unique<Observer>(std::move(journal), observed);
@@ -126,20 +106,16 @@ double replay(const RecordStream& stream, const std::filesystem::path& directory
   rocksdb::WriteOptions synced;
   synced.sync = true;
   const auto begin = std::chrono::steady_clock::now();
-  const char* at = stream.bytes.data();
-  for (const std::size_t end : stream.ends) {
-    const char* const batch_end = stream.bytes.data() + end;
-    rocksdb::WriteBatch batch(static_cast<std::size_t>(batch_end - at));
-    while (at != batch_end) {
-      Head head;
-      std::memcpy(&head, at, sizeof head);
-      const rocksdb::Slice key(at + sizeof head, head.key);
-      const rocksdb::Slice value(key.data() + head.key, head.value);
-      auto* family = store.by_family[head.family];
-      must(head.put ? batch.Put(family, key, value) : batch.Delete(family, key));
-      at = value.data() + head.value;
-    }
-    must(store.db->Write(synced, &batch));
+  rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);  // As the journal does.
+  rocksdb::WriteBatch writes;
+  for (const Batch& batch : stream) {
+    writes.Clear();
+    batch.for_each([&](Family family, std::string_view key, std::optional<std::string_view> value) {
+      auto* handle = store.by_family[static_cast<std::size_t>(family)];
+      must(value ? writes.Put(handle, slice(key), slice(*value))
+                 : writes.Delete(handle, slice(key)));
+    });
+    must(store.db->Write(synced, &writes));
   }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }

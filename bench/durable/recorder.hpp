@@ -12,13 +12,8 @@
 
 namespace muster::bench {
 
-/// Batches one after the other: put or erase, family, key and value of each record.
-struct RecordStream {
-  std::string bytes;
-  std::vector<std::size_t> ends;  ///< Where each batch ends.
-  std::size_t records = 0;
-  void add(const storage::Batch& batch);
-};
+/// Every batch that was committed, in order.
+using RecordStream = std::vector<storage::Batch>;
 
 /// Counts, and takes down while `recording`.
 struct Observed {

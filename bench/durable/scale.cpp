@@ -76,6 +76,21 @@ json pend(const Stage& stage) {
   ::_exit(0);
 }
 
+/// Sets `count` timers that are due in more than a month, some of them at each actor.
+json set_timers(const Stage& stage) {
+  constexpr std::uint32_t kEach = 50;
+  Rig rig(stage.directory);
+  fbs::LaterT later;
+  later.timers = kEach;
+  later.body = body();
+  for (std::uint64_t i = 0; i < stage.count / kEach; ++i) {
+    later.delay_ms = 40ull * 24 * 3'600'000 + i * 7'919 % 1'000'000;
+    rig.tell(bead(i), Bead::Messages::encode(later));
+  }
+  rig.settle();
+  return json::object();
+}
+
 /// With the limits that an installation has.
 json serve(const Stage& stage) {
   const auto begin = std::chrono::steady_clock::now();
@@ -117,6 +132,11 @@ Scale measure_scale(Scratch& scratch, bool quick) {
   const double kept = run("kept", {none, 0, active}, true).at("bytes");
   scale.bytes_per_active = (kept - let_go) / static_cast<double>(active);
 
+  scale.timers = quick ? 50'000 : 1'000'000;
+  run("timers", {many, scale.actors, scale.timers});
+  const double with_timers = run("opened", {many, 0, 0}, true).at("bytes");
+  scale.bytes_per_timer = (with_timers - with_many) / static_cast<double>(scale.timers);
+
   run("pend", {many, scale.actors, scale.pending});
   const json served = run("serve", {many, scale.actors, 0});
   scale.restart_s = served.at("start");
@@ -135,6 +155,8 @@ int run_stage(const std::vector<std::string>& args) {
     result = touched(stage, 0);
   else if (args[0] == "kept")
     result = touched(stage, stage.count);
+  else if (args[0] == "timers")
+    result = set_timers(stage);
   else if (args[0] == "pend")
     result = pend(stage);
   else if (args[0] == "serve")

@@ -16,6 +16,8 @@ namespace muster::bench {
 struct Scale {
   double bytes_per_active = 0;
   double bytes_per_passivated = 0;
+  std::uint64_t timers = 0;    ///< Pending.
+  double bytes_per_timer = 0;  ///< In memory, on the average.
   double restart_s = 0;      ///< make_engine after the kill: recovered, and serving.
   double first_reply_s = 0;  ///< From there to the answer of a first call.
   double fill_s = 0;

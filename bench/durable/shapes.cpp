@@ -1,5 +1,7 @@
 #include "bench/durable/shapes.hpp"
 
+#include <benchmark/benchmark.h>
+
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
@@ -123,6 +125,20 @@ std::vector<Shape> shapes(std::uint64_t messages) {
           fleet(messages)};
 }
 
+double unwatched_ns() {
+  constexpr std::size_t kBatch = 2'000, kBatches = 1'000;
+  const engine::ActorId id = bead(123);
+  std::uint64_t position = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::size_t batch = 0; batch < kBatches; ++batch) {
+    std::vector<engine::Change> visible;
+    for (std::size_t n = 0; n < kBatch; ++n) visible.push_back({++position, id, 1, {}});
+    benchmark::DoNotOptimize(visible.data());
+  }
+  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
+  return took.count() / (kBatch * kBatches);
+}
+
 Measured run_durable(const Shape& shape, Scratch& scratch, RecordStream* record) {
   const auto directory = scratch.fresh();
   Measured measured;
@@ -132,11 +148,15 @@ Measured run_durable(const Shape& shape, Scratch& scratch, RecordStream* record)
     Observed& seen = rig.observed();
     seen.commits = seen.bytes = seen.records = seen.reads = 0;
     seen.recording = record != nullptr;
+    const CpuTimes before = cpu_times();
     const auto begin = std::chrono::steady_clock::now();
     shape.start(rig);
     rig.wait_done(shape.parts);
     measured.durable_s =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const CpuTimes after = cpu_times();
+    measured.cpu = {after.stepping - before.stepping, after.writing - before.writing,
+                    after.background - before.background, after.rest - before.rest};
     measured.commits = seen.commits;
     measured.bytes = seen.bytes;
     measured.records = seen.records;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/durable/cpu.hpp"
 #include "bench/durable/rig.hpp"
 
 namespace muster::bench {
@@ -26,11 +27,16 @@ std::vector<Shape> shapes(std::uint64_t messages);
 
 struct Measured {
   double durable_s = 0;
+  CpuTimes cpu;
   std::uint64_t commits = 0;
   std::uint64_t bytes = 0;
   std::uint64_t records = 0;
   std::uint64_t reads = 0;
 };
+/// Nanoseconds a message that the engine spends only so that somebody could look: it keeps what a
+/// subscriber would be told until the commit, and nobody subscribes.
+double unwatched_ns();
+
 /// One run of the engine in a new directory. `record`: takes the stream down; it costs a little
 /// time.
 Measured run_durable(const Shape& shape, Scratch& scratch, RecordStream* record = nullptr);

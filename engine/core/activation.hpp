@@ -11,6 +11,7 @@
 
 #include "engine/core/kind.hpp"
 #include "engine/core/message.hpp"
+#include "engine/core/stats.hpp"
 
 namespace muster::engine {
 
@@ -24,13 +25,18 @@ struct WindowEntry {
 
 /// One lane of a mailbox: a contiguous prefix of what is pending, the rest in the backlog.
 struct LaneWindow {
-  std::deque<WindowEntry> window;
+  std::list<WindowEntry> window;  ///< A list, because most are empty and should take no memory.
   bool more = false;        ///< The backlog may hold messages that the window does not.
   std::size_t unread = 0;   ///< About how many.
   Sequence read_upto = 0;   ///< The newest one that was read back from the backlog.
   Sequence consumed = 0;    ///< The newest decided one.
 
   [[nodiscard]] std::size_t pending() const { return window.size() + unread; }
+};
+
+/// Not noexcept as std::hash is, so that libstdc++'s hash tables keep the code: else they hash each neighbour again.
+struct DirectoryHash {
+  std::size_t operator()(const ActorId& id) const { return std::hash<ActorId>()(id); }
 };
 
 struct PendingTimer {
@@ -40,7 +46,9 @@ struct PendingTimer {
 
 struct Activation {
   ActorId id;
+  std::uint8_t slot = 0;          ///< Of the id.
   const KindOps* kind = nullptr;  ///< Null: this installation knows no such kind.
+  PowerHistogram* kind_steps_us = nullptr;  ///< Where the shard counts its kind's steps.
   std::array<LaneWindow, kLanes> lanes;
 
   bool loaded = false;
@@ -63,6 +71,8 @@ struct Activation {
   std::uint64_t steps_us = 0;
   std::uint64_t longest_us = 0;
 
+  std::uint64_t named_in = 0;   ///< The last batch whose changes hold its name, and …
+  std::uint32_t named_at = 0;   ///< … where; ChangeLog's.
   std::uint64_t touched = 0;    ///< The last batch that holds something of it.
   bool queued = false;          ///< In the shard's run queue.
   std::optional<std::list<Activation*>::iterator> idle;

@@ -42,10 +42,16 @@ Result<const typename T::TableType*> verified(std::string_view bytes) {
 }  // namespace
 
 template <class T>
+std::string_view finish_record(flatbuffers::FlatBufferBuilder& builder,
+                               flatbuffers::Offset<typename T::TableType> root) {
+  builder.Finish(root, Identifier<T>::value);
+  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
+}
+
+template <class T>
 std::string encode_record(const T& record) {
   flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(T::TableType::Pack(builder, &record), Identifier<T>::value);
-  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
+  return std::string(finish_record<T>(builder, T::TableType::Pack(builder, &record)));
 }
 
 template <class T>
@@ -57,9 +63,11 @@ Result<T> decode_record(std::string_view bytes) {
   return record;
 }
 
-#define MUSTER_RECORD(T)                            \
-  template std::string encode_record<T>(const T&);  \
-  template Result<T> decode_record<T>(std::string_view);
+#define MUSTER_RECORD(T)                                                      \
+  template std::string encode_record<T>(const T&);                            \
+  template Result<T> decode_record<T>(std::string_view);                      \
+  template std::string_view finish_record<T>(flatbuffers::FlatBufferBuilder&, \
+                                             flatbuffers::Offset<T::TableType>);
 MUSTER_RECORD(fbs::EnvelopeRecordT)
 MUSTER_RECORD(fbs::HeadRecordT)
 MUSTER_RECORD(fbs::TimerRecordT)
@@ -100,24 +108,38 @@ Payload payload_of(const std::unique_ptr<fbs::PayloadRecordT>& record) {
   return record ? Payload{record->type, bytes_of(record->bytes)} : Payload{};
 }
 
-// Envelopes are the bulk of what is written: built without the object API's copies.
-std::string encode_envelope(const Envelope& envelope) {
-  flatbuffers::FlatBufferBuilder builder(256 + envelope.payload.bytes.size());
+flatbuffers::Offset<fbs::ActorName> encode_actor(flatbuffers::FlatBufferBuilder& builder,
+                                                 const ActorId& id) {
+  const auto org = builder.CreateString(id.org);
+  const auto kind = builder.CreateString(id.kind);
+  const auto key = builder.CreateString(id.key);
+  return fbs::CreateActorName(builder, org, kind, key);
+}
+
+flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> encode_bytes(
+    flatbuffers::FlatBufferBuilder& builder, std::string_view bytes) {
+  return builder.CreateVector(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+}
+
+std::string_view encode_envelope(flatbuffers::FlatBufferBuilder& builder,
+                                 const Envelope& envelope) {
+  builder.Clear();
   const auto text = [&](const std::string& s) {
     return s.empty() ? flatbuffers::Offset<flatbuffers::String>() : builder.CreateString(s);
   };
-  const auto actor = [&](const ActorId& id) {
-    if (id.kind.empty()) return flatbuffers::Offset<fbs::ActorName>();
-    const auto org = text(id.org);
-    const auto kind = text(id.kind);
-    const auto key = text(id.key);
-    return fbs::CreateActorName(builder, org, kind, key);
-  };
-  const auto from = actor(envelope.from);
-  const auto to = actor(envelope.to);
-  const auto bytes = builder.CreateVector(
-      reinterpret_cast<const std::uint8_t*>(envelope.payload.bytes.data()),
-      envelope.payload.bytes.size());
+  // Sender and receiver share what they have in common.
+  const ActorId& sender = envelope.from;
+  const ActorId& receiver = envelope.to;
+  const auto org = builder.CreateString(receiver.org);
+  const auto kind = builder.CreateString(receiver.kind);
+  const auto to = fbs::CreateActorName(builder, org, kind, builder.CreateString(receiver.key));
+  flatbuffers::Offset<fbs::ActorName> from;
+  if (!sender.kind.empty()) {
+    const auto from_org = sender.org == receiver.org ? org : builder.CreateString(sender.org);
+    const auto from_kind = sender.kind == receiver.kind ? kind : builder.CreateString(sender.kind);
+    from = fbs::CreateActorName(builder, from_org, from_kind, builder.CreateString(sender.key));
+  }
+  const auto bytes = encode_bytes(builder, envelope.payload.bytes);
   const auto payload = fbs::CreatePayloadRecord(builder, envelope.payload.type, bytes);
   const auto correlation = text(envelope.correlation);
   const auto dedup_key = text(envelope.dedup_key);
@@ -126,20 +148,24 @@ std::string encode_envelope(const Envelope& envelope) {
   const auto only_if_rows = text(envelope.only_if_rows);
   fbs::EnvelopeRecordBuilder record(builder);
   record.add_sequence(envelope.sequence);
+  record.add_enqueued_unix_ms(envelope.enqueued_at.unix_ms);
+  record.add_causation(envelope.causation);
+  record.add_timer_generation(envelope.timer_generation);
   record.add_from(from);
   record.add_to(to);
-  record.add_lane(static_cast<std::uint8_t>(envelope.lane));
   record.add_payload(payload);
-  record.add_enqueued_unix_ms(envelope.enqueued_at.unix_ms);
   record.add_correlation(correlation);
-  record.add_causation(envelope.causation);
   record.add_dedup_key(dedup_key);
   record.add_timer(timer);
-  record.add_timer_generation(envelope.timer_generation);
   record.add_only_if(only_if);
   record.add_only_if_rows(only_if_rows);
-  builder.Finish(record.Finish(), Identifier<fbs::EnvelopeRecordT>::value);
-  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
+  record.add_lane(static_cast<std::uint8_t>(envelope.lane));
+  return finish_record<fbs::EnvelopeRecordT>(builder, record.Finish());
+}
+
+std::string encode_envelope(const Envelope& envelope) {
+  flatbuffers::FlatBufferBuilder builder;
+  return std::string(encode_envelope(builder, envelope));
 }
 
 Result<Envelope> decode_envelope(std::string_view bytes) {

@@ -21,6 +21,8 @@ template <class T>
 Result<T> decode_record(std::string_view bytes);
 
 std::string encode_envelope(const Envelope& envelope);
+/// Without a copy: valid until `builder` is used again.
+std::string_view encode_envelope(flatbuffers::FlatBufferBuilder& builder, const Envelope& envelope);
 Result<Envelope> decode_envelope(std::string_view bytes);
 
 std::unique_ptr<fbs::ActorNameT> record_of(const ActorId& id);
@@ -29,6 +31,16 @@ std::unique_ptr<fbs::PayloadRecordT> record_of(const Payload& payload);
 Payload payload_of(const std::unique_ptr<fbs::PayloadRecordT>& record);
 std::vector<std::uint8_t> record_of(std::string_view bytes);
 std::string bytes_of(const std::vector<std::uint8_t>& record);
+
+// Parts of records that are built without the object API, because they are the bulk of what is written.
+flatbuffers::Offset<fbs::ActorName> encode_actor(flatbuffers::FlatBufferBuilder& builder,
+                                                 const ActorId& id);
+flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> encode_bytes(
+    flatbuffers::FlatBufferBuilder& builder, std::string_view bytes);
+/// Ends the record with its file identifier; its bytes, valid until `builder` is used again.
+template <class T>
+std::string_view finish_record(flatbuffers::FlatBufferBuilder& builder,
+                               flatbuffers::Offset<typename T::TableType> root);
 
 fbs::EffectRecordT record_of(const PendingEffect& effect);
 PendingEffect effect_of(const fbs::EffectRecordT& record);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "engine/core/activation.hpp"
 #include "engine/core/keys.hpp"
@@ -35,8 +36,8 @@ class Reader {
   Result<Recovered> read() {
     if (auto ok = read_shard(); !ok) return tl::unexpected<Error>(ok.error());
     if (found_.fresh) return std::move(found_);
-    for (const auto part : {&Reader::read_inbox, &Reader::read_backlog, &Reader::read_effects,
-                            &Reader::read_outbox})
+    for (const auto part : {&Reader::read_backlog, &Reader::read_dead, &Reader::read_inbox,
+                            &Reader::read_effects, &Reader::read_outbox})
       if (auto ok = (this->*part)(); !ok) return tl::unexpected<Error>(ok.error());
     return std::move(found_);
   }
@@ -67,6 +68,16 @@ class Reader {
     return {};
   }
 
+  /// Which messages that may still be pending were parked: there are few, so that asking for each
+  /// would cost more.
+  Result<void> read_dead() {
+    return journal_.scan(Family::dead, keys::sequence(found_.shard.low_water), kAllNumbers,
+                         [&](std::string_view key, std::string_view) {
+                           dead_.insert(storage::get_be64(key));
+                           return true;
+                         });
+  }
+
   /// Consumed: at or below its receiver's mark, or parked as a dead letter (which needs no receiver).
   Result<bool> is_pending(const Envelope& message) {
     auto marks = marks_.find(message.to);
@@ -76,14 +87,12 @@ class Reader {
       marks = marks_.emplace(message.to, *read).first;
     }
     if (message.sequence <= marks->second[static_cast<std::size_t>(message.lane)]) return false;
-    for (const auto& [family, key] :
-         {std::pair(Family::dead, keys::sequence(message.sequence)),
-          std::pair(Family::backlog, keys::backlog(message.to, message.lane, message.sequence))}) {
-      auto there = journal_.get(family, key);
-      if (!there) return tl::unexpected<Error>(there.error());
-      if (*there) return false;
-    }
-    return true;
+    if (dead_.contains(message.sequence)) return false;
+    if (!backlogged_.contains(message.to)) return true;
+    auto there =
+        journal_.get(Family::backlog, keys::backlog(message.to, message.lane, message.sequence));
+    if (!there) return tl::unexpected<Error>(there.error());
+    return !*there;
   }
 
   Result<void> read_inbox() {
@@ -117,6 +126,7 @@ class Reader {
       if (!scanned) return scanned;
       if (!id) break;
       lower = storage::prefix_end(keys::actor(*id));
+      backlogged_.insert(*id);
       found_.backlogged.push_back(std::move(*id));
       more = true;
     }
@@ -132,7 +142,8 @@ class Reader {
                                      outcome = fail(record.error(), "reading the effects");
                                      return false;
                                    }
-                                   found_.effects.push_back(effect_of(*record));
+                                   found_.effects.emplace_back(effect_of(*record),
+                                                         Duration{record->allowed_ms});
                                    return true;
                                  });
     return scanned ? outcome : scanned;
@@ -156,6 +167,8 @@ class Reader {
   ShardPlace place_;
   Recovered found_;
   std::unordered_map<ActorId, std::array<Sequence, kLanes>> marks_;
+  std::unordered_set<ActorId> backlogged_;
+  std::unordered_set<Sequence> dead_;
 };
 
 Result<fbs::ShardRecordT> shard_record(const storage::Journal& journal) {

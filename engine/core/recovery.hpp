@@ -4,6 +4,7 @@
 // the low-water mark, the actors with a backlog, and the effects without a result.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "engine/core/engine.hpp"
@@ -22,7 +23,8 @@ struct Recovered {
   fbs::ShardRecordT shard;
   std::vector<Envelope> pending;          ///< Inbox messages not consumed, and not in the backlog; in order.
   std::vector<ActorId> backlogged;        ///< Receivers with messages in the backlog.
-  std::vector<PendingEffect> effects;
+  /// Each with how long it may take, from when it is handed out.
+  std::vector<std::pair<PendingEffect, Duration>> effects;
   std::vector<std::uint64_t> acknowledged;  ///< Per destination shard: everything up to here.
 };
 

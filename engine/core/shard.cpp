@@ -98,6 +98,7 @@ void Shard::resume(Recovered found) {
     peers_.assign(peers_.size(), Peer{});
   }
   stats_.position = position_;
+  served_since_ = now();
   phase_ = Phase::serving;
   for (ActorId& id : found.backlogged) sleepers_.insert(std::move(id));
   for (Envelope& message : found.pending) {
@@ -109,8 +110,9 @@ void Shard::resume(Recovered found) {
     place(std::move(message), bytes);
   }
   if (found.fresh) write_shard();
-  for (PendingEffect& effect : found.effects) {
+  for (auto& [effect, allowed] : found.effects) {
     effect.repeated = true;
+    effect.deadline = std::max(effect.deadline, served_since_ + allowed);
     world_.outside.perform(effect);
   }
   for (std::uint32_t peer = 0; peer < peers_.size(); ++peer)
@@ -157,7 +159,7 @@ void Shard::forget_everything() {
   window_bytes_ = 0;
   outputs_.clear();
   touched_.clear();
-  changes_.changes.clear();
+  changes_.clear();
   visible_.clear();
   flight_.reset();
 }

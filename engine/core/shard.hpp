@@ -20,6 +20,7 @@
 #include <unordered_map>
 
 #include "engine/core/activation.hpp"
+#include "engine/core/change_log.hpp"
 #include "engine/core/inspect.hpp"
 #include "engine/core/interfaces.hpp"
 #include "engine/core/limits.hpp"
@@ -69,12 +70,14 @@ class Shard {
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
   [[nodiscard]] std::size_t active_actors() const { return directory_.size(); }
   [[nodiscard]] ShardStats stats() const;
+  /// The earliest ones; all others lie in the journal.
+  [[nodiscard]] std::size_t timers_in_memory() const { return timers_.in_memory(); }
   /// Actors in memory, at most `limit`, those with work first.
   [[nodiscard]] std::vector<ActivationLook> look(std::size_t limit) const;
   [[nodiscard]] std::optional<ActivationLook> look(const ActorId& id) const;
   /// Which of `shards` holds an actor.
   static std::uint32_t shard_of(const ActorId& id, std::uint32_t shards) {
-    return id.slot() % shards;
+    return shards == 1 ? 0 : id.slot() % shards;
   }
 
  private:
@@ -90,7 +93,7 @@ class Shard {
     std::size_t bytes = 0;
     storage::Batch batch;
     std::vector<Durable> outputs;
-    std::vector<ActorId> touched;
+    std::vector<Activation*> touched;
     std::vector<Change> visible;
     Sequence low_water = 0;
     std::uint64_t position = 0;
@@ -135,9 +138,14 @@ class Shard {
   void expect_answer(const std::string& api_key, std::string digest, CallDone done);
   void admit_channel(ChannelMessage message, ChannelDone done);
   void attach(const std::string& key, CallDone done);
-  Sequence dispatch(Envelope message);
-  Sequence enqueue(Envelope message);
-  void place(Envelope message, std::size_t bytes);
+  /// Where a message went. The receiver: null when it is not in memory.
+  struct Placed {
+    Sequence sequence = 0;
+    Activation* receiver = nullptr;
+  };
+  Placed dispatch(Envelope&& message);
+  Placed enqueue(Envelope&& message);
+  Activation* place(Envelope&& message, std::size_t bytes);
   void to_backlog(const Envelope& message);
   Activation* activate(const ActorId& id, Lane lane);
   Activation* rouse(const ActorId& id, Lane lane);
@@ -167,7 +175,7 @@ class Shard {
   void step_next();
   void load(Activation& a);
   void step(Activation& a, const WindowEntry& entry);
-  void snapshot_if_due(const Activation& a, const fbs::ChangeRecordT& change);
+  void snapshot_if_due(const Activation& a, const Envelope& m, Instant at);
   void note_step(Activation& a, const Envelope& m, std::uint64_t us);
   bool stale_timer(Activation& a, const Envelope& m);
   Result<void> marked_step(Activation& a, const Envelope& m, Stepped& stepped);
@@ -175,14 +183,15 @@ class Shard {
   Result<void> within_limits(const Activation& a, const Stepped& stepped) const;
   void consume(Activation& a, const WindowEntry& entry);
   void apply(Activation& a, const Envelope& m, Stepped& stepped);
-  void apply_sends(Activation& a, const Envelope& m, Decision& d, fbs::ChangeRecordT& change);
+  void apply_sends(Activation& a, const Envelope& m, Decision& d);
   void apply_timers(Activation& a, const Envelope& m, Decision& d);
-  void apply_effects(const Activation& a, const Envelope& m, Decision& d, fbs::ChangeRecordT& change);
+  void apply_effects(const Activation& a, const Envelope& m, Decision& d);
   void apply_rows(Activation& a, Decision& d);
-  void apply_indexes(const Activation& a, Decision& d, fbs::ChangeRecordT& change);
+  void apply_indexes(const Activation& a, Decision& d);
   void answer(const std::string& api_key, const std::optional<Reply>& reply);
   void park(Activation& a, const Envelope& m, const Error& why);
-  fbs::ChangeRecordT& record_change(const Activation& a, const Envelope& m);
+  void record_change(Activation& a, const Envelope& m, Instant at, bool dead,
+                     std::vector<IndexChange> indexes);
   void fire_timers();
   void fire(const fbs::TimerRecordT& timer);
   void give_unknown(const fbs::TimerRecordT& timer);
@@ -192,6 +201,7 @@ class Shard {
   [[nodiscard]] bool nothing_decided() const { return rows_.empty() && touched_.empty(); }
   void commit_if_idle();
   void write_heads();
+  void write_head(Activation& a);
   void write_changes();
   void write_shard();
   [[nodiscard]] Sequence low_water() const { return pending_.smallest(next_sequence_); }
@@ -234,12 +244,13 @@ class Shard {
   std::optional<Instant> time_base_;  ///< Shard time at `clock_base_`.
   Instant clock_base_;
   Instant last_now_;
+  Instant served_since_;  ///< The last start or recovery.
 
   Speculation rows_;
   TimerQueue timers_;
   PendingSequences pending_;
   std::size_t window_bytes_ = 0;
-  std::unordered_map<ActorId, std::unique_ptr<Activation>> directory_;
+  std::unordered_map<ActorId, std::unique_ptr<Activation>, DirectoryHash> directory_;
   std::deque<Activation*> run_queue_;
   std::list<Activation*> idle_;       ///< The longest idle first.
   std::set<ActorId> sleepers_;        ///< With a backlog, and no activation for want of room.
@@ -248,9 +259,10 @@ class Shard {
 
   // The batch that is being filled, beside its rows.
   std::vector<Durable> outputs_;
-  std::vector<ActorId> touched_;      ///< Their heads are encoded when it closes.
-  fbs::ChangesRecordT changes_;
+  std::vector<Activation*> touched_;  ///< Their heads are encoded when it closes. They stay till it is durable.
+  ChangeLog changes_;
   std::vector<Change> visible_;
+  flatbuffers::FlatBufferBuilder scratch_;  ///< For one record at a time.
   std::shared_ptr<Flight> flight_;
   Sequence inbox_trimmed_ = 0;
   std::uint64_t changes_trimmed_ = 0;

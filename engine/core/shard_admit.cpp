@@ -225,23 +225,22 @@ void Shard::effect_done(const PendingEffect& effect, Payload result) {
 // ---- into the mailbox ----
 
 /// To its shard. The sequence: 0 when that is another one.
-Sequence Shard::dispatch(Envelope message) {
-  message.enqueued_at = now();
+Shard::Placed Shard::dispatch(Envelope&& message) {
   const std::uint32_t destination = shard_of(message.to, config_.place.shards);
-  if (destination != config_.place.shard) return send_away(destination, message);
-  return enqueue(std::move(message));
+  if (destination == config_.place.shard) return enqueue(std::move(message));
+  message.enqueued_at = now();
+  return {send_away(destination, message), nullptr};
 }
 
 /// Journals a message and puts it where its receiver will find it. Never refuses.
-Sequence Shard::enqueue(Envelope message) {
+Shard::Placed Shard::enqueue(Envelope&& message) {
   message.sequence = next_sequence_++;
   message.enqueued_at = now();
-  std::string bytes = encode_envelope(message);
+  const std::string_view bytes = encode_envelope(scratch_, message);
   const std::size_t size = bytes.size();
   const Sequence sequence = message.sequence;
-  rows_.append(Family::inbox, keys::sequence(sequence), std::move(bytes));
-  place(std::move(message), size);
-  return sequence;
+  rows_.append(Family::inbox, keys::sequence(sequence), bytes);
+  return {sequence, place(std::move(message), size)};
 }
 
 void Shard::to_backlog(const Envelope& message) {
@@ -250,13 +249,13 @@ void Shard::to_backlog(const Envelope& message) {
 }
 
 /// Into the window when the window is the whole lane so far and has room; else behind it.
-void Shard::place(Envelope message, std::size_t bytes) {
+Activation* Shard::place(Envelope&& message, std::size_t bytes) {
   const bool sleeps_on = message.lane == Lane::normal && sleepers_.contains(message.to);
   Activation* a = sleeps_on ? nullptr : rouse(message.to, message.lane);
   if (a == nullptr) {
     to_backlog(message);
     sleepers_.insert(std::move(message.to));
-    return;
+    return nullptr;
   }
   LaneWindow& lane = a->lane(message.lane);
   if (lane.more || !a->open(message.lane) ||
@@ -264,13 +263,14 @@ void Shard::place(Envelope message, std::size_t bytes) {
     to_backlog(message);
     lane.more = true;
     ++lane.unread;
-    passivate_if_idle(*a);  // It is, when it is paused.
-    return;
+    passivate_if_idle(*a);  // It is, when it is paused; and may be gone.
+    return nullptr;
   }
   pending_.add(message.sequence);
   window_bytes_ += bytes;
   lane.window.push_back({std::move(message), bytes, false});
   queue(*a);
+  return a;
 }
 
 /// Null when there is no room for one more.
@@ -293,8 +293,12 @@ Activation* Shard::activate(const ActorId& id, Lane lane) {
   if (directory_.size() >= std::max<std::size_t>(1, limits_.active_actors + reserve)) return nullptr;
   auto a = std::make_unique<Activation>();
   a->id = id;
+  a->slot = id.slot();
   const auto kind = kinds_.find(id.kind);
-  if (kind != kinds_.end()) a->kind = &kind->second;
+  if (kind != kinds_.end()) {
+    a->kind = &kind->second;
+    a->kind_steps_us = &stats_.steps_us[id.kind];
+  }
   return (directory_[id] = std::move(a)).get();
 }
 
@@ -356,7 +360,7 @@ void Shard::queue(Activation& a) {
 void Shard::touch(Activation& a) {
   if (a.touched == rows_.number()) return;
   a.touched = rows_.number();
-  touched_.push_back(a.id);
+  touched_.push_back(&a);
 }
 
 /// Call when its last commit is durable, or when it had none.

@@ -106,7 +106,7 @@ Result<std::string> Shard::replay(const OperatorCommand& command) {
   message.only_if.clear();
   message.causation = command.letter.sequence;
   const ActorId to = message.to;
-  record->replayed_as = enqueue(std::move(message));
+  record->replayed_as = enqueue(std::move(message)).sequence;
   const std::string reply = std::to_string(record->replayed_as);
   close_letter(command, to, std::move(*record));
   return reply;

@@ -9,7 +9,7 @@ using storage::Family;
 
 /// With the decision itself. An actor with more than a few rows has none: a fleet is younger than
 /// its messages are kept.
-void Shard::snapshot_if_due(const Activation& a, const fbs::ChangeRecordT& change) {
+void Shard::snapshot_if_due(const Activation& a, const Envelope& m, Instant at) {
   if (limits_.snapshot_every == 0 || a.decision % limits_.snapshot_every != 0) return;
   const auto [lower, upper] = keys::rows(a.id, "", "");
   const auto rows = sure(rows_.scan(Family::state, lower, upper, limits_.snapshot_rows + 1));
@@ -17,9 +17,9 @@ void Shard::snapshot_if_due(const Activation& a, const fbs::ChangeRecordT& chang
   fbs::SnapshotRecordT record;
   record.kind_version = a.kind->version;
   record.decision = a.decision;
-  record.position = change.position;
-  record.sequence = change.sequence;
-  record.at_unix_ms = change.at_unix_ms;
+  record.position = position_;
+  record.sequence = m.sequence;
+  record.at_unix_ms = at.unix_ms;
   record.state = record_of(std::string_view(a.kind->encode_state(a.state.get())));
   std::size_t bytes = record.state.size();
   for (const auto& [key, value] : rows) {

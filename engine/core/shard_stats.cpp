@@ -5,7 +5,7 @@
 namespace muster::engine {
 
 void Shard::note_step(Activation& a, const Envelope& m, std::uint64_t us) {
-  stats_.steps_us[a.kind->name].observe(us);
+  a.kind_steps_us->observe(us);
   ++a.steps;
   a.steps_us += us;
   a.longest_us = std::max(a.longest_us, us);

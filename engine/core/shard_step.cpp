@@ -77,9 +77,9 @@ void Shard::step_next() {
   }
   const Lane lane = a.runnable(Lane::operator_) ? Lane::operator_ : Lane::normal;
   auto& window = a.lane(lane).window;
-  const WindowEntry entry = std::move(window.front());
-  window.pop_front();
-  step(a, entry);
+  std::list<WindowEntry> taken;
+  taken.splice(taken.begin(), window, window.begin());
+  step(a, taken.front());
   refill(a, lane);
   queue(a);
 }
@@ -222,19 +222,11 @@ Result<void> Shard::within_limits(const Activation& a, const Stepped& stepped) c
 
 // ---- decisions ----
 
-fbs::ChangeRecordT& Shard::record_change(const Activation& a, const Envelope& m) {
-  auto change = std::make_unique<fbs::ChangeRecordT>();
-  change->position = ++position_;
-  change->actor = record_of(a.id);
-  change->sequence = m.sequence;
-  change->lane = static_cast<std::uint8_t>(m.lane);
-  change->type = m.payload.type;
-  change->at_unix_ms = now().unix_ms;
-  change->kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
-  change->decision = a.decision;
-  visible_.push_back({position_, a.id, m.payload.type, {}});
-  changes_.changes.push_back(std::move(change));
-  return *changes_.changes.back();
+/// Ends what was noted of this decision since the last one.
+void Shard::record_change(Activation& a, const Envelope& m, Instant at, bool dead,
+                          std::vector<IndexChange> indexes) {
+  changes_.close({++position_, m.sequence, m.lane, m.payload.type, at, dead}, a);
+  visible_.push_back({position_, a.id, m.payload.type, std::move(indexes)});
 }
 
 void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
@@ -243,13 +235,12 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
   ++a.decision;
   Decision& d = stepped.decision;
   a.finished = a.finished || d.finished;
-  fbs::ChangeRecordT& change = record_change(a, m);
-  change.at_unix_ms = stepped.at.unix_ms;
-  apply_sends(a, m, d, change);
+  apply_sends(a, m, d);
   apply_timers(a, m, d);
-  apply_effects(a, m, d, change);
+  apply_effects(a, m, d);
   apply_rows(a, d);
-  apply_indexes(a, d, change);
+  apply_indexes(a, d);
+  record_change(a, m, stepped.at, false, std::move(d.indexes));
   std::uint32_t ordinal = 0;
   for (AuditEntry& entry : d.audits) {
     fbs::AuditRecordT record;
@@ -260,27 +251,24 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
     record.action = std::move(entry.action);
     record.detail = std::move(entry.detail);
     record.correlation = m.correlation;
-    rows_.append(Family::audit, keys::audit(change.position, ordinal++), encode_record(record));
+    rows_.append(Family::audit, keys::audit(position_, ordinal++), encode_record(record));
   }
-  snapshot_if_due(a, change);
+  snapshot_if_due(a, m, stepped.at);
   answer(m.dedup_key, d.reply);
 }
 
-void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d,
-                        fbs::ChangeRecordT& change) {
+void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d) {
   for (Outgoing& out : d.sends) {
-    auto sent = std::make_unique<fbs::SentRefT>();
-    sent->to = record_of(out.to);
-    sent->type = out.payload.type;
     Envelope message;
     message.from = a.id;
-    message.to = std::move(out.to);
+    message.to = out.to;
     message.lane = out.lane;
     message.payload = std::move(out.payload);
     message.correlation = m.correlation;
     message.causation = m.sequence;
-    sent->sequence = dispatch(std::move(message));
-    change.sent.push_back(std::move(sent));
+    const std::uint16_t type = message.payload.type;
+    const Placed placed = dispatch(std::move(message));
+    changes_.sent(out.to, placed.receiver, type, placed.sequence);
   }
 }
 
@@ -303,8 +291,7 @@ void Shard::apply_timers(Activation& a, const Envelope& m, Decision& d) {
   }
 }
 
-void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d,
-                          fbs::ChangeRecordT& change) {
+void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d) {
   std::uint32_t ordinal = 0;
   for (EffectRequest& request : d.effects) {
     const Duration limit =
@@ -314,6 +301,7 @@ void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d,
     const std::string key = keys::effect(a.id, effect.sequence, effect.ordinal);
     fbs::EffectRecordT record = record_of(effect);
     record.on_unknown = record_of(request.on_unknown);
+    record.allowed_ms = limit.count();
     record.correlation = m.correlation;
     rows_.put(Family::effects, key, encode_record(record));
 
@@ -324,7 +312,7 @@ void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d,
     deadline.effect_ordinal = effect.ordinal;
     timers_.set(keys::timer(effect.deadline, a.id, deadline.name), encode_record(deadline));
 
-    change.effects.push_back(effect.key);
+    changes_.effect(effect.key);
     outputs_.push_back([this, effect = std::move(effect)](const Error* failure) {
       if (failure == nullptr) world_.outside.perform(effect);
     });
@@ -343,22 +331,16 @@ void Shard::apply_rows(Activation& a, Decision& d) {
   }
 }
 
-void Shard::apply_indexes(const Activation& a, Decision& d, fbs::ChangeRecordT& change) {
+void Shard::apply_indexes(const Activation& a, Decision& d) {
   for (const IndexChange& entry : d.indexes) {
-    std::string key = keys::index(entry.index, entry.key, a.id);
-    auto record = std::make_unique<fbs::ChangedIndexT>();
-    record->index = entry.index;
-    record->key = entry.key;
-    record->removed = !entry.value;
+    const std::string key = keys::index(entry.index, entry.key, a.id);
     if (entry.value) {
-      record->value = record_of(std::string_view(*entry.value));
-      rows_.append(Family::index, std::move(key), *entry.value);
+      rows_.append(Family::index, key, *entry.value);
     } else {
-      rows_.append_erase(Family::index, std::move(key));
+      rows_.append_erase(Family::index, key);
     }
-    change.indexes.push_back(std::move(record));
+    changes_.index(entry);
   }
-  visible_.back().indexes = std::move(d.indexes);
 }
 
 /// The API's caller gets the step's reply; a step that gives none has said yes.
@@ -392,7 +374,7 @@ void Shard::park(Activation& a, const Envelope& m, const Error& why) {
   record.at_unix_ms = now().unix_ms;
   record.kind_version = a.kind != nullptr ? a.kind->version : std::uint16_t{0};
   rows_.append(Family::dead, keys::sequence(m.sequence), encode_record(record));
-  record_change(a, m).dead = true;
+  record_change(a, m, now(), true, {});
   visible_.back().letter = m.sequence;
   ++stats_.dead_letters[a.kind != nullptr ? a.kind->name : "unknown"];
   answer(m.dedup_key, Reply{why.code, why.message});
@@ -429,7 +411,15 @@ void Shard::give_unknown(const fbs::TimerRecordT& timer) {
   std::string key = keys::effect(id, timer.effect_sequence, timer.effect_ordinal);
   const auto row = sure(rows_.get(Family::effects, key));
   if (!row) return;
-  const auto record = sure(decode_record<fbs::EffectRecordT>(*row));
+  auto record = sure(decode_record<fbs::EffectRecordT>(*row));
+  // Handed out again when the shard began to serve: its time has begun anew.
+  const Instant again = served_since_ + Duration{record.allowed_ms};
+  if (now() < again) {
+    timers_.set(keys::timer(again, id, timer.name), encode_record(timer));
+    record.deadline_unix_ms = again.unix_ms;
+    rows_.put(Family::effects, std::move(key), encode_record(record));
+    return;
+  }
   rows_.erase(Family::effects, std::move(key));
   Envelope message;
   message.to = id;

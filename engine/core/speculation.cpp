@@ -5,22 +5,22 @@ namespace muster::engine {
 using storage::Family;
 
 void Speculation::put(Family family, std::string key, std::string value) {
-  entries_[static_cast<std::size_t>(family)].insert_or_assign(key, Entry{number_, value});
-  pending_.put(family, std::move(key), std::move(value));
+  pending_.put(family, key, value);
+  entries_[static_cast<std::size_t>(family)].insert_or_assign(std::move(key),
+                                                              Entry{number_, std::move(value)});
 }
 
 void Speculation::erase(Family family, std::string key) {
-  entries_[static_cast<std::size_t>(family)].insert_or_assign(key, Entry{number_, std::nullopt});
-  pending_.erase(family, std::move(key));
+  pending_.erase(family, key);
+  entries_[static_cast<std::size_t>(family)].insert_or_assign(std::move(key),
+                                                              Entry{number_, std::nullopt});
 }
 
-void Speculation::append(Family family, std::string key, std::string value) {
-  pending_.put(family, std::move(key), std::move(value));
+void Speculation::append(Family family, std::string_view key, std::string_view value) {
+  pending_.put(family, key, value);
 }
 
-void Speculation::append_erase(Family family, std::string key) {
-  pending_.erase(family, std::move(key));
-}
+void Speculation::append_erase(Family family, std::string_view key) { pending_.erase(family, key); }
 
 Result<std::optional<std::string>> Speculation::get(Family family, const std::string& key) const {
   const auto found = entries(family).find(key);
@@ -58,7 +58,12 @@ bool Speculation::uncommitted(Family family, const std::string& key) const {
 
 storage::Batch Speculation::close() {
   ++number_;
-  return std::exchange(pending_, {});
+  return std::exchange(pending_, std::exchange(spare_, {}));
+}
+
+void Speculation::reuse(storage::Batch written) {
+  written.clear();
+  spare_ = std::move(written);
 }
 
 void Speculation::settle(std::uint64_t number) {

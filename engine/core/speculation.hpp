@@ -29,8 +29,8 @@ class Speculation {
   void put(storage::Family family, std::string key, std::string value);
   void erase(storage::Family family, std::string key);
   /// Written only; seen once committed.
-  void append(storage::Family family, std::string key, std::string value);
-  void append_erase(storage::Family family, std::string key);
+  void append(storage::Family family, std::string_view key, std::string_view value);
+  void append_erase(storage::Family family, std::string_view key);
 
   Result<std::optional<std::string>> get(storage::Family family, const std::string& key) const;
   /// At most `limit` rows of [lower, upper), in order.
@@ -44,6 +44,8 @@ class Speculation {
   /// The number of the batch that is being filled; from 1.
   [[nodiscard]] std::uint64_t number() const { return number_; }
   storage::Batch close();
+  /// A batch that was written: its memory is used for the next but one.
+  void reuse(storage::Batch written);
   /// Batches up to `number` are durable.
   void settle(std::uint64_t number);
   void clear();
@@ -61,6 +63,7 @@ class Speculation {
 
   const storage::Journal& journal_;
   storage::Batch pending_;
+  storage::Batch spare_;
   std::uint64_t number_ = 1;
   std::array<Entries, storage::kFamilies> entries_;
 };

@@ -25,6 +25,8 @@ class TimerQueue {
   /// Takes the earliest one that is due at `now`, and deletes its row.
   Result<std::optional<std::string>> take_due(Instant now);
 
+  [[nodiscard]] std::size_t in_memory() const { return near_.size(); }
+
   /// Forgets the window; the next question reads it anew.
   void clear();
 

@@ -10,7 +10,7 @@ Result<void> MeasuredJournal::commit(const storage::Batch& batch) {
   auto result = journal_.commit(batch);
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Steady::now() - begin);
   const std::lock_guard lock(mutex_);
-  commits_.push_back({shard_, wall_clock_now(), 0, batch.ops().size(), batch.bytes(), took});
+  commits_.push_back({shard_, wall_clock_now(), 0, batch.size(), batch.bytes(), took});
   if (commits_.size() > kKept) commits_.pop_front();
   ++totals_.commits;
   totals_.bytes += batch.bytes();

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -43,34 +44,71 @@ std::string_view to_string(Family family);
 /// The largest batch (keys and values); far above any group commit, far below what a WriteBatch can hold.
 constexpr std::size_t kMaxBatchBytes = 256u << 20;
 
-/// Writes that become visible together or not at all.
+/// Writes that become visible together or not at all. They lie one after the other in one buffer,
+/// which clear() keeps up to a bound: a batch that is used again allocates nothing.
 class Batch {
  public:
+  static constexpr std::size_t kKeptBytes = 8u << 20;
+
   struct Op {
     Family family;
     std::string key;
     std::optional<std::string> value;  ///< Absent: delete.
   };
 
-  void put(Family family, std::string key, std::string value) {
-    bytes_ += key.size() + value.size();
-    ops_.push_back({family, std::move(key), std::move(value)});
+  void put(Family family, std::string_view key, std::string_view value) {
+    add({family, true, static_cast<std::uint32_t>(key.size()),
+         static_cast<std::uint32_t>(value.size())},
+        key, value);
   }
-  void erase(Family family, std::string key) {
-    bytes_ += key.size();
-    ops_.push_back({family, std::move(key), std::nullopt});
+  void erase(Family family, std::string_view key) {
+    add({family, false, static_cast<std::uint32_t>(key.size()), 0}, key, {});
   }
-  [[nodiscard]] const std::vector<Op>& ops() const { return ops_; }
-  [[nodiscard]] bool empty() const { return ops_.empty(); }
-  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+  /// Calls f(family, key, value) for each write, in order; `value` is an optional view, absent:
+  /// delete.
+  template <class F>
+  void for_each(F&& f) const {
+    const char* at = buffer_.data();
+    const char* const end = at + buffer_.size();
+    while (at != end) {
+      Header header;
+      std::memcpy(&header, at, sizeof header);
+      const std::string_view key(at + sizeof header, header.key);
+      const std::string_view value(key.data() + header.key, header.value);
+      f(header.family, key, header.put ? std::optional<std::string_view>(value) : std::nullopt);
+      at = value.data() + header.value;
+    }
+  }
+  /// The same as copies.
+  [[nodiscard]] std::vector<Op> ops() const;
+
+  [[nodiscard]] bool empty() const { return buffer_.empty(); }
+  [[nodiscard]] std::size_t size() const { return count_; }
+  /// Of keys and values.
+  [[nodiscard]] std::size_t bytes() const { return buffer_.size() - count_ * sizeof(Header); }
   void clear() {
-    ops_.clear();
-    bytes_ = 0;
+    if (buffer_.capacity() > kKeptBytes) buffer_ = std::string();
+    buffer_.clear();
+    count_ = 0;
   }
 
  private:
-  std::vector<Op> ops_;
-  std::size_t bytes_ = 0;
+  /// Before each key and value.
+  struct Header {
+    Family family;
+    bool put;
+    std::uint32_t key;
+    std::uint32_t value;
+  };
+  void add(const Header& header, std::string_view key, std::string_view value) {
+    buffer_.append(reinterpret_cast<const char*>(&header), sizeof header);
+    buffer_.append(key).append(value);
+    ++count_;
+  }
+
+  std::string buffer_;
+  std::size_t count_ = 0;
 };
 
 /// Called per row, in order; false ends the scan. The views are valid during the call only.

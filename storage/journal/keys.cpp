@@ -20,6 +20,16 @@ std::string_view to_string(Family family) {
   return "unknown";
 }
 
+std::vector<Batch::Op> Batch::ops() const {
+  std::vector<Op> copies;
+  copies.reserve(count_);
+  for_each([&](Family family, std::string_view key, std::optional<std::string_view> value) {
+    copies.push_back({family, std::string(key), std::nullopt});
+    if (value) copies.back().value = std::string(*value);
+  });
+  return copies;
+}
+
 std::string prefix_end(std::string_view prefix) {
   std::string end(prefix);
   while (!end.empty() && static_cast<unsigned char>(end.back()) == 0xff) end.pop_back();

@@ -11,22 +11,23 @@ MemoryDisk::Rows& rows_of(MemoryDisk& disk, Family family) {
   return disk.rows[static_cast<std::size_t>(family)];
 }
 
-void apply(MemoryDisk& disk, const Batch::Op& op) {
-  MemoryDisk::Rows& rows = rows_of(disk, op.family);
-  if (op.value) {
-    rows.insert_or_assign(op.key, *op.value);
-  } else {
-    rows.erase(op.key);
-  }
+void apply(MemoryDisk& disk, const Batch& batch) {
+  batch.for_each([&](Family family, std::string_view key, std::optional<std::string_view> value) {
+    MemoryDisk::Rows& rows = rows_of(disk, family);
+    if (value) {
+      rows.insert_or_assign(std::string(key), std::string(*value));
+    } else if (const auto found = rows.find(key); found != rows.end()) {
+      rows.erase(found);
+    }
+  });
 }
 
 /// What was written and not synced becomes part of what is there, or is gone.
 void settle(MemoryDisk& disk, MemoryJournal::Outcome unsynced) {
   if (unsynced == MemoryJournal::Outcome::kept) {
-    if (disk.unknown)
-      for (const Batch::Op& op : disk.unknown->ops()) apply(disk, op);
+    if (disk.unknown) apply(disk, *disk.unknown);
   } else {
-    for (const Batch::Op& op : disk.dropped) apply(disk, op);
+    apply(disk, disk.dropped);
   }
   disk.unknown.reset();
   disk.dropped.clear();
@@ -61,7 +62,7 @@ Result<void> MemoryJournal::commit(const Batch& batch) {
     life_ = Life::failed;
     return fail(Errc::io, "commit: injected failure");
   }
-  for (const Batch::Op& op : batch.ops()) apply(*disk_, op);
+  apply(*disk_, batch);
   // One log, one sync: it covers the drops that were written before.
   if (!batch.empty()) disk_->dropped.clear();
   return {};
@@ -105,7 +106,7 @@ Result<void> MemoryJournal::drop(Family family, std::string_view lower, std::str
   MemoryDisk::Rows& rows = rows_of(*disk_, family);
   const auto first = rows.lower_bound(lower);
   const auto last = rows.lower_bound(upper);
-  for (auto it = first; it != last; ++it) disk_->dropped.push_back({family, it->first, it->second});
+  for (auto it = first; it != last; ++it) disk_->dropped.put(family, it->first, it->second);
   rows.erase(first, last);
   return {};
 }

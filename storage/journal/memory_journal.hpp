@@ -17,7 +17,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <vector>
 
 #include "storage/journal/journal.hpp"
 
@@ -30,7 +29,7 @@ struct MemoryDisk {
   std::recursive_mutex mutex;  ///< Recursive, because a scan's callback may read again.
   std::array<Rows, kFamilies> rows;
   /// Written, not synced: rows that a drop() took and a power cut may bring back.
-  std::vector<Batch::Op> dropped;
+  Batch dropped;
   /// Written, not synced: the batch of a commit that failed with Outcome::kept.
   std::optional<Batch> unknown;
 };

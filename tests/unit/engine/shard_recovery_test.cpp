@@ -152,6 +152,70 @@ TEST_CASE("Dead letters are kept for 90 days and audit entries for 400, open or 
   CHECK(bench.call("c0", add(1)) == "1");  // What was parked long ago does not come back.
 }
 
+namespace {
+
+/// Counts what is read of a journal.
+class Counting : public storage::Journal {
+ public:
+  explicit Counting(const storage::Journal& journal) : journal_(journal) {}
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    ++reads;
+    return journal_.get(family, key);
+  }
+  Result<void> scan(Family family, std::string_view lower, std::string_view upper,
+                    const storage::RowVisitor& row) const override {
+    return journal_.scan(family, lower, upper, [&](std::string_view key, std::string_view value) {
+      ++reads;
+      return row(key, value);
+    });
+  }
+  Result<void> scan_back(Family, std::string_view, std::string_view,
+                         const storage::RowVisitor&) const override {
+    return fail(Errc::internal, "recovery reads forwards");
+  }
+  Result<void> commit(const storage::Batch&) override { return fail(Errc::internal, "read only"); }
+  Result<void> drop(Family, std::string_view, std::string_view) override { return {}; }
+  Result<void> reopen() override { return {}; }
+
+  mutable std::size_t reads = 0;
+
+ private:
+  const storage::Journal& journal_;
+};
+
+}  // namespace
+
+TEST_CASE("What a start reads depends on the work in flight, not on the history: a fleet of any age opens as fast") {
+  const auto reads_after = [](int finished) {
+    ShardLimits limits;
+    limits.idle_actors = 10;
+    ShardBench bench(limits);
+    for (int i = 0; i < finished; ++i) {
+      const std::string key = "old" + std::to_string(i);
+      bench.call(key, fbs::OpenT{});
+      bench.call(key, add_later(1, 1'000));
+      bench.call(key, lookup("k"));
+      bench.call(key, failing("a dead letter"));
+      bench.call(key, add(i));
+      bench.advance(2'000);
+      bench.shard->effect_done(bench.effects.back(), answer(1));
+      bench.run();
+      bench.call(key, fbs::CloseT{});
+    }
+    bench.call("new", fbs::OpenT{});
+    for (int i = 0; i < 5; ++i) bench.send("new", add(i));
+    bench.run_strand();  // Five messages wait, of which the first are on their way to the disk.
+    bench.run_writer();
+    const Counting counting(*bench.journal);
+    const auto found = engine::recover(counting, {0, 1});
+    REQUIRE(found);
+    CHECK(found->effects.empty());
+    CHECK(found->backlogged.empty());
+    return counting.reads;
+  };
+  CHECK(reads_after(300) == reads_after(3));
+}
+
 TEST_CASE("A journal of a newer version is refused with a clear word") {
   ShardBench bench;
   bench.call("a", fbs::OpenT{});

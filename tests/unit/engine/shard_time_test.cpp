@@ -1,4 +1,6 @@
 // Timers and effects of a shard.
+#include <cstdlib>
+
 #include "tests/unit/engine/shard_bench.hpp"
 
 using namespace muster;
@@ -71,6 +73,46 @@ TEST_CASE("More timers than memory holds fire in order of their time") {
                                           "c3", "c10", "c5"});
 }
 
+TEST_CASE("Any number of pending timers takes a bounded window of memory, over a restart too") {
+  ShardLimits limits;
+  limits.timers_in_memory = 64;
+  limits.idle_actors = 64;
+  limits.inbox_retention = limits.changes_retention = limits.trim_chunk = 1'000;
+  ShardBench bench(limits);
+  const int count = std::getenv("MUSTER_SOAK") != nullptr ? 200'000 : 5'000;
+  const auto tell = [&](int actor, const engine::Payload& payload) {
+    bench.shard->tell(counter_id(std::to_string(actor)), payload, engine::Lane::normal,
+                      [](const Result<void>& taken) { REQUIRE(taken); });
+    if (actor % 500 == 0) bench.run();
+  };
+  // In an order that has nothing to do with the times, so that each part of the window is left and found again.
+  const auto delay_of = [count](int actor) { return 1'000 + std::int64_t{actor} * 7'919 % count; };
+  for (int i = 0; i < count; ++i) tell(i, Counter::Messages::encode(fbs::OpenT{}));
+  for (int i = 0; i < count; ++i) tell(i, Counter::Messages::encode(add_later(1, delay_of(i) * 100)));
+  bench.run();
+  CHECK(bench.rows(Family::timers) == static_cast<std::size_t>(count));
+  CHECK(bench.shard->timers_in_memory() <= limits.timers_in_memory);
+  CHECK(bench.shard->active_actors() <= limits.idle_actors);
+  bench.restart();
+  CHECK(bench.shard->timers_in_memory() <= limits.timers_in_memory);
+
+  bench.changes.clear();
+  std::size_t most = 0;
+  for (int i = 0; i < 100; ++i) {
+    bench.advance(std::int64_t{count} + 1'100);
+    most = std::max(most, bench.shard->timers_in_memory());
+  }
+  CHECK(most <= limits.timers_in_memory);
+  CHECK(bench.rows(Family::timers) == 0);
+  REQUIRE(bench.changes.size() == static_cast<std::size_t>(count));  // Each once, …
+  std::int64_t last = 0;
+  for (const auto& change : bench.changes) {  // … in the order of their times.
+    const std::int64_t due = delay_of(std::stoi(change.actor.key));
+    CHECK(due >= last);
+    last = due;
+  }
+}
+
 TEST_CASE("Shard time never goes back, not even over a restart with a wrong clock") {
   ShardBench bench;
   bench.call("a", fbs::OpenT{});
@@ -118,6 +160,30 @@ TEST_CASE("An effect without a result is unknown at its deadline; what comes lat
   bench.shard->effect_done(bench.effects[0], answer(7));
   bench.run();
   CHECK(bench.state("a").total == 1);
+}
+
+TEST_CASE("Time without the engine does not count for an effect: handed out again, it has its whole time") {
+  ShardBench bench;
+  bench.call("a", fbs::OpenT{});
+  bench.call("a", lookup("k"));
+  bench.kill();
+  bench.advance(600'000);
+  bench.start();
+  REQUIRE(bench.effects.size() == 1);
+  CHECK(bench.effects[0].deadline == bench.shard->now() + Duration{60'000});
+  bench.advance(59'999);
+  CHECK(bench.state("a").log == "");
+  SECTION("until its new deadline") {
+    bench.advance(1);
+    CHECK(bench.state("a").log == "unknown ");
+  }
+  SECTION("and its result counts until then") {
+    bench.shard->effect_done(bench.effects[0], answer(7));
+    bench.run();
+    CHECK(bench.state("a").total == 7);
+  }
+  CHECK(bench.rows(Family::effects) == 0);
+  CHECK(bench.rows(Family::timers) == 0);
 }
 
 TEST_CASE("After a crash effects without a result are handed out again") {
