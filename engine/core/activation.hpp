@@ -39,6 +39,9 @@ struct DirectoryHash {
   std::size_t operator()(const ActorId& id) const { return std::hash<ActorId>()(id); }
 };
 
+/// A timer of the shard's own: when it fires, a finished actor is archived. No kind's timer is called so.
+inline constexpr std::string_view kArchiveTimer = "\x02" "archive";
+
 struct PendingTimer {
   std::uint64_t generation = 0;
   Instant due;
@@ -59,6 +62,7 @@ struct Activation {
   std::map<std::string, PendingTimer, std::less<>> timers;
   std::uint64_t timer_generation = 0;
   bool finished = false;
+  bool archived = false;        ///< Its head and rows lie in the archive's record.
   bool paused = false;          ///< Known once it is loaded.
   std::size_t state_bytes = 0;  ///< When it was last encoded.
 

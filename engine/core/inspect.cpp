@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/core/archive.hpp"
 #include "engine/core/keys.hpp"
 #include "engine/core/records.hpp"
 
@@ -21,6 +22,10 @@ constexpr Sequence kAllSequences = ~Sequence{0};
 
 bool is_head(std::string_view rest) {
   return rest == "h";
+}
+
+bool is_archive(std::string_view rest) {
+  return rest == "a";
 }
 
 /// The keys of one slot that a query asks for.
@@ -48,6 +53,13 @@ Result<bool> walk_heads(const storage::Journal& journal, std::string lower,
                                   if (is_head(rest)) {
                                     rows = 0;
                                     go_on = each(*id, value, std::string(key));
+                                    return go_on;
+                                  }
+                                  if (is_archive(rest)) {
+                                    const auto record = decode_record<fbs::ArchiveRecordT>(value);
+                                    // One that can't be read shows as a head that can't.
+                                    go_on = each(*id, record ? bytes_of(record->head) : "",
+                                                 std::string(key));
                                     return go_on;
                                   }
                                   if (++rows < kRowsPassed) return true;
@@ -135,13 +147,13 @@ Result<ActorLook> parse_head(const ActorId& actor, std::string_view head) {
   look.finished = record->finished;
   look.paused = record->paused;
   for (const auto& timer : record->timers)
-    if (timer) look.timers.push_back({timer->name, timer->generation, {timer->due_unix_ms}});
+    if (timer && timer->name != kArchiveTimer) look.timers.push_back({timer->name, timer->generation, {timer->due_unix_ms}});
   look.state = bytes_of(record->state);
   return look;
 }
 
 Result<std::optional<ActorLook>> look_at(const Journals& journals, const ActorId& actor) {
-  auto head = journal_of(journals, actor).get(Family::state, keys::head(actor));
+  auto head = find_head(journal_of(journals, actor), actor);
   if (!head) return tl::unexpected<Error>(head.error());
   if (!*head) return std::optional<ActorLook>{};
   auto look = parse_head(actor, **head);

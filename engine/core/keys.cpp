@@ -14,6 +14,7 @@ namespace {
 constexpr char kHead = 'h';
 constexpr char kRow = 'r';
 constexpr char kSnapshot = 'p';
+constexpr char kArchive = 'a';
 
 std::string escaped(std::string_view text) {
   std::string out;
@@ -74,6 +75,8 @@ std::optional<ActorId> take_actor(std::string_view& text) {
 }
 
 std::string head(const ActorId& id) { return actor(id) + kHead; }
+
+std::string archive(const ActorId& id) { return actor(id) + kArchive; }
 
 std::string row(const ActorId& id, std::string_view row) {
   return actor(id) + kRow + std::string(row);

@@ -4,6 +4,7 @@
 //   state    := actor 'h'                       the head
 //             | actor 'p' be64(decision)        a snapshot
 //             | actor 'r' row                   a row
+//             | actor 'a'                       head and rows of an archived actor, instead of those
 //   inbox, dead        := be64(sequence)
 //   audit    := be64(position) be32(ordinal)
 //   changes  := be64(position)
@@ -33,6 +34,7 @@ std::string actor(const ActorId& id);
 std::optional<ActorId> take_actor(std::string_view& text);
 
 std::string head(const ActorId& id);
+std::string archive(const ActorId& id);
 std::string row(const ActorId& id, std::string_view row);
 /// The bounds of an actor's rows with keys in [lower, upper); an empty upper means all.
 std::pair<std::string, std::string> rows(const ActorId& id, std::string_view lower,

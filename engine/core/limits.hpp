@@ -30,6 +30,9 @@ struct ShardLimits {
   std::size_t steps_per_turn = 64;
   std::size_t fired_per_turn = 64;
 
+  Duration archive_after{30LL * 24 * 3'600'000};  ///< Since the last decision of a finished actor.
+  std::size_t archive_rows = 1'000;           ///< One with more, or more bytes than a decision has, stays.
+
   Duration default_effect_deadline{3'600'000};
   Duration call_retention{7LL * 24 * 3'600'000};  ///< Replies by idempotency key.
   std::uint64_t inbox_retention = 1'000'000;  ///< Consumed messages kept for tools.

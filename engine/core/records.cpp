@@ -28,6 +28,8 @@ template <>
 struct Identifier<fbs::SnapshotRecordT> { static constexpr const char* value = "MSTP"; };
 template <>
 struct Identifier<fbs::ShardRecordT> { static constexpr const char* value = "MSTM"; };
+template <>
+struct Identifier<fbs::ArchiveRecordT> { static constexpr const char* value = "MSTX"; };
 
 template <class T>
 Result<const typename T::TableType*> verified(std::string_view bytes) {
@@ -78,6 +80,7 @@ MUSTER_RECORD(fbs::AuditRecordT)
 MUSTER_RECORD(fbs::ChangesRecordT)
 MUSTER_RECORD(fbs::SnapshotRecordT)
 MUSTER_RECORD(fbs::ShardRecordT)
+MUSTER_RECORD(fbs::ArchiveRecordT)
 #undef MUSTER_RECORD
 
 std::unique_ptr<fbs::ActorNameT> record_of(const ActorId& id) {

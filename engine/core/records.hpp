@@ -11,7 +11,8 @@
 namespace muster::engine {
 
 /// Of the whole journal; raised when an older program could not read what this one writes.
-constexpr std::uint32_t kFormat = 1;
+/// 2: finished actors may be archived.
+constexpr std::uint32_t kFormat = 2;
 
 /// Bytes of a record with its file identifier. T: one of the ...RecordT of record.fbs.
 template <class T>

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "engine/core/activation.hpp"
+#include "engine/core/archive.hpp"
 #include "engine/core/keys.hpp"
 
 namespace muster::engine {
@@ -19,7 +20,7 @@ const std::string kAllNumbers(13, '\xff');
 Result<std::array<Sequence, kLanes>> consumed_marks(const storage::Journal& journal,
                                                     const ActorId& id) {
   std::array<Sequence, kLanes> marks{};
-  auto head = journal.get(Family::state, keys::head(id));
+  auto head = find_head(journal, id);
   if (!head) return tl::unexpected<Error>(head.error());
   if (!*head) return marks;
   auto record = decode_record<fbs::HeadRecordT>(**head);

@@ -185,6 +185,7 @@ class Shard {
   void apply(Activation& a, const Envelope& m, Stepped& stepped);
   void apply_sends(Activation& a, const Envelope& m, Decision& d);
   void apply_timers(Activation& a, const Envelope& m, Decision& d);
+  void change_timer(Activation& a, TimerChange change, const std::string& correlation);
   void apply_effects(const Activation& a, const Envelope& m, Decision& d);
   void apply_rows(Activation& a, Decision& d);
   void apply_indexes(const Activation& a, Decision& d);
@@ -196,12 +197,18 @@ class Shard {
   void fire(const fbs::TimerRecordT& timer);
   void give_unknown(const fbs::TimerRecordT& timer);
 
+  // shard_archive.cpp
+  void set_archive_timer(Activation& a);
+  void archive(const fbs::TimerRecordT& timer);
+  void put_away(Activation& a);
+  void take_out(Activation& a);
+
   // shard_commit.cpp
   /// Nothing waits for a commit. A step that only changed its actor's state has touched it, and wrote no row yet.
   [[nodiscard]] bool nothing_decided() const { return rows_.empty() && touched_.empty(); }
   void commit_if_idle();
   void write_heads();
-  void write_head(Activation& a);
+  std::string_view encode_head(Activation& a);
   void write_changes();
   void write_shard();
   [[nodiscard]] Sequence low_water() const { return pending_.smallest(next_sequence_); }

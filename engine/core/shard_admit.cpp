@@ -358,16 +358,18 @@ void Shard::queue(Activation& a) {
 // ---- out of memory ----
 
 void Shard::touch(Activation& a) {
-  if (a.touched == rows_.number()) return;
-  a.touched = rows_.number();
-  touched_.push_back(&a);
+  if (a.touched != rows_.number()) {
+    a.touched = rows_.number();
+    touched_.push_back(&a);
+  }
+  if (a.archived) take_out(a);
 }
 
 /// Call when its last commit is durable, or when it had none.
 void Shard::passivate_if_idle(Activation& a) {
   if (a.pending() || a.queued || a.idle) return;
   if (a.touched == rows_.number() || (flight_ && a.touched == flight_->number)) return;
-  if (a.loaded && a.state == nullptr) {  // Only addressed: nothing worth keeping.
+  if (a.loaded && (a.state == nullptr || a.archived)) {  // Only addressed, or done with: not worth keeping.
     directory_.erase(ActorId(a.id));
     return;
   }

@@ -42,10 +42,12 @@ void Shard::write_heads() {
     return a->slot != b->slot ? a->slot < b->slot : a->id < b->id;
   });
   for (Activation* a : touched_)
-    if (a->state != nullptr) write_head(*a);  // Else its dead letters say what was consumed.
+    if (a->state != nullptr && !a->archived)  // Not there: its dead letters say what was consumed.
+      rows_.append(Family::state, keys::head(a->id), encode_head(*a));
 }
 
-void Shard::write_head(Activation& a) {
+/// Valid until `scratch_` is used again.
+std::string_view Shard::encode_head(Activation& a) {
   scratch_.Clear();
   const std::string encoded = a.kind->encode_state(a.state.get());
   a.state_bytes = encoded.size();
@@ -69,8 +71,7 @@ void Shard::write_head(Activation& a) {
   head.add_kind_version(a.kind->version);
   head.add_finished(a.finished);
   head.add_paused(a.paused);
-  rows_.append(Family::state, keys::head(a.id),
-               finish_record<fbs::HeadRecordT>(scratch_, head.Finish()));
+  return finish_record<fbs::HeadRecordT>(scratch_, head.Finish());
 }
 
 void Shard::write_changes() {

@@ -1,6 +1,7 @@
 // Stepping: one message through its kind, and the decision into the batch that is being filled.
 #include <algorithm>
 
+#include "engine/core/archive.hpp"
 #include "engine/core/keys.hpp"
 #include "engine/core/revision.hpp"
 #include "engine/core/shard.hpp"
@@ -87,7 +88,11 @@ void Shard::step_next() {
 void Shard::load(Activation& a) {
   if (a.loaded) return;
   // An activation stays until its last head is committed, so the journal has the newest.
-  const auto bytes = sure(world_.journal.get(Family::state, keys::head(a.id)));
+  auto bytes = sure(world_.journal.get(Family::state, keys::head(a.id)));
+  if (!bytes) {
+    bytes = sure(find_archived_head(world_.journal, a.id));
+    a.archived = bytes.has_value();
+  }
   a.loaded = true;
   a.since = now();
   if (!bytes || a.kind == nullptr) return;
@@ -211,7 +216,7 @@ Result<void> Shard::try_step(Activation& a, const Envelope& m, Stepped& stepped)
 }
 
 Result<void> Shard::within_limits(const Activation& a, const Stepped& stepped) const {
-  std::size_t timers = a.timers.size();
+  std::size_t timers = a.timers.size() - a.timers.count(kArchiveTimer);
   for (const TimerChange& change : stepped.decision.timers)
     if (change.due && !a.timers.contains(change.name)) ++timers;
   if (timers > limits_.decision.timers)
@@ -237,6 +242,7 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
   a.finished = a.finished || d.finished;
   apply_sends(a, m, d);
   apply_timers(a, m, d);
+  if (a.finished) set_archive_timer(a);
   apply_effects(a, m, d);
   apply_rows(a, d);
   apply_indexes(a, d);
@@ -273,22 +279,24 @@ void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d) {
 }
 
 void Shard::apply_timers(Activation& a, const Envelope& m, Decision& d) {
-  for (TimerChange& change : d.timers) {
-    const auto old = a.timers.find(change.name);
-    if (old != a.timers.end()) {
-      timers_.cancel(keys::timer(old->second.due, a.id, change.name));
-      a.timers.erase(old);
-    }
-    if (!change.due) continue;
-    fbs::TimerRecordT record;
-    record.actor = record_of(a.id);
-    record.name = change.name;
-    record.generation = ++a.timer_generation;
-    record.payload = record_of(change.payload);
-    record.correlation = m.correlation;
-    timers_.set(keys::timer(*change.due, a.id, change.name), encode_record(record));
-    a.timers[std::move(change.name)] = {a.timer_generation, *change.due};
+  for (TimerChange& change : d.timers) change_timer(a, std::move(change), m.correlation);
+}
+
+void Shard::change_timer(Activation& a, TimerChange change, const std::string& correlation) {
+  const auto old = a.timers.find(change.name);
+  if (old != a.timers.end()) {
+    timers_.cancel(keys::timer(old->second.due, a.id, change.name));
+    a.timers.erase(old);
   }
+  if (!change.due) return;
+  fbs::TimerRecordT record;
+  record.actor = record_of(a.id);
+  record.name = change.name;
+  record.generation = ++a.timer_generation;
+  record.payload = record_of(change.payload);
+  record.correlation = correlation;
+  timers_.set(keys::timer(*change.due, a.id, change.name), encode_record(record));
+  a.timers[std::move(change.name)] = {a.timer_generation, *change.due};
 }
 
 void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d) {
@@ -389,6 +397,8 @@ void Shard::fire_timers() {
     const auto timer = sure(decode_record<fbs::TimerRecordT>(*record));
     if (timer.effect_sequence != 0) {
       give_unknown(timer);
+    } else if (timer.name == kArchiveTimer) {
+      archive(timer);
     } else {
       fire(timer);
     }

@@ -5,6 +5,7 @@
 #include <future>
 #include <shared_mutex>
 
+#include "engine/core/archive.hpp"
 #include "engine/core/breadcrumb.hpp"
 #include "engine/core/inspect.hpp"
 #include "engine/core/keys.hpp"
@@ -115,11 +116,11 @@ class Runtime : public Engine, public Inside {
   }
   Result<std::optional<std::string>> row(const ActorId& actor,
                                          std::string_view key) const override {
-    return node_of(actor).journal->get(storage::Family::state, keys::row(actor, key));
+    return find_row(*node_of(actor).journal, actor, key);
   }
   Result<void> rows(const ActorId& actor, std::string_view lower, std::string_view upper,
                     const EachRow& each) const override {
-    return read_rows(*node_of(actor).journal, actor, lower, upper, each);
+    return find_rows(*node_of(actor).journal, actor, lower, upper, each);
   }
   Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
                     const EachEntry& each) const override;

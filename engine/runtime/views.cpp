@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "engine/core/archive.hpp"
 #include "engine/core/keys.hpp"
 #include "engine/core/records.hpp"
 
@@ -12,20 +13,12 @@ using storage::Family;
 
 Result<std::optional<std::string>> read_head(const storage::Journal& journal,
                                              const ActorId& actor) {
-  auto head = journal.get(Family::state, keys::head(actor));
+  auto head = find_head(journal, actor);
   if (!head) return tl::unexpected<Error>(head.error());
   if (!*head) return std::optional<std::string>{};
   auto state = state_in_head(**head);
   if (!state) return tl::unexpected<Error>(state.error());
   return std::optional<std::string>{std::move(*state)};
-}
-
-Result<void> read_rows(const storage::Journal& journal, const ActorId& actor,
-                       std::string_view lower, std::string_view upper, const EachRow& each) {
-  const auto [from, to] = keys::rows(actor, lower, upper);
-  return journal.scan(Family::state, from, to, [&](std::string_view key, std::string_view value) {
-    return each(keys::row_name(key, actor), value);
-  });
 }
 
 Result<void> read_audits(const storage::Journal& journal, std::uint32_t shard, Sequence after,

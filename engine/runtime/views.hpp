@@ -16,8 +16,6 @@ using EachRow = std::function<bool(std::string_view key, std::string_view value)
 using EachAudit = std::function<bool(const DecidedAudit&)>;
 
 Result<std::optional<std::string>> read_head(const storage::Journal& journal, const ActorId& actor);
-Result<void> read_rows(const storage::Journal& journal, const ActorId& actor,
-                       std::string_view lower, std::string_view upper, const EachRow& each);
 /// Merges the shards' parts in order of key, page by page.
 Result<void> read_index(const std::vector<const storage::Journal*>& journals,
                         std::string_view index, std::string_view lower, std::string_view upper,

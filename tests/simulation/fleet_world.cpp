@@ -24,6 +24,8 @@ engine::ShardLimits limits_of(Scheduler& s) {
   limits.bytes_in_flight = static_cast<std::size_t>(s.between(100'000, 1'000'000));
   limits.pending_per_actor = static_cast<std::size_t>(s.between(20, 200));
   limits.active_actors = static_cast<std::size_t>(s.between(4, 60));
+  limits.archive_after = Duration{s.between(1, 120'000)};
+  limits.archive_rows = static_cast<std::size_t>(s.between(0, 8));
   return limits;
 }
 

@@ -186,9 +186,12 @@ void Installation::must_be_empty(Family family, std::string_view name) const {
 
 std::optional<std::string> Installation::head(const engine::ActorId& id) const {
   const auto& disk = rows(shard_of(id), Family::state);
-  const auto found = disk.find(engine::keys::head(id));
-  if (found == disk.end()) return std::nullopt;
-  return engine::state_in_head(found->second).value();
+  if (const auto live = disk.find(engine::keys::head(id)); live != disk.end())
+    return engine::state_in_head(live->second).value();
+  const auto archived = disk.find(engine::keys::archive(id));
+  if (archived == disk.end()) return std::nullopt;
+  const auto record = engine::decode_record<engine::fbs::ArchiveRecordT>(archived->second).value();
+  return engine::state_in_head(engine::bytes_of(record.head)).value();
 }
 
 std::size_t Installation::digest() const {

@@ -27,6 +27,7 @@ constexpr std::pair<Sabotage, std::string_view> kNames[] = {
     {Sabotage::epoch_unchecked, "epoch unchecked"},
     {Sabotage::slots_unchecked, "slots unchecked"},
     {Sabotage::effect_not_looked_up, "effect not looked up"},
+    {Sabotage::archive_dropped, "archive not written"},
 };
 
 void add(Batch& batch, const Batch::Op& op) {
@@ -53,7 +54,8 @@ std::vector<Sabotage> engine_sabotages() {
 }
 
 std::vector<Sabotage> domain_sabotages() {
-  return {Sabotage::epoch_unchecked, Sabotage::slots_unchecked, Sabotage::effect_not_looked_up};
+  return {Sabotage::epoch_unchecked, Sabotage::slots_unchecked, Sabotage::effect_not_looked_up,
+          Sabotage::archive_dropped};
 }
 
 Sabotage sabotage_named(std::string_view wanted) {
@@ -92,6 +94,9 @@ std::optional<Batch::Op> Saboteur::twisted(const Batch::Op& op) const {
     head->consumed.clear();
     return Batch::Op{op.family, op.key, engine::encode_record(*head)};
   }
+  if (is(Sabotage::archive_dropped, Family::state, true) &&
+      engine::decode_record<engine::fbs::ArchiveRecordT>(*op.value))
+    return std::nullopt;
   return op;
 }
 

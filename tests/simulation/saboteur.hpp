@@ -29,6 +29,7 @@ enum class Sabotage {
   epoch_unchecked,        ///< What a host says of an older attempt counts for the present one.
   slots_unchecked,        ///< A host takes more than it has.
   effect_not_looked_up,   ///< An effect that is handed out again is done again.
+  archive_dropped,        ///< A finished actor's head and rows go, and no record comes.
 };
 
 std::string_view to_string(Sabotage sabotage);

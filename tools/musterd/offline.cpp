@@ -1,6 +1,6 @@
 #include "tools/musterd/offline.hpp"
 
-#include "engine/core/keys.hpp"
+#include "engine/core/archive.hpp"
 #include "engine/core/shard.hpp"
 #include "engine/runtime/views.hpp"
 #include "storage/journal/rocksdb_journal.hpp"
@@ -34,11 +34,11 @@ class Offline final : public engine::Engine {
   }
   Result<std::optional<std::string>> row(const engine::ActorId& actor,
                                          std::string_view key) const override {
-    return journal_of(actor).get(storage::Family::state, engine::keys::row(actor, key));
+    return engine::find_row(journal_of(actor), actor, key);
   }
   Result<void> rows(const engine::ActorId& actor, std::string_view lower, std::string_view upper,
                     const engine::EachRow& each) const override {
-    return engine::read_rows(journal_of(actor), actor, lower, upper, each);
+    return engine::find_rows(journal_of(actor), actor, lower, upper, each);
   }
   Result<void> list(std::string_view index, std::string_view lower, std::string_view upper,
                     const engine::EachEntry& each) const override {

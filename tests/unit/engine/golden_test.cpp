@@ -155,6 +155,15 @@ std::string shard() {
   return encode_record(shard);
 }
 
+std::string archive() {
+  fbs::ArchiveRecordT archive;
+  archive.head = record_of(std::string_view("head"));
+  archive.rows.push_back(std::make_unique<fbs::ArchivedRowT>());
+  archive.rows.back()->name = record_of(std::string_view("at"));
+  archive.rows.back()->value = record_of(std::string_view("row"));
+  return encode_record(archive);
+}
+
 template <class T>
 std::string text(std::string_view bytes) {
   const Result<T> record = decode_record<T>(bytes);
@@ -192,6 +201,8 @@ const std::vector<Golden>& goldens() {
        R"({ changes: [ { position: 5, actor: { org: "acme", kind: "run", key: "7K2M" }, sequence: 42, lane: 1, type: 3, at_unix_ms: 1700000000123, kind_version: 2, decision: 12, dead: true, sent: [ { to: { org: "acme", kind: "fleet", key: "libgreet-2" }, type: 4, sequence: 43 } ], effects: [ "pr/libgreet-2/acme/api" ], indexes: [ { index: "run", key: "7K2M", removed: true } ] } ] })"},
       {"shard", shard, text<fbs::ShardRecordT>,
        R"({ format: 1, shard: 1, shards: 3, generation: 1, next_sequence: 43, low_water: 40, position: 5, now_unix_ms: 1700000000123, sent: [ 1, 2, 3 ] })"},
+      {"archive", archive, text<fbs::ArchiveRecordT>,
+       R"({ head: [ 104, 101, 97, 100 ], rows: [ { name: [ 97, 116 ], value: [ 114, 111, 119 ] } ] })"},
   };
   return all;
 }
