@@ -17,6 +17,7 @@
 #include "sandboxd/log_reader.hpp"
 #include "sandboxd/output.hpp"
 #include "sandboxd/pack.hpp"
+#include "sandboxd/repo_file.hpp"
 #include "storage/base/files.hpp"
 
 namespace muster::sandbox {
@@ -76,8 +77,24 @@ Result<Environment> make_environment(Host& host, const wire::SandboxSpecT& spec,
   return environment;
 }
 
+/// What this attempt's prebuild is called, if its environment wants one and there is a setup to save.
+Result<PrebuildKey> key_of(const wire::SandboxSpecT& spec, const Started& started, const Image& image,
+                           const std::map<std::string, std::string>& secrets) {
+  const bool setup = !started.environment.setup.empty() ||
+                     step_kind(spec.steps.front()->name) == StepKind::setup;
+  if (!started.environment.prebuild || !setup) return PrebuildKey{};
+  const auto files = find_files(started.mirror.objects, started.mirror.base_sha, *started.environment.prebuild);
+  if (!files) return tl::unexpected(files.error());
+  std::vector<std::string> locks;
+  for (std::size_t i = 0; i < files->size(); ++i)
+    locks.push_back((*started.environment.prebuild)[i] + "=" + (*files)[i].id);
+  const std::string identity = image.digest.empty() ? image.rootfs.string() : image.digest;
+  return prebuild_key(spec, started.environment, started.mirror.base_branch, identity, secrets, locks);
+}
+
+/// What `started` lacks until now, the prebuild's name, is set.
 tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
-                                               const Started& started, unsigned slot) {
+                                               Started& started, unsigned slot) {
   PlanFacts facts;
   facts.paths = host.config.paths;
   facts.runtime = host.config.runtime;
@@ -110,6 +127,9 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
     if (!secret) return tl::unexpected(AttemptFailure{"no_secret", secret.error().message});
     facts.secrets[name] = std::move(*secret);
   }
+  auto prebuild = key_of(spec, started, *image, facts.secrets);
+  if (!prebuild) return tl::unexpected(AttemptFailure{"fetch_failed", prebuild.error().message});
+  started.prebuild = std::move(*prebuild);
   if (!spec.agent_bundle.empty()) {
     auto dir = host.images.agent_bundle(spec.agent_bundle, host.blobs.path(spec.agent_bundle));
     if (!dir) return tl::unexpected(AttemptFailure{"no_bundle", dir.error().message});
@@ -127,6 +147,7 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
                                {"fetch_ms", started.fetch_ms},
                                {"setup", step_names(started.environment)},
                                {"warnings", started.environment.warnings},
+                               {"prebuild_note", started.prebuild_note},
                                {"slot", slot}};
   const fs::path path = places.run / "started.json";
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -161,6 +182,7 @@ Host::Host(HostConfig settings, Cgroups cgroups)
               config.max_image_bytes}),
       mirrors(config.paths, config.concurrent_fetches),
       disks(config.paths.host() / "disks"),
+      prebuilds(config.paths, Duration{config.prebuild_max_age_hours * 3'600'000ll}),
       blobs(config.paths.host() / "blobs") {}
 
 Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
@@ -172,7 +194,8 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
   for (const auto& [path, mode] :
        {std::pair{config.paths.data(), 0711u}, {config.paths.host(), 0711u},
         {config.paths.host() / "attempts", 0711u}, {config.paths.host() / "blobs", 0700u},
-        {config.paths.host() / "bundles", 0711u}, {config.paths.mirrors(), 0711u},
+        {config.paths.host() / "bundles", 0711u}, {config.paths.host() / "prebuilds", 0700u},
+        {config.paths.mirrors(), 0711u},
         {config.paths.images(), 0711u}, {config.paths.runtime(), 0711u},
         {config.paths.runtime() / "s", 0711u}, {config.paths.runtime() / "runc", 0711u},
         {config.paths.runtime() / "exits", 0700u}})
@@ -187,6 +210,7 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
   if (!scratch) return tl::unexpected(scratch.error());
   host->scratch_git = *scratch;
   host->images.remove_old();
+  host->prebuilds.remove_halves();
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
   host->max_open_files = std::min<std::uint64_t>(files.rlim_max, kMaxOpenFiles);
@@ -209,6 +233,39 @@ tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::Sand
   return Started{std::move(*mirror), std::move(*environment), since(begin), 0};
 }
 
+namespace {
+
+void take_prebuild(Host& host, const Places& places, Started& started, PlanFacts& facts) {
+  if (started.prebuild.empty()) return;
+  const std::string name = started.prebuild.key.substr(0, 12);
+  const auto layer = host.prebuilds.take(started.prebuild, places, wall_clock_now());
+  if (layer) {
+    facts.prebuild = *layer;
+    started.prebuild = {};
+    started.prebuild_note = "prebuild " + name + ": hit, its setup is not repeated";
+  } else {
+    facts.hold_after_setup = true;
+    started.prebuild_note = "prebuild " + name + ": miss";
+  }
+}
+
+}  // namespace
+
+std::string keep_prebuild(Host& host, const wire::SandboxSpecT& spec, const Started& started, bool tracked_unchanged) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  std::string said = started.prebuild_note;
+  if (!tracked_unchanged) {
+    said += ", and not kept: the setup changes files that the repository tracks";
+  } else if (!started.prebuild.empty()) {
+    const auto begin = std::chrono::steady_clock::now();
+    const auto kept = host.prebuilds.keep(started.prebuild, places, started.mirror.objects, started.mirror.base_sha,
+                                          wall_clock_now(), [&] { return host.ops.alive(places.id); });
+    said += kept ? *kept ? ", kept in " + std::to_string(since(begin)) + " ms" : ", being kept by another sandbox"
+                 : ", and not kept: " + kept.error().message;
+  }
+  return said;
+}
+
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
                                                      Started started, unsigned slot) {
   const auto begin = std::chrono::steady_clock::now();
@@ -223,6 +280,7 @@ tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::San
   for (const fs::path& directory : {places.run, places.kept})
     if (::mkdir(directory.c_str(), 0711) != 0 && errno != EEXIST)
       return failed(fail_errno("mkdir " + directory.string(), errno).value());
+  take_prebuild(host, places, started, *facts);
   if (auto written = write_started(places, started, slot); !written) return failed(written.error());
   if (auto done = host.ops.carry_out(make_plan(resolved, *facts)); !done) return failed(done.error());
   started.create_ms = since(begin);
@@ -245,6 +303,7 @@ Result<KeptStart> read_started(const Host& host, const std::string& id) {
     kept.started.environment.setup.emplace_back();
     kept.started.environment.setup.back().name = name;
   }
+  kept.started.prebuild_note = json.value("prebuild_note", "");
   kept.started.environment.warnings = json.value("warnings", std::vector<std::string>{});
   return kept;
 }
@@ -352,6 +411,17 @@ void add_steps(wire::AttemptReportT& report, const Progress& progress) {
 
 }  // namespace
 
+namespace {
+
+/// Where the time before the first step went, and which caches helped.
+std::string phases(const Started& started) {
+  return "fetch and image " + std::to_string(started.fetch_ms) + " ms (mirror " +
+         (started.mirror.hit ? "hit" : "miss") + "), create " + std::to_string(started.create_ms) + " ms" +
+         (started.prebuild_note.empty() ? "" : ", " + started.prebuild_note);
+}
+
+}  // namespace
+
 void tear_down(Host& host, const std::string& id, wire::AttemptReportT& report) {
   const auto begin = std::chrono::steady_clock::now();
   if (auto done = host.ops.teardown(id, false); !done)
@@ -385,6 +455,7 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
     report.warnings.push_back("it reached its limit of " + std::to_string(spec.pids) + " processes " +
                               std::to_string(usage.refused_processes) + " times");
   report.message = mask.masked(report.message);
+  if (!started.prebuild_note.empty()) note(places, phases(started));
   for (const auto& warning : report.warnings) note(places, warning);
   if (!report.message.empty()) note(places, report.message);
   report.log_bytes = stream_bytes(places, progress);
@@ -422,6 +493,7 @@ wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
   ::inotify_add_watch(watch.get(), places.log().c_str(), IN_MODIFY);
   LogReader reader(places.log());
   Progress progress(spec, step_names(started->environment));
+  bool let_go = false;
   const auto follow = [&] {
     std::string piece;
     while (reader.read(piece, kLogPiece).value_or(0) > 0) {
@@ -429,6 +501,10 @@ wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
       if (!progress.feed(piece)) return;
       piece.clear();
     }
+    if (!progress.held() || let_go) return;
+    let_go = true;
+    started->prebuild_note = keep_prebuild(host, spec, *started, progress.tracked_unchanged());
+    host.ops.let_go(places.id);
   };
   while (!host.ops.exit_code(places.id) && host.ops.supervised(places.id)) {
     pollfd waits{watch.get(), POLLIN, 0};

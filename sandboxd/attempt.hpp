@@ -16,6 +16,7 @@
 #include "sandboxd/host_ops.hpp"
 #include "sandboxd/image.hpp"
 #include "sandboxd/mirror.hpp"
+#include "sandboxd/prebuild.hpp"
 #include "sandboxd/progress.hpp"
 #include "storage/base/blobs.hpp"
 
@@ -40,6 +41,7 @@ struct HostConfig {
   std::vector<AllowedRegistry> registries;
   std::uint64_t max_image_bytes = 16ull << 30;
   EnvironmentSettings environments;
+  unsigned prebuild_max_age_hours = 7 * 24;
 };
 
 /// The machine, as every attempt uses it. Thread-safe.
@@ -53,6 +55,7 @@ class Host {
   Images images;
   Mirrors mirrors;
   Disks disks;
+  Prebuilds prebuilds;
   Blobs blobs;                          ///< Agent bundles.
   std::filesystem::path scratch_git;
   std::uint64_t max_open_files = 1024;
@@ -66,6 +69,8 @@ class Host {
 struct Started {
   MirrorState mirror;
   Environment environment;   ///< After a restart: names of the setup steps, and warnings.
+  PrebuildKey prebuild;      ///< Not after a restart.
+  std::string prebuild_note; ///< For the log: hit or miss, and what came of it.
   std::int64_t fetch_ms = 0;
   std::int64_t create_ms = 0;
 };
@@ -89,6 +94,10 @@ tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::Sand
 /// there: conclude_unstarted() and teardown remove it.
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
                                                      Started started, unsigned slot);
+
+/// The sandbox is held after its setup (Progress::held): keeps what that left, if it may, and lets the sandbox go on. The
+/// words for the log. Only for a sandbox that this process has made: one that was adopted may be past it.
+std::string keep_prebuild(Host& host, const wire::SandboxSpecT& spec, const Started& started, bool tracked_unchanged);
 
 /// Reads what create_attempt kept. Errc::not_found: the container was never created.
 struct KeptStart {

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "sandboxd/repo_file.hpp"
 #include "storage/base/files.hpp"
 
 namespace muster::sandbox {
@@ -68,6 +69,15 @@ Setter image_into(std::string& target, const Complaints& complaints) {
   };
 }
 
+/// Paths inside a repository.
+Setter lock_files_into(std::optional<std::vector<std::string>>& target, const Complaints& complaints) {
+  return [&target, complaints](const YAML::Node& node) {
+    target = node.as<std::vector<std::string>>();
+    for (const auto& path : *target)
+      if (!is_repo_path(path)) complaints.add(node, "\"" + path + "\" is not a path inside a repository");
+  };
+}
+
 void read_environment(const YAML::Node& node, NamedEnvironment& to, const Complaints& complaints) {
   const auto env = [&](const YAML::Node& map) {
     to.env = map.as<std::map<std::string, std::string>>();
@@ -79,7 +89,8 @@ void read_environment(const YAML::Node& node, NamedEnvironment& to, const Compla
     for (const auto& entry : list) to.setup.push_back(command(entry));
   };
   if (!node.IsMap()) return complaints.add(node, "an environment is a map");
-  read_keys(node, {{"image", image_into(to.image, complaints)}, {"env", env}, {"setup", setup}},
+  read_keys(node, {{"image", image_into(to.image, complaints)}, {"env", env}, {"setup", setup},
+                   {"prebuild", lock_files_into(to.prebuild, complaints)}},
             complaints.file, complaints.trouble);
 }
 
@@ -102,7 +113,8 @@ void read_devcontainer(const YAML::Node& map, EnvironmentSettings& to, const Com
   read_keys(map,
             {{"image", image_into(to.devcontainer_image, complaints)},
              {"images", images},
-             {"mounts", into(to.devcontainer_mounts)}},
+             {"mounts", into(to.devcontainer_mounts)},
+             {"prebuild", lock_files_into(to.devcontainer_prebuild, complaints)}},
             complaints.file, complaints.trouble);
 }
 
@@ -149,6 +161,7 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
        [&](const YAML::Node& node) { read_registries(node, config.host.registries, complaints); }},
       {"environments",
        [&](const YAML::Node& node) { read_environments(node, config.host.environments, complaints); }},
+      {"prebuild_max_age_hours", into(config.host.prebuild_max_age_hours)},
       {"devcontainer",
        [&](const YAML::Node& node) { read_devcontainer(node, config.host.environments, complaints); }},
       {"concurrent_fetches", into(config.host.concurrent_fetches)},

@@ -109,6 +109,7 @@ Result<Environment> from_repository(const EnvironmentSettings& settings, const w
 Result<Environment> environment_of(const NamedEnvironment& named, const wire::SandboxSpecT& spec) {
   Environment to;
   to.image = named.image;
+  to.prebuild = named.prebuild;
   for (std::size_t i = 0; i < named.setup.size(); ++i)
     to.setup.push_back(setup_step("env:" + std::to_string(i + 1), named.setup[i], spec));
   for (const auto& [name, value] : named.env) to.env.push_back(name + "=" + value);
@@ -120,6 +121,7 @@ Result<Environment> environment_of(const Devcontainer& wanted, const Environment
                                    const wire::SandboxSpecT& spec) {
   Environment to;
   to.warnings = wanted.warnings;
+  to.prebuild = settings.devcontainer_prebuild;
   if (const auto ours = settings.devcontainer_images.find(wanted.image); ours != settings.devcontainer_images.end()) {
     to.image = ours->second;
   } else if (wanted.image.empty()) {

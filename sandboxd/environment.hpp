@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct NamedEnvironment {
   std::string image = "host";
   std::map<std::string, std::string> env;
   std::vector<std::vector<std::string>> setup;  ///< argv of each command
+  std::optional<std::vector<std::string>> prebuild;  ///< Lock files; none: the setup runs every time.
 };
 
 /// What sandboxd.yaml says of environments.
@@ -24,6 +26,7 @@ struct EnvironmentSettings {
   std::map<std::string, NamedEnvironment> named;
   std::map<std::string, std::string> devcontainer_images;  ///< What a devcontainer.json names → an image of ours.
   std::string devcontainer_image = "host";                 ///< For those that name none.
+  std::optional<std::vector<std::string>> devcontainer_prebuild;
   std::vector<std::filesystem::path> devcontainer_mounts;  ///< At or below these, bind mounts are allowed, to read.
 };
 
@@ -38,6 +41,7 @@ struct Environment {
   std::vector<wire::StepT> setup;      ///< Run before the spec's own steps.
   std::vector<std::string> env;        ///< NAME=VALUE; over the image's, under the fleet file's.
   std::vector<BindMount> mounts;
+  std::optional<std::vector<std::string>> prebuild;  ///< Lock files, when the setup's result may be kept.
   std::vector<std::string> warnings;   ///< For the report: what was asked for and is not obeyed.
 };
 

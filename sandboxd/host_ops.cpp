@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "sandboxd/disk.hpp"
+#include "sandboxd/idmap.hpp"
 #include "sandboxd/log_reader.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
@@ -114,9 +115,10 @@ std::string unescape(const std::string& text) {
   return out;
 }
 
-Result<void> unmount_below(const fs::path& directory) {
+/// With what is mounted on it, or only what is mounted inside.
+Result<void> unmount_below(const fs::path& directory, bool itself = true) {
   for (const auto& mount : mounts_below(directory))
-    if (::umount2(mount.c_str(), UMOUNT_NOFOLLOW) != 0 &&
+    if ((itself || mount != directory.string()) && ::umount2(mount.c_str(), UMOUNT_NOFOLLOW) != 0 &&
         ::umount2(mount.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL)
       return fail_errno("unmount " + mount, errno);
   return {};
@@ -152,7 +154,8 @@ bool empty_directory(int fd, int top, unsigned depth) {
   return clean;
 }
 
-void add_directory_bytes(int fd, unsigned depth, std::uint64_t enough, std::uint64_t& total) {
+/// Of one file system: what is mounted below is not counted (an overlay's own part lies beside it).
+void add_directory_bytes(int fd, dev_t device, unsigned depth, std::uint64_t enough, std::uint64_t& total) {
   constexpr unsigned kMaxDepth = 200;
   DIR* listing = ::fdopendir(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (listing == nullptr) return;
@@ -161,10 +164,11 @@ void add_directory_bytes(int fd, unsigned depth, std::uint64_t enough, std::uint
     struct stat info{};
     if (name == "." || name == ".." || total > enough) continue;
     if (::fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (info.st_dev != device) continue;
     total += static_cast<std::uint64_t>(info.st_blocks) * 512;
     if (!S_ISDIR(info.st_mode) || depth >= kMaxDepth) continue;
     const Fd sub(::openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (sub.valid()) add_directory_bytes(sub.get(), depth + 1, enough, total);
+    if (sub.valid()) add_directory_bytes(sub.get(), device, depth + 1, enough, total);
   }
   ::closedir(listing);
 }
@@ -210,7 +214,8 @@ Result<void> remove_tree(const fs::path& top) {
 std::uint64_t tree_bytes(const fs::path& top, std::uint64_t enough) {
   const Fd fd(::open(top.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   std::uint64_t total = 0;
-  if (fd.valid()) add_directory_bytes(fd.get(), 0, enough, total);
+  struct stat info {};
+  if (fd.valid() && ::fstat(fd.get(), &info) == 0) add_directory_bytes(fd.get(), info.st_dev, 0, enough, total);
   return total;
 }
 
@@ -232,6 +237,10 @@ Result<void> HostOps::apply(const Operation& operation) const {
     Result<void> operator()(const Symlink& op) const { return link_to(op); }
     Result<void> operator()(const MountOverlay& op) const { return mount_overlay(op); }
     Result<void> operator()(const MountDisk& op) const { return mount_disk(op.empty, op.image, op.target); }
+    Result<void> operator()(const MountLayer& op) const {
+      if (auto shifted = mount_shifted(op.layer, op.shifted, op.first_id); !shifted) return shifted;
+      return mount_writable_overlay(op.shifted, op.upper, op.work, op.target);
+    }
     Result<void> operator()(const CreateContainer& op) const { return ops.create(op); }
     Result<void> operator()(const StartContainer& op) const { return ops.start(op.id); }
   };
@@ -307,11 +316,15 @@ void HostOps::end_creation(const std::string& id) const {
   }
 }
 
-void HostOps::signal(const std::string& id, int signal_number) const {
+void HostOps::tell(const std::string& id, int signal_number) const {
   const int pid = read_pid(Places(paths_, id).pid());
   const auto members = cgroups_.processes(group(id));  // a recycled pid is not among them
   if (pid > 1 && std::find(members.begin(), members.end(), pid) != members.end())
     ::kill(pid, signal_number);
+}
+
+void HostOps::signal(const std::string& id, int signal_number) const {
+  tell(id, signal_number);
   if (frozen(id)) (void)freeze(id, false);
 }
 
@@ -339,6 +352,7 @@ Result<void> HostOps::teardown(const std::string& id, bool forget) const {
     ::kill(conmon, SIGKILL);  // it would write an exit file after us
   if (auto done = remove_tree(runtime_state(id)); !done) return done;
   if (auto done = unmount_below(places.run); !done) return done;
+  if (auto done = unmount_below(places.writable(), false); !done) return done;
   // What is deleted first need not be written when its file system is unmounted.
   if (!mounts_below(places.writable()).empty()) (void)remove_tree(places.writable());
   if (auto done = unmount_below(places.kept); !done) return done;

@@ -2,6 +2,8 @@
 // Any thread may call; calls for one sandbox must not overlap.
 #pragma once
 
+#include <signal.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -31,6 +33,8 @@ class HostOps {
 
   /// SIGTERM or SIGKILL to muster-init, which wakes a frozen sandbox; nothing happens when it is gone.
   void signal(const std::string& id, int signal_number) const;
+  /// muster-init, held after the setup, goes on. One that is frozen does so when it is let go.
+  void let_go(const std::string& id) const { tell(id, SIGUSR1); }
   /// Stops every process of the sandbox, or lets them go on. Time that it is frozen does not count for its steps.
   Result<void> freeze(const std::string& id, bool frozen) const { return cgroups_.freeze(group(id), frozen); }
   [[nodiscard]] bool frozen(const std::string& id) const { return cgroups_.frozen(group(id)); }
@@ -57,6 +61,7 @@ class HostOps {
   [[nodiscard]] std::filesystem::path runtime_state(const std::string& id) const {
     return paths_.runtime() / "runc" / id;
   }
+  void tell(const std::string& id, int signal_number) const;
   Result<void> apply(const Operation& operation) const;
   Result<void> create(const CreateContainer& operation) const;
   Result<void> start(const std::string& id) const;

@@ -4,6 +4,8 @@
 
 namespace muster::sandbox {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 constexpr const char* kAgentHome = "/home/agent";
@@ -46,6 +48,20 @@ void add_step(PlanWriter& orders, const wire::StepT& step, std::size_t index) {
   orders.add("idle_ms", static_cast<long long>(step.idle_timeout_ms));
 }
 
+/// Workspace and HOME begin as the layer has them; what is written lies on the sandbox's own disk.
+void add_layer(std::vector<Operation>& ops, const PlanFacts& facts, const Places& places) {
+  const fs::path own = places.writable() / "layers";
+  ops.push_back(MakeDirectory{own, 0711, 0});
+  for (const char* name : {"work", "home"}) {
+    const fs::path shifted = places.run / ("layer-" + std::string(name));
+    const fs::path upper = own / name, work = own / (std::string(name) + ".tmp");
+    ops.push_back(MakeDirectory{shifted, 0711, 0});
+    ops.push_back(MakeDirectory{upper, 0700, facts.uid_base + kAgentUid});
+    ops.push_back(MakeDirectory{work, 0700, 0});
+    ops.push_back(MountLayer{facts.prebuild / name, shifted, upper, work, places.writable() / name, facts.uid_base});
+  }
+}
+
 std::vector<std::string> conmon_command(const PlanFacts& facts, const Places& places) {
   return {facts.conmon,
           "--api-version", "1",
@@ -83,9 +99,14 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   orders.add("date_s", spec.commit->date_unix_ms / 1000);
   orders.add("manual", spec.commit->manual ? 1 : 0);
   orders.add("checkout", "");
-  for (std::size_t i = 0; i < facts.setup.size(); ++i) add_step(orders, facts.setup[i], spec.steps.size() + i);
+  const bool set_up = !facts.prebuild.empty();
+  for (std::size_t i = 0; i < facts.setup.size() && !set_up; ++i)
+    add_step(orders, facts.setup[i], spec.steps.size() + i);
   bool committed = false;
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {
+    const StepKind kind = step_kind(spec.steps[i]->name);
+    if (kind == StepKind::setup && set_up) continue;
+    if (kind == StepKind::agent && facts.hold_after_setup) orders.add("hold", "");
     if (!committed && step_kind(spec.steps[i]->name) == StepKind::verify) {
       orders.add("commit", "");
       committed = true;
@@ -107,6 +128,7 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   if (!facts.empty_disk.empty()) ops.push_back(MountDisk{facts.empty_disk, places.disk(), places.writable()});
   for (const char* name : {"work", "home", "tmp", "out"})
     ops.push_back(MakeDirectory{places.writable() / name, 0700, agent});
+  if (!facts.prebuild.empty()) add_layer(ops, facts, places);
   ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
   ops.push_back(Symlink{places.run / "ws", places.work()});
   ops.push_back(MakeDirectory{places.in(), 0755, 0});
@@ -153,6 +175,10 @@ struct Describe {
   std::string operator()(const MountDisk& op) const {
     return "disk " + op.image.string() + " of " + op.empty.filename().string() + " on " + op.target.string() +
            " | unmount, unlink";
+  }
+  std::string operator()(const MountLayer& op) const {
+    return "layer " + op.layer.string() + " from " + std::to_string(op.first_id) + " on " + op.target.string() +
+           " | unmount";
   }
   std::string operator()(const CreateContainer& op) const {
     return "create " + op.id + " | kill, remove its cgroups and the runtime's state";

@@ -59,6 +59,8 @@ struct PlanFacts {
   std::vector<std::string> image_env; ///< NAME=VALUE of the image and of the environment, later ones win.
   std::vector<wire::StepT> setup;     ///< Of the environment, before the spec's steps.
   std::vector<BindMount> mounts;      ///< Of the environment, read-only.
+  std::filesystem::path prebuild;     ///< A layer with what the setup steps left; then they don't run. Empty: none.
+  bool hold_after_setup = false;      ///< muster-init waits there, so that such a layer can be taken.
   std::map<std::string, std::string> secrets;
 };
 
@@ -88,6 +90,11 @@ struct MountOverlay {
 struct MountDisk {
   std::filesystem::path empty, image, target;
 };
+/// A writable overlay over a layer of uid 0 to 65535, whose ids are shifted on the way.
+struct MountLayer {
+  std::filesystem::path layer, shifted, upper, work, target;
+  std::uint32_t first_id = 0;
+};
 struct CreateContainer {
   std::string id;
   std::vector<std::string> conmon;  ///< argv; its standard output is the container's: the log
@@ -98,7 +105,8 @@ struct StartContainer {
 };
 
 using Operation =
-    std::variant<MakeDirectory, WriteFile, Symlink, MountOverlay, MountDisk, CreateContainer, StartContainer>;
+    std::variant<MakeDirectory, WriteFile, Symlink, MountOverlay, MountDisk, MountLayer, CreateContainer,
+                 StartContainer>;
 
 struct Plan {
   std::string id;

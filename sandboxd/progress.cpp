@@ -114,6 +114,12 @@ void Progress::end(const LogFrame& frame) {
     tail_.clear();
     return;
   }
+  if (frame.step == kHoldStep) {
+    held_ = true;
+    tracked_unchanged_ = said.value("unchanged", false);
+    tail_.clear();
+    return;
+  }
   if (frame.step >= names_.size()) return;
   if (steps_.empty() || steps_.back().name != names_[frame.step] || steps_.back().ended_unix_ms != 0) {
     steps_.emplace_back();  // skipped: it never began

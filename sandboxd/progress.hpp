@@ -29,6 +29,9 @@ class Progress {
   /// The steps that ended or began, in order; one that has begun and not ended has ended_unix_ms 0.
   [[nodiscard]] const std::vector<wire::StepReportT>& steps() const { return steps_; }
 
+  /// The setup is over, and muster-init waits to be let go on.
+  [[nodiscard]] bool held() const { return held_; }
+  [[nodiscard]] bool tracked_unchanged() const { return tracked_unchanged_; }  ///< By the setup.
   [[nodiscard]] bool committed() const { return committed_; }  ///< The commit action ended well.
   [[nodiscard]] bool commit_tried() const { return commit_tried_; }
   /// The pack passed its limit (SIGXFSZ).
@@ -53,6 +56,8 @@ class Progress {
   std::vector<wire::StepReportT> steps_;
   Stage stage_ = Stage::preparing;
   bool checked_out_ = false;
+  bool held_ = false;
+  bool tracked_unchanged_ = false;
   bool committed_ = false;
   bool commit_tried_ = false;
   bool pack_too_large_ = false;

@@ -22,6 +22,9 @@ Result<std::vector<RepoFile>> find_files(const std::filesystem::path& objects, c
 /// The contents. Errc::invalid: more than `limit` bytes.
 Result<std::string> read_blob(const std::filesystem::path& objects, const RepoFile& file, std::size_t limit);
 
+/// Paths of everything that the commit tracks, submodules too. Errc::invalid: more than can be listed.
+Result<std::vector<std::string>> tracked_files(const std::filesystem::path& objects, const std::string& commit);
+
 /// A plain path inside a repository: relative, no "..", no control character.
 bool is_repo_path(std::string_view path);
 

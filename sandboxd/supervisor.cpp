@@ -97,6 +97,8 @@ struct Supervisor::Sandbox {
   // its log and the engine
   std::uint64_t log_acknowledged = 0;
   std::uint64_t acknowledged_on_disk = 0;
+  bool fresh = false;   // made by this process
+  bool let_go = false;  // after its setup
   bool caught_up = false;  // the log has been read to its end since this process took it up
   bool frozen = false;
   std::int64_t frozen_since = 0, frozen_ms = 0;
@@ -216,6 +218,7 @@ void Supervisor::created(const std::string& id, tl::expected<Started, AttemptFai
   if (sandbox == nullptr || sandbox->phase != Phase::creating) return;
   if (!started) return unstarted(*sandbox, started.error());
   sandbox->started = std::move(*started);
+  sandbox->fresh = true;
   run(*sandbox);
   if (sandbox->stop) host_.ops.signal(id, SIGTERM);
 }
@@ -269,10 +272,25 @@ void Supervisor::follow(const std::string& id) {
   }
   say_begun(*sandbox, sandbox->progress->steps());
   outlet_.log_grew(id);
+  if (sandbox->progress->held() && !sandbox->let_go) let_go(*sandbox);
   check_spool(*sandbox);
   // muster-init keeps the limit; this is for one that does not.
   if (sandbox->progress->bytes() > sandbox->spec->max_log_bytes + kLogSlack && !sandbox->stop)
     end(*sandbox, {"log_limit", false}, 0);
+}
+
+/// A sandbox that waits after its setup goes on, once that is kept. An adopted one may have been let go already, so that
+/// nothing is taken of it.
+void Supervisor::let_go(Sandbox& sandbox) {
+  sandbox.let_go = true;
+  if (!sandbox.fresh) return host_.ops.let_go(sandbox.id);
+  workers_.post([this, id = sandbox.id, spec = sandbox.spec, started = sandbox.started,
+                 unchanged = sandbox.progress->tracked_unchanged()] {
+    loop_.post([this, id, said = keep_prebuild(host_, *spec, started, unchanged)] {
+      if (Sandbox* found = find(id); found != nullptr) found->started.prebuild_note = said;
+      host_.ops.let_go(id);
+    });
+  });
 }
 
 // ---- the log's spool ----
@@ -472,6 +490,7 @@ void Supervisor::watch_free_disk() {
   std::set<std::string> in_use;
   for (const auto& [id, sandbox] : sandboxes_)
     in_use.insert({Mirrors::key(sandbox->spec->url), sandbox->spec->agent_bundle});
+  in_use.merge(host_.prebuilds.in_use());
   workers_.post([this, in_use, wanted = mark + mark / 4 - std::min(free, mark + mark / 4)] {
     clean_caches(host_.config.paths, in_use, wanted);
     loop_.post([this] { cleaning_ = false; });

@@ -88,6 +88,7 @@ class Supervisor {
   void run(Sandbox& sandbox);
   void unstarted(Sandbox& sandbox, AttemptFailure failure);
   void follow(const std::string& id);
+  void let_go(Sandbox& sandbox);
   void say_begun(Sandbox& sandbox, const std::vector<wire::StepReportT>& steps);
   void ended(const std::string& id);
   void conclude(Sandbox& sandbox);

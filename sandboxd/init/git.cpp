@@ -134,9 +134,10 @@ Ended Repository::checkout() {
   ended.exit_code = 1;
   ended.reason = "start_failed";
   if (!write_workspace_git()) return ended;
-  // fsync=none: a workspace that a power failure spoils is made anew.
+  // fsync=none: a workspace that a power failure spoils is made anew. --reset: what a prebuild left where the base commit
+  // has a file gives way to it.
   ended = supervise(git(plan_.work + "/.git",
-                        {"-c", "core.fsync=none", "read-tree", "-u", "-m", plan_.base},
+                        {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.base},
                         kCheckoutStep));
   if (ended.exit_code == 0 && !save_index()) ended.exit_code = 1;
   return ended;
@@ -162,6 +163,20 @@ std::string Repository::agent_head(Ended& ended) {
   command.capture = &out;
   ended = supervise(command);
   return first_line(out);
+}
+
+Ended Repository::tracked_unchanged(bool& unchanged) {
+  Ended ended;
+  ended.exit_code = 1;
+  ended.reason = "start_failed";
+  std::string directory = plan_.out + "/h.XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr || !write_commit_git(directory, plan_.base)) return ended;
+  std::string changed;
+  Command command = git(directory, {"status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"}, kHoldStep);
+  command.capture = &changed;
+  ended = supervise(command);
+  unchanged = ended.exit_code == 0 && ended.reason.empty() && changed.empty();
+  return ended;
 }
 
 Ended Repository::commit(std::string& head, std::string& pack) {

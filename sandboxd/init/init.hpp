@@ -31,7 +31,7 @@ struct Step {
   std::int64_t idle_ms = 0;     // 0: none
 };
 
-enum class ActionKind : std::uint8_t { checkout, step, commit };
+enum class ActionKind : std::uint8_t { checkout, step, hold, commit };
 
 struct Action {
   ActionKind kind = ActionKind::step;
@@ -90,6 +90,8 @@ struct Ended {
 Ended supervise(const Command& command);
 /// Once, before the first supervise(): SIGCHLD and SIGTERM arrive by descriptor from then on.
 bool watch_signals();
+/// Waits for SIGUSR1 from outside the sandbox, or for a stop.
+void wait_for_go();
 /// SIGTERM came from outside the sandbox: begin nothing more.
 bool stop_requested();
 
@@ -100,6 +102,8 @@ class Repository {
  public:
   explicit Repository(const Plan& plan) : plan_(plan) {}
   Ended checkout();
+  /// Whether every tracked file is as the checkout left it.
+  Ended tracked_unchanged(bool& unchanged);
   /// `head` is empty when there was nothing to commit; `pack` is relative to Plan::out.
   Ended commit(std::string& head, std::string& pack);
 

@@ -32,6 +32,7 @@ bool parse_plan(std::string_view text, Plan& plan) {
     else if (key == "date_s") plan.date_s = v;
     else if (key == "manual") plan.manual = v == "1";
     else if (key == "checkout") plan.actions.push_back({ActionKind::checkout, {}});
+    else if (key == "hold") plan.actions.push_back({ActionKind::hold, {}});
     else if (key == "commit") plan.actions.push_back({ActionKind::commit, {}});
     else if (key == "step") plan.actions.push_back({ActionKind::step, {0, v, {}, {}, 0, 0}});
     else if (plan.actions.empty()) return false;
@@ -123,6 +124,16 @@ bool do_checkout(Repository& repository) {
   return ended.exit_code == 0;
 }
 
+/// The setup is over and nothing of it lives: sandboxd may take what it left, before the agent begins.
+bool do_hold(Repository& repository) {
+  const std::int64_t started = unix_ms();
+  bool unchanged = false;
+  const Ended ended = repository.tracked_unchanged(unchanged);
+  emit_end(kHoldStep, "hold", ended, started, std::string(",\"unchanged\":") + (unchanged ? "true" : "false"));
+  wait_for_go();
+  return true;
+}
+
 /// Without a change there is nothing to verify.
 bool do_commit(Repository& repository) {
   const std::int64_t started = unix_ms();
@@ -144,6 +155,7 @@ int run() {
     if (stop_requested()) return 143;
     const bool go_on = action.kind == ActionKind::checkout ? do_checkout(repository)
                        : action.kind == ActionKind::commit ? do_commit(repository)
+                       : action.kind == ActionKind::hold   ? do_hold(repository)
                                                            : do_step(plan, action.step);
     if (!go_on) break;
   }

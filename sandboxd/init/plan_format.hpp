@@ -13,6 +13,7 @@
 //   message, author_name, author_email, date_s        of the commit; manual 0|1
 //   checkout                 an action: make the workspace
 //   step NAME                an action: run a command; followed by its index, arg…, if_exists, timeout_ms, idle_ms
+//   hold                     an action: say whether tracked files are as they were, wait for SIGUSR1 from outside
 //   commit                   an action: commit and pack what the steps so far changed
 #pragma once
 
@@ -21,7 +22,8 @@
 
 namespace muster::sandbox {
 
-/// Index of the two actions that are not in SandboxSpec.steps, in frames of their own.
+/// Index of the actions that are not in SandboxSpec.steps, in frames of their own.
+constexpr unsigned char kHoldStep = 253;
 constexpr unsigned char kCheckoutStep = 254;
 constexpr unsigned char kCommitStep = 255;
 constexpr std::size_t kMaxSteps = 250;

@@ -246,8 +246,22 @@ bool watch_signals() {
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGUSR1);
   signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   return signals >= 0;
+}
+
+void wait_for_go() {
+  while (!stopping) {
+    pollfd waits{signals, POLLIN, 0};
+    poll(&waits, 1, -1);
+    signalfd_siginfo info{};
+    while (read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+      if (info.ssi_pid != 0) continue;
+      if (info.ssi_signo == SIGUSR1) return;
+      if (info.ssi_signo == SIGTERM) stopping = true;
+    }
+  }
 }
 
 bool stop_requested() {

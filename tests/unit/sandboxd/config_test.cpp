@@ -25,7 +25,7 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
         path.string() + ":2: slots has a value of the wrong kind\n" + path.string() +
             ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, devcontainer, disk_limit, disk_low_water_bytes, "
             "engine, environments, image_directories, labels, log_spool_bytes, max_image_bytes, muster_init, name, "
-            "registries, runtime, slots, tls, uid_base");
+            "prebuild_max_age_hours, registries, runtime, slots, tls, uid_base");
 }
 
 TEST_CASE("environments, registries and what devcontainers may use are settings of the host") {
@@ -37,7 +37,7 @@ devcontainer:
   images: {"node:20": "docker://ghcr.io/acme/node:20"}
   mounts: [/srv/muster/mounts]
 environments:
-  node: {image: "docker://ghcr.io/acme/node:20", env: {CI: "1"}, setup: [npm ci, [make, deps]]}
+  node: {image: "docker://ghcr.io/acme/node:20", env: {CI: "1"}, setup: [npm ci, [make, deps]], prebuild: [package-lock.json]}
   bare: {}
 )";
   const auto config = read_config(path, {});
@@ -52,6 +52,8 @@ environments:
   CHECK(environments.named.at("node").env.at("CI") == "1");
   CHECK(environments.named.at("node").setup[0].back() == "npm ci");
   CHECK(environments.named.at("node").setup[1] == std::vector<std::string>{"make", "deps"});
+  CHECK(environments.named.at("node").prebuild == std::vector<std::string>{"package-lock.json"});
+  CHECK_FALSE(environments.named.at("bare").prebuild);
   CHECK(environments.named.at("bare").image == "host");
   std::ofstream(path) << "registries: [https://x]\nenvironments:\n  a b: {image: node}\n  c: {setup: x, env: {A-B: 1}}\n";
   const auto wrong = read_config(path, {});
