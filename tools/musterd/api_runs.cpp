@@ -138,8 +138,12 @@ Result<Response> cancel_run(const ApiContext& api, const Request& request) {
   return run_response(api, *id);
 }
 
-/// Names of a sandbox's steps by their index, from the fleet's file.
-std::vector<std::string> step_names(const ApiContext& api, const std::string& run) {
+struct KnownSteps {
+  std::vector<std::string> names;  ///< By their index in a sandbox's log, from the fleet's file.
+  bool more_setup = false;         ///< The environment may bring setup steps that only the host knows.
+};
+
+KnownSteps known_steps(const ApiContext& api, const std::string& run) {
   const auto head = api.view.run_head(run);
   const auto create = head ? api.view.fleet_create(head->fleet)
                            : Result<fbs::CreateFleetT>(tl::unexpected<Error>(head.error()));
@@ -147,12 +151,15 @@ std::vector<std::string> step_names(const ApiContext& api, const std::string& ru
                            : Result<std::string>(tl::unexpected<Error>(create.error()));
   const auto spec = actors::parse_fleet(text ? *text : "");
   if (!spec) return {};
-  std::vector<std::string> names;
+  KnownSteps known;
+  const std::string& image = spec->environment.image;
+  known.more_setup = image == "devcontainer" || image.starts_with("env:");
   for (std::size_t i = 1; i <= spec->environment.setup.size(); ++i)
-    names.push_back("setup:" + std::to_string(i));
-  names.push_back("agent");
-  for (const auto& verification : spec->verify) names.push_back("verify:" + verification.name);
-  return names;
+    known.names.push_back("setup:" + std::to_string(i));
+  known.names.emplace_back("agent");
+  for (const auto& verification : spec->verify)
+    known.names.push_back("verify:" + verification.name);
+  return known;
 }
 
 /// A step's whole name, or what stands before its colon: "verify" means every verification.
@@ -162,8 +169,10 @@ bool means(std::string_view wanted, std::string_view name) {
 
 /// Errc::not_found, with the steps that there are, for a step that this run can't have.
 Result<void> check_step(const std::string& run, const std::string& wanted,
-                        std::vector<std::string> names) {
+                        const KnownSteps& steps) {
+  std::vector<std::string> names = steps.names;
   if (wanted.empty() || names.empty()) return {};
+  if (steps.more_setup && means("setup", wanted.substr(0, wanted.find(':')))) return {};
   names.insert(names.begin(), "checkout");  // The host's own two.
   names.emplace_back("commit");
   std::string known;
@@ -200,11 +209,11 @@ Result<Response> run_logs(const ApiContext& api, const Request& request) {
   if (number > 0 && !follows)
     if (auto exists = api.view.attempt(*id, number); !exists)
       return fail(Errc::not_found, "run " + *id + " has no attempt " + std::to_string(number));
-  std::vector<std::string> names = step_names(api, *id);
+  KnownSteps steps = known_steps(api, *id);
   const std::string step = request.parameter("step");
-  if (auto known = check_step(*id, step, names); !known)
+  if (auto known = check_step(*id, step, steps); !known)
     return tl::unexpected<Error>(known.error());
-  LogRequest log{*id, number, step, from, follows, *attempt == 0, std::move(names)};
+  LogRequest log{*id, number, step, from, follows, *attempt == 0, std::move(steps.names)};
   auto stream = make_log_stream(api.view, api.parts.logs, api.parts.events, std::move(log));
   Response response;
   response.content_type = events ? "text/event-stream" : "application/x-ndjson";

@@ -87,6 +87,19 @@ TEST_CASE_METHOD(OneRun,
         "commit");
 }
 
+TEST_CASE_METHOD(OneRun, "an environment brings setup steps of its own, which may be asked for") {
+  fbs::CreateFleetT create;
+  const std::string spec =
+      R"({"name":"bump","repositories":[{"path":"/srv/git/*.git"}],"agent":{"run":"true"},)"
+      R"("environment":{"image":"devcontainer"}})";
+  create.spec_digest = sha256_hex(spec);
+  REQUIRE(blobs.put(create.spec_digest, spec));
+  engine.put_row("fleet", "bump", "create", create);
+  for (const char* step : {"agent", "setup:onCreateCommand", "setup"})
+    CHECK(send("GET", std::string("/v1/runs/7K2M/logs?step=") + step).status == 200);
+  CHECK(send("GET", "/v1/runs/7K2M/logs?step=setups").status == 404);
+}
+
 TEST_CASE("frames become lines, whatever pieces they come in") {
   const std::string stream =
       frame(LogType::step_begin, 0, "agent") + frame(LogType::out, 0, "one\ntw") +
