@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "sandboxd/artifacts.hpp"
 #include "sandboxd/check.hpp"
 #include "sandboxd/log_reader.hpp"
 #include "sandboxd/output.hpp"
@@ -223,6 +224,7 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
 // ---- an attempt ----
 
 fs::path pack_path(const Places& places) { return places.kept / "objects/pack/pack-muster.pack"; }
+fs::path artifacts_path(const Places& places) { return places.kept / "artifacts.tar"; }
 
 tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec) {
   const auto begin = std::chrono::steady_clock::now();
@@ -230,7 +232,11 @@ tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::Sand
   if (!mirror) return tl::unexpected(fetch_failure(mirror.error()));
   auto environment = make_environment(host, spec, *mirror);
   if (!environment) return tl::unexpected(environment_failure(environment.error()));
-  return Started{std::move(*mirror), std::move(*environment), since(begin), 0};
+  Started started;
+  started.mirror = std::move(*mirror);
+  started.environment = std::move(*environment);
+  started.fetch_ms = since(begin);
+  return started;
 }
 
 namespace {
@@ -399,6 +405,19 @@ void add_pack(Host& host, const wire::SandboxSpecT& spec, const Started& started
   report.diff->deletions = pack->deletions;
 }
 
+void add_artifacts(const Places& places, std::uint64_t max_bytes, wire::AttemptReportT& report) {
+  if (max_bytes == 0) return;
+  auto taken = take_artifacts(places.out(), artifacts_path(places), max_bytes);
+  if (!taken) {
+    report.warnings.push_back("artifacts: none are kept: " + taken.error().message);
+    return;
+  }
+  report.artifacts = std::move(taken->files);
+  report.artifacts_digest = std::move(taken->digest);
+  report.artifacts_bytes = taken->bytes;
+  report.warnings.insert(report.warnings.end(), taken->warnings.begin(), taken->warnings.end());
+}
+
 /// The whole report must fit a frame: of many steps the last ones keep their words.
 void add_steps(wire::AttemptReportT& report, const Progress& progress) {
   std::size_t tails = 0;
@@ -451,6 +470,7 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
   report.warnings = started.environment.warnings;
   for (auto& warning : report.warnings) warning = valid_utf8(warning);
   report.warnings.insert(report.warnings.end(), output.warnings.begin(), output.warnings.end());
+  add_artifacts(places, spec.max_artifact_bytes, report);
   if (usage.refused_processes > 0)
     report.warnings.push_back("it reached its limit of " + std::to_string(spec.pids) + " processes " +
                               std::to_string(usage.refused_processes) + " times");

@@ -120,6 +120,8 @@ wire::AttemptReportT conclude_unstarted(Host& host, const wire::SandboxSpecT& sp
 void tear_down(Host& host, const std::string& id, wire::AttemptReportT& report);
 
 std::filesystem::path pack_path(const Places& places);
+/// The tar of what the agent left in $MUSTER_OUTPUT/artifacts, when the report names one.
+std::filesystem::path artifacts_path(const Places& places);
 
 /// Everything at once. The log comes in pieces as it is written. The attempt's directory stays (report's pack in it)
 /// until teardown(id, true).

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "sandboxd/hostile_file.hpp"
 #include "sandboxd/init/plan_format.hpp"
-#include "sandboxd/pack.hpp"
 #include "sandboxd/progress.hpp"
 #include "storage/base/files.hpp"
 

@@ -1,17 +1,14 @@
 #include "sandboxd/pack.hpp"
 
-#include <fcntl.h>
 #include <git2.h>
 #include <git2/sys/repository.h>
-#include <linux/openat2.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <memory>
 
+#include "sandboxd/hostile_file.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
 #include "storage/base/process.hpp"
@@ -25,44 +22,6 @@ namespace {
 constexpr int kMaxChain = 10'000;  // commits of one attempt
 constexpr git_off_t kMaxDiffedBlob = 4 << 20;
 constexpr Duration kIndexTimeout{600'000};
-
-/// Opens what is a regular file of at most `max_bytes`, and nothing that a link or mount would lead to.
-Result<Fd> open_beneath(const fs::path& directory, const std::string& relative, std::uint64_t max_bytes) {
-  const Fd top(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!top.valid()) return fail_errno("open " + directory.string(), errno);
-  open_how how{};
-  how.flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  Fd fd(static_cast<int>(::syscall(SYS_openat2, top.get(), relative.c_str(), &how, sizeof how)));
-  if (!fd.valid()) {
-    if (errno == ENOENT) return fail(Errc::not_found, "no file " + relative);
-    if (errno == ELOOP || errno == EXDEV) return fail(Errc::invalid, relative + " is a link");
-    return fail_errno("open " + relative, errno);
-  }
-  struct stat info{};
-  if (::fstat(fd.get(), &info) != 0) return fail_errno("stat " + relative, errno);
-  if (!S_ISREG(info.st_mode)) return fail(Errc::invalid, relative + " is not a regular file");
-  if (static_cast<std::uint64_t>(info.st_size) > max_bytes)
-    return fail(Errc::invalid, relative + " is larger than " + std::to_string(max_bytes) + " bytes");
-  return fd;
-}
-
-/// Calls `sink` with pieces until the end; Errc::invalid when it grows beyond `max_bytes` while it is read.
-template <class Sink>
-Result<void> read_bounded(int fd, std::uint64_t max_bytes, Sink sink) {
-  static thread_local std::string buffer(128u << 10, '\0');
-  std::uint64_t total = 0;
-  while (true) {
-    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno("read", errno);
-    if (n == 0) return {};
-    total += static_cast<std::uint64_t>(n);
-    if (total > max_bytes) return fail(Errc::invalid, "the file grew beyond its limit");
-    if (Result<void> done = sink(std::string_view(buffer.data(), static_cast<std::size_t>(n))); !done)
-      return done;
-  }
-}
 
 template <auto Free>
 struct Freer {
@@ -179,39 +138,6 @@ Result<void> index_pack(const PackRequest& request, const fs::path& pack) {
 }
 
 }  // namespace
-
-Result<std::string> take_file(const fs::path& directory, const std::string& relative,
-                              std::uint64_t max_bytes, const fs::path& target) {
-  const auto from = open_beneath(directory, relative, max_bytes);
-  if (!from) return tl::unexpected(from.error());
-  const Fd to(::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!to.valid()) return fail_errno("create " + target.string(), errno);
-  const std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>> digest(EVP_MD_CTX_new());
-  EVP_DigestInit_ex(digest.get(), EVP_sha256(), nullptr);
-  auto copied = read_bounded(from->get(), max_bytes, [&](std::string_view bytes) -> Result<void> {
-    EVP_DigestUpdate(digest.get(), bytes.data(), bytes.size());
-    if (::write(to.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
-      return fail_errno("write " + target.string(), errno);
-    return {};
-  });
-  if (!copied) return fail(copied.error(), relative);
-  std::array<unsigned char, 32> raw{};
-  EVP_DigestFinal_ex(digest.get(), raw.data(), nullptr);
-  return to_hex({reinterpret_cast<const char*>(raw.data()), raw.size()});
-}
-
-Result<std::string> take_text(const fs::path& directory, const std::string& relative,
-                              std::uint64_t max_bytes) {
-  const auto from = open_beneath(directory, relative, max_bytes);
-  if (!from) return tl::unexpected(from.error());
-  std::string text;
-  auto copied = read_bounded(from->get(), max_bytes, [&](std::string_view bytes) -> Result<void> {
-    text.append(bytes);
-    return {};
-  });
-  if (!copied) return fail(copied.error(), relative);
-  return text;
-}
 
 Result<CheckedPack> check_pack(const PackRequest& request) {
   const fs::path directory = request.scratch / "objects/pack";

@@ -1,4 +1,4 @@
-// What a sandbox hands over, taken as hostile: opened without following anything, bounded, copied, then judged by git
+// The commit that a sandbox hands over, as a pack: copied (hostile_file.hpp), then judged by git
 // with a configuration of our own, in a scratch object directory that borrows the mirror's objects.
 #pragma once
 
@@ -9,14 +9,6 @@
 #include "storage/base/error.hpp"
 
 namespace muster::sandbox {
-
-/// Copies the regular file `relative` beneath `directory` to `target`; returns its SHA-256. Errc::invalid when it is
-/// anything else than a regular file or larger than `max_bytes`.
-Result<std::string> take_file(const std::filesystem::path& directory, const std::string& relative,
-                              std::uint64_t max_bytes, const std::filesystem::path& target);
-/// As take_file, into memory. Errc::not_found when there is no such file.
-Result<std::string> take_text(const std::filesystem::path& directory, const std::string& relative,
-                              std::uint64_t max_bytes);
 
 struct CheckedPack {
   std::filesystem::path file;

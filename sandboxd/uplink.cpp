@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <thread>
 
@@ -19,9 +20,9 @@ using storage::Stream;
 namespace {
 
 constexpr Duration kTick{50};
-constexpr std::size_t kPackPart = 512u << 10;
+constexpr std::size_t kParcelPart = 512u << 10;
 constexpr std::size_t kLogChunk = 128u << 10;
-constexpr std::size_t kMaxQueuedPack = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
+constexpr std::size_t kMaxQueuedParcels = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
 constexpr std::size_t kMaxQueuedLogs = 2u << 20;   // of the link's 8 MiB: what is read is soon sent
 constexpr std::size_t kMaxWarm = 1000;
 constexpr std::size_t kMaxPlaced = 100'000;
@@ -98,7 +99,7 @@ storage::SessionEvents Uplink::receive() {
   events.drained = [this](storage::Session&, Stream stream) {
     if (stream == Stream::logs) return loop_.post([this] { pump_logs(); });
     loop_.post([this] {
-      unsent_pack_bytes_ = 0;
+      unsent_parcel_bytes_ = 0;
       pump_events();
     });
   };
@@ -118,7 +119,7 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
   spdlog::info("connected with {}", session->peer());
   session_ = std::move(session);
   welcomed_ = false;
-  unsent_pack_bytes_ = 0;
+  unsent_parcel_bytes_ = 0;
   for (auto& [id, log] : logs_) log.credited = log.asked = log.last_said = false;
   wire::HelloT hello;
   hello.host = config_.name;
@@ -183,8 +184,8 @@ void Uplink::welcome(const wire::Welcome& welcome) {
   const auto moved = mark < spool_.mark() || mark > last ? spool_.renumber(mark) : spool_.acknowledge(mark);
   if (!moved) spdlog::error("the event spool: {}", moved.error().message);
   next_event_ = spool_.mark() + 1;
-  pack_sent_.clear();
-  pack_offset_ = 0;
+  parcel_ = 0;
+  parcel_offset_ = 0;
   supervisor_->events_taken(spool_.mark());
   supervisor_->keep_only(placed);
   pump_events();
@@ -256,55 +257,59 @@ void Uplink::pump_events() {
   for (const auto& event : spool_.waiting()) {
     if (event.number < next_event_) continue;
     const auto* frame = wire::GetFrame(event.frame.data());
-    if (!pump_pack(*frame)) return;  // the link is full; it goes on when that has drained
+    if (!pump_parcels(*frame)) return;  // the link is full; it goes on when that has drained
     wire::FrameT numbered;
     frame->UnPackTo(&numbered);
     numbered.sequence = event.number;
     if (!send(Stream::control, std::move(numbered))) return;
     next_event_ = event.number + 1;
-    pack_sent_.clear();
-    pack_offset_ = 0;
+    parcel_ = 0;
+    parcel_offset_ = 0;
   }
 }
 
-/// Sends the pack that a finished event speaks of, before it. True when there is nothing more to send.
-bool Uplink::pump_pack(const wire::Frame& frame) {
+/// Sends what a finished event speaks of, before it. True when there is nothing more to send.
+bool Uplink::pump_parcels(const wire::Frame& frame) {
   const auto* event = frame.body_as_RunEvent();
   const auto* report = event != nullptr ? event->report() : nullptr;
-  const std::string digest = report != nullptr ? text(report->pack_digest()) : "";
-  if (digest.empty() || pack_sent_ == digest) return true;
-  const fs::path path = pack_path(Places(config_.host.paths, id_of(frame)));
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file.valid()) {
-    spdlog::error("{}: its pack is gone", id_of(frame));
-    return true;
-  }
-  while (pack_offset_ < report->pack_bytes()) {
-    if (unsent_pack_bytes_ > kMaxQueuedPack) return false;
+  if (report == nullptr) return true;
+  const Places places(config_.host.paths, id_of(frame));
+  const std::array<Parcel, 2> parcels{
+      Parcel{text(report->pack_digest()), report->pack_bytes(), pack_path(places)},
+      Parcel{text(report->artifacts_digest()), report->artifacts_bytes(), artifacts_path(places)}};
+  for (; parcel_ < parcels.size(); ++parcel_, parcel_offset_ = 0)
+    if (!pump_parcel(frame, parcels[parcel_])) return false;
+  return true;
+}
+
+/// The rest of one file, as far as the link takes it. A file that can't be read is left out: the engine says what follows from that.
+bool Uplink::pump_parcel(const wire::Frame& frame, const Parcel& parcel) {
+  if (parcel.digest.empty()) return true;
+  const Fd file(::open(parcel.file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  while (parcel_offset_ < parcel.bytes) {
+    if (unsent_parcel_bytes_ > kMaxQueuedParcels) return false;
     wire::CommitPackT part;
-    part.digest = digest;
-    part.offset = pack_offset_;
-    part.total = report->pack_bytes();
-    part.bytes.resize(std::min<std::uint64_t>(kPackPart, part.total - pack_offset_));
-    const ssize_t n = ::pread(file.get(), part.bytes.data(), part.bytes.size(),
-                              static_cast<off_t>(pack_offset_));
-    if (n != static_cast<ssize_t>(part.bytes.size())) {
-      spdlog::error("{}: its pack can't be read", id_of(frame));
+    part.digest = parcel.digest;
+    part.offset = parcel_offset_;
+    part.total = parcel.bytes;
+    part.bytes.resize(std::min<std::uint64_t>(kParcelPart, parcel.bytes - parcel_offset_));
+    const std::size_t size = part.bytes.size();
+    if (::pread(file.get(), part.bytes.data(), size, static_cast<off_t>(parcel_offset_)) != static_cast<ssize_t>(size)) {
+      spdlog::error("{}: {} can't be read", id_of(frame), parcel.file.string());
       return true;
     }
     wire::FrameT carrier = frame_of(id_of(frame));
     if (frame.epoch() != nullptr) carrier.epoch = std::make_unique<wire::Epoch>(*frame.epoch());
     carrier.body.Set(std::move(part));
     if (!send(Stream::control, std::move(carrier))) return false;
-    pack_offset_ += static_cast<std::uint64_t>(n);
-    unsent_pack_bytes_ += static_cast<std::size_t>(n);
+    parcel_offset_ += size;
+    unsent_parcel_bytes_ += size;
   }
-  pack_sent_ = digest;
   return true;
 }
 
 void Uplink::acknowledge(const wire::Ack& ack) {
-  if (ack.sequence() == 0) return;  // of a pack: its event's acknowledgement follows
+  if (ack.sequence() == 0) return;  // of a parcel: its event's acknowledgement follows
   if (auto done = spool_.acknowledge(ack.sequence()); !done)
     spdlog::error("the event spool: {}", done.error().message);
   supervisor_->events_taken(spool_.mark());

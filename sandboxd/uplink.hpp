@@ -1,5 +1,5 @@
 // sandboxd's side of the conversation with musterd (storage/schema/wire.fbs): one session at a time, begun with Hello,
-// kept by heartbeats; events from the spool in order, each finished one after its pack; logs by credit. Loop thread only;
+// kept by heartbeats; events from the spool in order, each finished one after its pack and its artefacts; logs by credit. Loop thread only;
 // the link's threads enter through receive().
 #pragma once
 
@@ -55,7 +55,14 @@ class Uplink {
 
   Result<std::uint64_t> keep(const Origin& origin, wire::RunEventT event);
   void pump_events();
-  bool pump_pack(const wire::Frame& event);
+  /// A file that the engine must have before the event that names it.
+  struct Parcel {
+    std::string digest;  // empty: there is none
+    std::uint64_t bytes = 0;
+    std::filesystem::path file;
+  };
+  bool pump_parcels(const wire::Frame& event);
+  bool pump_parcel(const wire::Frame& event, const Parcel& parcel);
   void pump_log(const std::string& id);
   void pump_logs();
   Sent send_next(const std::string& id, Log& log);
@@ -76,9 +83,9 @@ class Uplink {
   std::uint64_t heartbeat_ = 0;
   std::int64_t hello_sent_ = 0, heartbeat_ms_ = 1000, next_beat_ = 0;
   std::uint64_t next_event_ = 1;      // of the spool, not yet sent in this session
-  std::string pack_sent_;             // digest of the pack before next_event_
-  std::uint64_t pack_offset_ = 0;
-  std::size_t unsent_pack_bytes_ = 0; // given to the link since it was last empty
+  std::size_t parcel_ = 0;            // of next_event_: its pack, its artefacts
+  std::uint64_t parcel_offset_ = 0;
+  std::size_t unsent_parcel_bytes_ = 0; // given to the link since it was last empty
   std::map<std::string, Log> logs_;
   std::deque<std::string> ready_;     // logs that may have something to send, in turn
 };

@@ -514,6 +514,12 @@ engine::Payload Hosts::Impl::event_payload(const HostLine& line, const wire::Fra
     report->message = "the commit did not arrive whole";
     report->pack_digest.clear();
   }
+  if (report && !report->artifacts_digest.empty() && !needs_.packs.has(report->artifacts_digest)) {
+    report->warnings.emplace_back("artifacts: they did not arrive whole");
+    report->artifacts.clear();
+    report->artifacts_digest.clear();
+    report->artifacts_bytes = 0;
+  }
   return Run::Messages::encode(message);
 }
 

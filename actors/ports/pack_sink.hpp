@@ -1,4 +1,4 @@
-// Takes the packs of finished attempts, part by part, into the pack store. On strands of its own,
+// Takes the packs of finished attempts, and the tars of their artefacts, part by part, into the pack store. On strands of its own,
 // because the last part checks and syncs the whole; one host's always on the same. Events of that
 // host pass through after() so that they are looked at only when the packs sent before them are
 // durable.
@@ -18,8 +18,8 @@ namespace muster::actors {
 
 class PackSink {
  public:
-  /// More packs of one attempt are a host gone wrong.
-  static constexpr unsigned kPacksPerAttempt = 4;
+  /// Two of one attempt are usual, and again after each new session; many more are a host gone wrong.
+  static constexpr unsigned kPacksPerAttempt = 16;
   static constexpr std::size_t kLanes = 4;
 
   explicit PackSink(Blobs& packs) : packs_(packs) {}

@@ -17,6 +17,7 @@ namespace muster::actors {
 /// Time an attempt may take beside its steps: fetch, create, pack, teardown.
 inline constexpr Duration kAttemptMargin{10 * 60'000};
 inline constexpr std::uint64_t kMaxPackBytes = 64ull << 20;  ///< Of one delivered commit.
+inline constexpr std::uint64_t kMaxArtifactBytes = 64ull << 20;  ///< Of one attempt's artefacts, as a tar.
 
 /// SHA-256 of each blob; agent_bundle is empty when nothing travels.
 struct FleetDigests {

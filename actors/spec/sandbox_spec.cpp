@@ -140,6 +140,7 @@ wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandbo
   to.deadline_unix_ms = start.deadline_unix_ms;
   to.max_log_bytes = storage::kMaxAttemptLogBytes;
   to.max_pack_bytes = kMaxPackBytes;
+  to.max_artifact_bytes = kMaxArtifactBytes;
   return to;
 }
 

@@ -49,13 +49,18 @@ void measure(Size& size, const wire::AttemptReport* report) {
   if (!report) return;
   for (const Text* text :
        {report->reason(), report->message(), report->base_sha(), report->head_sha(),
-        report->tree_sha(), report->pack_digest(), report->summary(), report->result_json()})
+        report->tree_sha(), report->pack_digest(), report->summary(), report->result_json(),
+        report->artifacts_digest()})
     size.add(text);
   size.add(report->warnings());
   size.each(report->steps(), [&](const wire::StepReport& step) {
     size.add(step.name());
     size.add(step.reason());
     size.add(step.tail());
+  });
+  size.each(report->artifacts(), [&](const wire::Artifact& file) {
+    size.add(file.path());
+    size.add(file.sha256());
   });
 }
 

@@ -10,7 +10,10 @@ set -euo pipefail
 test "$(id -u)" = 1000
 test "$(git rev-parse HEAD)" = "$MUSTER_BASE_SHA"
 case "$(cat fate)" in
-  change)    echo "moved by $MUSTER_FLEET" > moved.txt; echo "It moved." > "$MUSTER_OUTPUT/summary.md" ;;
+  change)    echo "moved by $MUSTER_FLEET" > moved.txt; echo "It moved." > "$MUSTER_OUTPUT/summary.md"
+             mkdir -p "$MUSTER_OUTPUT/artifacts/bin"; echo "1 moved" > "$MUSTER_OUTPUT/artifacts/report.txt"
+             head -c 3000000 /dev/zero | tr '\\0' x > "$MUSTER_OUTPUT/artifacts/large"
+             printf '#!/bin/sh\\n' > "$MUSTER_OUTPUT/artifacts/bin/tool"; chmod +x "$MUSTER_OUTPUT/artifacts/bin/tool" ;;
   same)      ;;
   skip)      exit 77 ;;
   fail)      echo "no idea how" >&2; exit 3 ;;
@@ -129,6 +132,7 @@ class FleetTest(InstallationTest):
                           ("unchanged", "no_change"): 1})
         self.assertIn("does_not_apply", self.muster.muster("fleet", "report", "fates").stdout)
         self.says_why(runs)
+        self.keeps_artifacts(runs)
 
         # A retry's run takes the place of the old one, in the logs too.
         self.muster.muster("fleet", "retry", "fates", "--failed", "--repo", "acme/never", check=[1])
@@ -149,6 +153,23 @@ class FleetTest(InstallationTest):
         self.assertIn("there are checkout, agent, verify:check, commit", step.stderr)
         for words in (("fleet", "merge", "nope"), ("pr", "list", "--fleet", "nope")):
             self.assertIn("there is no fleet nope", self.muster.muster(*words, check=[3]).stderr)
+
+    def keeps_artifacts(self, runs):
+        run = runs["acme/change"]["id"]
+        listed = {each["path"]: each for each in self.muster.json("run", "artifacts", run)["artifacts"]}
+        self.assertEqual({path: each["bytes"] for path, each in listed.items()},
+                         {"bin/tool": 10, "large": 3_000_000, "report.txt": 8})
+        self.assertIn("report.txt", self.muster.muster("run", "artifacts", run).stdout)
+        self.assertIn("3 artifacts", self.muster.muster("run", "show", run).stdout)
+        output = self.muster.directory / "artifacts"
+        self.assertIn("Wrote 3 files", self.muster.muster("run", "artifacts", run, "--output", output).stdout)
+        self.assertEqual((output / "report.txt").read_text(), "1 moved\n")
+        self.assertEqual((output / "large").read_bytes(), b"x" * 3_000_000)
+        self.assertEqual((output / "bin/tool").stat().st_mode & 0o777, 0o755)
+        again = self.muster.muster("run", "artifacts", run, "--output", output, check=[5])
+        self.assertIn("is there already", again.stderr)
+        none = self.muster.muster("run", "artifacts", runs["acme/same"]["id"], check=[3])
+        self.assertIn("has left no artefacts", none.stderr)
 
     def test_dry_run_touches_nothing(self):
         repos = self.muster.directory / "repos" / "acme"

@@ -1,6 +1,6 @@
 // What a sandbox hands over is taken by a process of root: links, pipes, lies and sizes in it must lead nowhere.
+#include "sandboxd/hostile_file.hpp"
 #include "sandboxd/output.hpp"
-#include "sandboxd/pack.hpp"
 #include "tests/escape/tries.hpp"
 
 namespace muster::sandbox::test {
@@ -43,6 +43,32 @@ TEST_CASE("names that lead out of a directory are not opened in it") {
     CHECK_FALSE(take_file(top, name, 1000, sandboxes.root() / "taken"));
   }
   shell("umount out/sub", sandboxes.root());
+}
+
+TEST_CASE("artefacts that are links, devices or names that lead elsewhere are left out, and that is reported") {
+  Sandboxes sandboxes;
+  auto spec = sandboxes.spec(R"sh(mkdir -p $MUSTER_OUTPUT/artifacts/sub; cd $MUSTER_OUTPUT/artifacts
+    echo good > sub/good; ln -s /etc/shadow a1; ln -s ../../../../../../../../etc/shadow a2; ln -s /proc/self/mem a3; ln -s /etc a4; ln -s .. a5
+    mkfifo a6; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("a7")'; truncate -s 900M a8
+    echo x > $'a9\nx'; echo x > 'a10\\..\\x'; echo x > $'a11\xff'; echo hi > -rf)sh");
+  spec.max_artifact_bytes = 1u << 20;
+  const auto report = sandboxes.run(spec);
+  CHECK(brief(report) == "unchanged agent=0");
+  std::string files;
+  for (const auto& file : report.artifacts) files += file->path + " ";
+  CHECK(files == "-rf sub/good ");
+  REQUIRE(report.warnings.size() == 1);
+  CHECK(report.warnings[0] == "artifacts: 11 left out: a1, which is not a regular file, and others");
+  const fs::path tar = artifacts_path(Places(sandboxes.config().paths, sandbox_id(spec.run, spec.attempt)));
+  CHECK(shell("tar -tf " + tar.string()) == "-rf\nsub/good");
+  sandboxes.require_gone(sandbox_id(spec.run, spec.attempt));
+
+  spec.attempt = 2;
+  spec.steps[0]->argv.back() = "cd $MUSTER_OUTPUT; ln -s /etc artifacts";
+  const auto linked = sandboxes.run(spec);
+  CHECK(brief(linked) == "unchanged agent=0");
+  CHECK(linked.artifacts.empty());
+  CHECK(linked.artifacts_digest.empty());
 }
 
 TEST_CASE("a pack that was tampered with after the commit is refused, and that is reported") {

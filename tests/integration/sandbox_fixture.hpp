@@ -85,6 +85,7 @@ class Sandboxes {
     spec.context_json = "{}";
     spec.max_log_bytes = 16u << 20;
     spec.max_pack_bytes = 16u << 20;
+    spec.max_artifact_bytes = 16u << 20;
     spec.commit = std::make_unique<wire::CommitT>();
     spec.commit->message = "Do it\n\nMuster-Fleet: test\nMuster-Run: 0123456789ABC\n";
     spec.commit->author_name = "Muster";

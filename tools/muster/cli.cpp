@@ -256,6 +256,11 @@ class CommandLine {
     cancel->add_option("--reason", reason_, "Recorded and shown");
     named(run, "diff", "What a run changed, as a patch", id,
           [this](Context& c) { return run_diff(c, name_); });
+    CLI::App* artifacts =
+        named(run, "artifacts", "Files that an attempt left in $MUSTER_OUTPUT/artifacts", id,
+              [this](Context& c) { return run_artifacts(c, name_, log_.attempt, file_); });
+    artifacts->add_option("--attempt", log_.attempt, "Default: the newest that left any")->check(kCount);
+    artifacts->add_option("--output,-o", file_, "Write them to this directory, over nothing");
   }
 
   void add_pull() {

@@ -1,6 +1,12 @@
 // /v1/runs, and the runs of a fleet
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "actors/spec/fleet_spec.hpp"
 #include "actors/spec/units.hpp"
+#include "storage/base/files.hpp"
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/list_stream.hpp"
 #include "tools/musterd/log_stream.hpp"
@@ -183,8 +189,9 @@ Result<void> check_step(const std::string& run, const std::string& wanted,
   return fail(Errc::not_found, "run " + run + " has no step " + wanted + "; there are " + known);
 }
 
+constexpr std::uint64_t kMaxAttempt = 9999;
+
 Result<Response> run_logs(const ApiContext& api, const Request& request) {
-  constexpr std::uint64_t kMaxAttempt = 9999;
   const auto id = api.view.find_run(request.params.at("id"));
   if (!id) return tl::unexpected<Error>(id.error());
   const auto attempt = read_number(request, "attempt", 0, kMaxAttempt);
@@ -259,6 +266,53 @@ Result<Response> run_diff(const ApiContext& api, const Request& request) {
   return response;
 }
 
+/// A file of ours, piece by piece. Descriptor and memory are bounded by the connections.
+class FileStream final : public BodyStream {
+ public:
+  explicit FileStream(Fd file) : file_(std::move(file)) {}
+
+  Piece next() override {
+    Piece piece;
+    piece.bytes.resize(256u << 10);
+    const ssize_t n = ::read(file_.get(), piece.bytes.data(), piece.bytes.size());
+    piece.bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    piece.end = n <= 0;  // What is cut short no longer has the digest that the client was told.
+    return piece;
+  }
+  void on_more(std::function<void()>) override {}
+
+ private:
+  Fd file_;
+};
+
+Result<Response> run_artifacts(const ApiContext& api, const Request& request) {
+  const auto id = api.view.find_run(request.params.at("id"));
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto number = read_number(request, "attempt", 0, kMaxAttempt);
+  if (!number) return tl::unexpected<Error>(number.error());
+  const auto run = api.view.run(*id);
+  if (!run) return tl::unexpected<Error>(run.error());
+  const auto attempt =
+      std::find_if(run->attempts.rbegin(), run->attempts.rend(), [&](const auto& one) {
+        return one.report && !one.report->artifacts_digest.empty() &&
+               (*number == 0 || one.attempt == *number);
+      });
+  if (attempt == run->attempts.rend())
+    return fail(Errc::not_found,
+                (*number == 0 ? "no attempt of run " + *id
+                              : "attempt " + std::to_string(*number) + " of run " + *id) +
+                    " has left artefacts");
+  const std::string& digest = attempt->report->artifacts_digest;
+  Fd file(::open(api.parts.packs.path(digest).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid()) return fail(Errc::not_found, "the artefacts of run " + *id + " are gone");
+  Response response;
+  response.content_type = "application/x-tar";
+  response.headers.emplace_back("Muster-Attempt", std::to_string(attempt->attempt));
+  response.headers.emplace_back("Muster-Sha256", digest);
+  response.stream = std::make_shared<FileStream>(std::move(file));
+  return response;
+}
+
 }  // namespace
 
 void add_run_routes(Router& router, ApiContext api) {
@@ -278,6 +332,7 @@ void add_run_routes(Router& router, ApiContext api) {
   router.add({"POST", "/v1/runs/{id}/cancel", with(cancel_run), kMaxBody});
   router.add({"GET", "/v1/runs/{id}/logs", with(run_logs), 0});
   router.add({"GET", "/v1/runs/{id}/diff", with(run_diff), 0});
+  router.add({"GET", "/v1/runs/{id}/artifacts", with(run_artifacts), 0});
 }
 
 }  // namespace muster::musterd

@@ -77,6 +77,14 @@ void add_report(Json& json, const wire::AttemptReportT& report) {
   for (const auto& step : report.steps) json["steps"].push_back(step_json(*step));
   json["warnings"] = report.warnings;
   json["summary"] = report.summary;
+  json["artifacts_bytes"] = report.artifacts_bytes;
+  json["artifacts_sha256"] = report.artifacts_digest;
+  json["artifacts"] = Json::array();
+  for (const auto& file : report.artifacts)
+    json["artifacts"].push_back({{"path", file->path},
+                                 {"bytes", file->bytes},
+                                 {"mode", file->mode},
+                                 {"sha256", file->sha256}});
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ inline wire::SandboxSpecT a_spec() {
   spec.context_json = "{}";
   spec.max_log_bytes = 64u << 20;
   spec.max_pack_bytes = 64u << 20;
+  spec.max_artifact_bytes = 64u << 20;
   spec.commit = std::make_unique<wire::CommitT>();
   spec.commit->message = "Move\n";
   spec.commit->author_name = "Muster";

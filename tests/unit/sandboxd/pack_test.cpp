@@ -1,5 +1,5 @@
 // Files are taken from a sandbox without following anything. (Packs themselves: tests/integration/sandbox_*.)
-#include "sandboxd/pack.hpp"
+#include "sandboxd/hostile_file.hpp"
 
 #include <sys/stat.h>
 #include <unistd.h>

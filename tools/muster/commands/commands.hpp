@@ -70,6 +70,8 @@ int run_show(Context& context, const std::string& id);
 int run_logs(Context& context, const std::string& id, const LogFlags& flags);
 int run_cancel(Context& context, const std::string& id, const std::string& reason);
 int run_diff(Context& context, const std::string& id);
+/// Lists them, or with `output` writes them there, over nothing. `attempt` 0: the newest that left any.
+int run_artifacts(Context& context, const std::string& id, unsigned attempt, const std::string& output);
 
 int pull_list(Context& context, const ListFlags& flags);
 int pull_show(Context& context, const std::string& id);

@@ -118,6 +118,8 @@ std::string attempt_text(const Json& attempt, const Look& look) {
   if (const std::string stat = diff_stat(at(attempt, "diff"));
       !stat.empty() && !str(attempt, "head_sha").empty())
     facts.push_back(stat);
+  if (!list(attempt, "artifacts").empty())
+    facts.push_back(plural(list(attempt, "artifacts").size(), "artifact"));
   if (at(attempt, "mirror_hit").is_boolean() && num(attempt, "fetch_ms") != 0)
     facts.push_back(std::string(flag(attempt, "mirror_hit") ? "warm" : "cold") + " fetch " +
                     human_duration(Duration{num(attempt, "fetch_ms")}));
@@ -138,6 +140,11 @@ std::string next_of_run(const Json& run) {
                                      : state == "running" || state == "verifying" ? " -f"
                                                                                   : "")};
   if (!str(run, "head_sha").empty()) commands.push_back("muster run diff " + id);
+  for (const Json& attempt : list(run, "attempts"))
+    if (!list(attempt, "artifacts").empty()) {
+      commands.push_back("muster run artifacts " + id);
+      break;
+    }
   if (state == "failed")
     commands.push_back("muster fleet retry " + shell_quoted(str(run, "fleet")) +
                        " --failed --repo " + shell_quoted(str(run, "repository")));
