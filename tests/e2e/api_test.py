@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import unittest
 import uuid
 import time
@@ -62,9 +63,10 @@ class ApiTest(unittest.TestCase):
         return response, json.loads(text) if text else None
 
     def follow(self, path):
-        """The stream of a list from now on; a function that reads on until it told something."""
+        """The stream of a list, from when it was read; a function that reads on until it told something."""
+        position = self.ask("GET", path)[0].getheader("Muster-Position")
         connection = self.connect()
-        connection.request("GET", path, headers={"Accept": "text/event-stream"})
+        connection.request("GET", path, headers={"Accept": "text/event-stream", "Last-Event-ID": position})
         response = connection.getresponse()
         told = [""]
 
@@ -119,15 +121,32 @@ class ApiTest(unittest.TestCase):
         queue(f'event: left\ndata: {{"run":"{run}"}}')
         self.assertNotIn(run, others(": still here"))
 
+    def test_nothing_slips_in_between(self):
+        """Eight who saw the same fleet, at the same time: one gets through."""
+        tag = self.ask("GET", "/v1/fleets/bump")[0].getheader("ETag")
+        statuses = []
+
+        def write(action, who):
+            statuses.append(self.ask("POST", f"/v1/fleets/bump/{action}", {"reason": who, "by": who}, If_Match=tag)[0].status)
+        writers = [threading.Thread(target=write, args=("pause", f"writer{n}")) for n in range(8)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        self.assertEqual(sorted(statuses), [200] + 7 * [412])
+        self.assertEqual(self.ask("POST", "/v1/fleets/bump/resume", {}, If_Match="nothing")[0].status, 400)
+        self.assertEqual(self.ask("POST", "/v1/fleets/bump/resume", {}, If_Match="*")[0].status, 200)
+
     def test_reasons_stand_in_the_log(self):
-        self.ask("POST", "/v1/fleets/bump/retry", {"reason": "the mirror is back", "by": "ann"})
+        self.ask("POST", "/v1/fleets/bump/pause", {"reason": "the mirror is away", "by": "ann"})
+        self.ask("POST", "/v1/fleets/bump/resume", {"reason": "the mirror is back", "by": "ann"})
         run = sorted(self.runs.values())[0]
         message = {"type": "CancelRun", "message": {"by": "x"}, "reason": "by hand", "by": "bob"}
         self.assertEqual(self.ask("POST", f"/v1/actors/run/{run}/messages", {**message, "dry_run": True})[0].status, 200)
         self.assertEqual(self.audit("message.send"), [])
         self.assertEqual(self.ask("POST", f"/v1/actors/run/{run}/messages", message)[0].status, 200)
-        told = [(e["who"], e["target"], e["detail"]) for e in self.audit("message.send") + self.audit("fleet.retry")]
-        self.assertEqual(told, [("bob", f"run/{run} CancelRun", "by hand"), ("ann", "fleet/bump", "the mirror is back")])
+        told = [(e["who"], e["target"], e["detail"]) for e in self.audit("message.send") + self.audit("fleet.resume")]
+        self.assertEqual(told, [("bob", f"run/{run} CancelRun", "by hand"), ("ann", "default/fleet/bump", "the mirror is back")])
         order = {"action": "passivate", "ids": ["fleet/bump"], "reason": "to look", "by": "ann"}
         self.ask("POST", "/v1/operations", order)
         self.assertEqual([(e["who"], e["target"], e["detail"]) for e in self.audit("operation.passivate")],

@@ -199,23 +199,51 @@ class ConsoleTest(InstallationTest):
         terminal.until("muster> hot kind=run", "PER MINUTE", f"run/{self.id['acme/hang']}")
 
     def test_care(self):
-        """What concerns one host, and the installation as a whole."""
+        """What concerns a host, the limits and the installation as a whole."""
         run = self.id["acme/hang"]
-        self.assertEqual([each["run"] for each in self.documents("host local")["sandboxes"]], [run])
-        text = self.console("host local", "engine").stdout
-        for part in (f"{run}-1", "Warm repositories", "steps of runs"):
+        host = self.documents("host local")
+        self.assertEqual([each["run"] for each in host["sandboxes"]], [run])
+        self.assertTrue(host["lease"]["connected"] and host["lease"]["ends_in_ms"] > 0)
+        text = self.console("host local", "limits", "slow", "engine", f"show run/{run}").stdout
+        for part in (f"{run}-1", "without a heartbeat", "Warm repositories", "every fleet as its file says", "in memory",
+                     "us the longest", "steps of runs"):
             self.assertIn(part, text)
+
+        # A run leaves its host and begins again; the attempt is no failure of its own.
+        self.assertIn("release: 1 of 1 done", self.console(
+            f"release run/{run} reason='the host is slow' confirm=yes").stdout)
+        wait_for(lambda: [self.muster.json("run", "show", run)[key] for key in ("state", "attempt")] == ["running", 2],
+                 "the run is running again")
+        first = self.muster.json("run", "show", run)["attempts"][0]
+        self.assertEqual((first["class"], first["reason"]), ("infrastructure", "released"))
+        self.assertIn("the host is slow", first["message"])
+        self.console(f"release run/{self.id['acme/fail']} reason=why confirm=yes", check=[1])
+
+        # Limits: a dry run without confirmation, then at once and for good.
+        would = self.console("limit fleet=fates concurrency=1 weight=3 reason=slowly", check=[2]).stdout
+        self.assertIn("would set fleet fates: concurrency 1, weight 3", would)
+        self.assertEqual(self.documents("limits")["fleets"], [])
+        self.console("limit fleet=fates concurrency=1 weight=3 reason=slowly confirm=yes")
+        self.muster.kill_engine()
+        self.muster.start()
+        self.assertEqual(self.documents("limits")["fleets"], [{"fleet": "fates", "concurrency": 1, "weight": 3}])
+        self.console("limit fleet=fates clear=yes reason=again confirm=yes")
+        self.console("limit total=0 reason=why confirm=yes", check=[2])
+
         self.assertIn("logs debug", self.console("log-level debug reason=why confirm=yes").stdout)
         self.console("log-level loud reason=why confirm=yes", check=[2])
         backups = self.muster.directory / "backups"
         self.assertIn("would make a backup", self.console(f"backup {backups} reason=nightly", check=[2]).stdout)
         self.assertIn("of them new", self.console(f"backup {backups} reason=nightly confirm=yes").stdout)
         self.assertEqual(len(self.muster.json("backup", "list", backups)["backups"]), 1)
+        self.assertIn("compacted: ", self.console("compact reason=why confirm=yes").stdout)
         self.assertIn("sound: ", self.console("verify").stdout)
         self.console("cordon host/local reason=why confirm=yes")
-        for action, why in (("log.level", "why"), ("backup.create", "nightly"), ("operation.cordon", "why")):
+        for action, why in (("operation.release", "the host is slow"), ("limits.change", "slowly"), ("log.level", "why"),
+                            ("backup.create", "nightly"), ("journal.compact", "why"), ("operation.cordon", "why")):
             tail = self.muster.muster("audit", "tail", "-n", "1000", "--action", action).stdout
             self.assertIn(f"  asked  {why}", tail)
+        self.assertIn("run.release", self.muster.muster("audit", "tail", "-n", "1000", "--action", "run.release").stdout)
 
     def test_scripts(self):
         self.assertEqual(self.console("nothing", check=[2]).stdout, "")

@@ -14,6 +14,7 @@ using namespace muster;
 using nlohmann::json;
 using tests::ApiClient;
 using tests::ApiReply;
+using tests::Followed;
 
 namespace {
 
@@ -225,6 +226,13 @@ TEST_CASE_METHOD(WaitingFleet,
   CHECK(said->at("lane") == "operator");
   CHECK(said->at("correlation") == key);
 
+  // Who ordered what to whom, and why, beside what each run decided of it.
+  const json noted = get("/v1/audit?action=operation.cancel").at("entries");
+  REQUIRE(noted.size() == 1);
+  CHECK(noted.at(0).at("who") == "ann");
+  CHECK(noted.at(0).at("detail") == "wrong fleet");
+  CHECK(noted.at(0).at("target").get<std::string>().find("run/" + run) != std::string::npos);
+  CHECK(noted.at(0).at("correlation") == key);
   const json mixed =
       api()
           .post("/v1/operations", {{"action", "cordon"},
@@ -263,6 +271,20 @@ TEST_CASE_METHOD(WaitingFleet, "a typed message is checked by its schema before 
   CHECK(api().post(path, message).status == 200);
   until("/v1/actors?kind=run&state=cancelled",
         [](const json& doc) { return doc.at("actors").size() == 1; });
+  const json noted = get("/v1/audit?action=message.send").at("entries");
+  REQUIRE(noted.size() == 1);  // Neither the dry run nor what was refused.
+  CHECK(noted.at(0).at("target") == path.substr(11, path.size() - 20) + " CancelRun");
+  CHECK(noted.at(0).at("detail") == "repair");
+}
+
+TEST_CASE_METHOD(WaitingFleet, "a retry's reason is in the log, with the fleet's own word") {
+  const json retry = {{"action", "retry"},
+                      {"ids", {"fleet/bump"}},
+                      {"reason", "the mirror is back"},
+                      {"by", "ann"}};
+  CHECK(api().post("/v1/operations", retry).json().at("failed") == 1);  // Nothing has failed.
+  CHECK(get("/v1/audit?action=operation.retry").at("entries").at(0).at("detail") ==
+        "the mirror is back");
 }
 
 TEST_CASE_METHOD(WaitingFleet, "steps are followed as they come, with filters and a bound") {
@@ -304,6 +326,92 @@ TEST_CASE_METHOD(WaitingFleet, "steps are followed as they come, with filters an
   CHECK(hot.at("hot").at(0).at("steps").get<int>() >= hot.at("hot").at(3).at("steps").get<int>());
   CHECK(hot.at("window_ms").get<int>() > 0);
   CHECK(get("/v1/hot?fleet=bump&limit=2").at("hot").size() == 2);
+}
+
+TEST_CASE_METHOD(WaitingFleet,
+                 "actors, the queue and dead letters are lists that can be followed") {
+  const Followed actors(api(), "/v1/actors?kind=run&state=queued");
+  // With its list first: only what a client was given can leave it.
+  const Followed queue(api(), "/v1/queue?fleet=bump",
+                       api().get("/v1/queue?fleet=bump").header("Muster-Position"));
+  const Followed letters(api(), "/v1/dead-letters");
+  const std::string run = a_run();
+  const Followed dead(api(), "/v1/steps?kind=run&dead=true");
+  const Followed journal(api(), "/v1/actors/run/" + run + "/journal");
+  const Followed others(api(), "/v1/steps?kind=host");
+  const json poison = {{"type", "Placed"},
+                       {"message", {{"host", std::string(70'000, 'h')}, {"attempt", 1}}},
+                       {"reason", "to poison it"},
+                       {"by", "ann"}};
+  CHECK(api().post("/v1/actors/run/" + run + "/messages", poison).status >= 400);
+  const std::string letter = get("/v1/dead-letters").at("dead_letters").at(0).at("id");
+  CHECK(letters.until("\"id\":\"" + letter + "\"").find("event: changed") != std::string::npos);
+  CHECK(actors.until("\"id\":\"run/" + run + "\"").find("event: changed") != std::string::npos);
+  for (const Followed* steps : {&dead, &journal}) {
+    steps->until("\"type\":\"Placed\"");
+    steps->until("\"dead\":true");
+  }
+  const json discard = {
+      {"action", "discard"}, {"ids", {letter}}, {"reason", "of no use"}, {"by", "ann"}};
+  CHECK(api().post("/v1/operations", discard).json().at("done") == 1);
+  letters.until("event: left\ndata: {\"id\":\"" + letter + "\"}");
+
+  const json cancel = {
+      {"action", "cancel"}, {"ids", {"run/" + run}}, {"reason", "to be seen"}, {"by", "ann"}};
+  REQUIRE(api().post("/v1/operations", cancel).json().at("done") == 1);
+  actors.until("event: left\ndata: {\"id\":\"run/" + run + "\"}");
+  queue.until("event: left\ndata: {\"run\":\"" + run + "\"}");
+  journal.until("\"type\":\"CancelRun\"");
+  CHECK(dead.until(": muster").find("CancelRun") == std::string::npos);
+  CHECK(others.until(": muster").find("event: ") == std::string::npos);
+  CHECK(api().get("/v1/actors?min_pending=1").status == 200);
+
+  // Who resumes from before it all is told of the letter as it is now.
+  const Followed again(api(), "/v1/dead-letters?state=discarded", "1");
+  again.until("\"id\":\"" + letter + "\"");
+}
+
+TEST_CASE_METHOD(WaitingFleet,
+                 "If-Match lets one of two writers through, and a repeat of the first") {
+  const ApiReply seen = api().get("/v1/fleets/bump");
+  const std::string tag = seen.header("ETag");
+  REQUIRE(!tag.empty());
+  const std::string key = ApiClient::new_key();
+  const json pause = {{"reason", "first"}, {"by", "ann"}};
+  const std::vector<std::string> match{"If-Match: " + tag};
+  CHECK(api().post("/v1/fleets/bump/pause", pause, key, match).status == 200);
+  const ApiReply late =
+      api().post("/v1/fleets/bump/resume", {{"by", "bob"}}, ApiClient::new_key(), match);
+  CHECK(late.status == 412);
+  CHECK(late.header("ETag") != tag);
+  CHECK(get("/v1/fleets/bump").at("state") == "paused");
+  // Whose answer was lost repeats what it sent, and gets its answer.
+  CHECK(api().post("/v1/fleets/bump/pause", pause, key, match).status == 200);
+}
+
+TEST_CASE_METHOD(WaitingFleet, "the journal is compacted and the limits hold, over a restart too") {
+  const json did =
+      api().post("/v1/admin/compaction", {{"reason", "to look"}, {"by", "ann"}}).json();
+  CHECK(did.at("dry_run") == false);
+  CHECK(did.at("bytes").get<int>() > 0);
+  CHECK(get("/v1/queue").at("queue").size() == 4);
+  const json limit = {{"fleet", "bump"}, {"concurrency", 1}, {"reason", "slowly"}, {"by", "ann"}};
+  CHECK(api().post("/v1/limits", limit).status == 200);
+  app.reset();
+  auto started = musterd::App::start(config);
+  REQUIRE(started);
+  app = std::move(*started);
+  CHECK(get("/v1/limits").at("fleets").at(0).at("concurrency") == 1);
+  CHECK(get("/v1/queue").at("queue").size() == 4);
+}
+
+TEST_CASE_METHOD(WaitingFleet, "an actor in memory tells its steps and the time they take") {
+  const json live = get("/v1/actors/fleet/bump").at("activation");
+  CHECK(live.at("steps").get<int>() > 0);
+  CHECK(live.at("steps_per_second").get<double>() > 0);
+  CHECK(live.at("longest_us").get<int>() >= live.at("mean_us").get<int>());
+  CHECK(!live.at("since").is_null());
+  CHECK(get("/v1/engine").at("slow_steps").is_array());
 }
 
 TEST_CASE_METHOD(WaitingFleet, "a poison message is told, replayed and discarded by an operator") {

@@ -31,6 +31,7 @@ constexpr Row kTable[] = {
     {"/v1/hot", Reach::installation, Role::viewer, Role::admin},
     {"/v1/engine", Reach::installation, Role::viewer, Role::admin},
     {"/v1/queue", Reach::installation, Role::viewer, Role::admin},
+    {"/v1/limits", Reach::installation, Role::viewer, Role::admin},
     {"/v1/operations", Reach::installation, Role::admin, Role::admin},
     {"/v1/whoami", Reach::filtered, Role::viewer, Role::admin},
     {"/metrics", Reach::installation, Role::viewer, Role::admin},

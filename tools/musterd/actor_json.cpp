@@ -105,16 +105,26 @@ Json dead_json(std::uint32_t shard, const engine::DeadLook& dead) {
 }
 
 Json activation_json(const std::optional<engine::ActivationLook>& look, bool backlog, Instant now) {
-  Json json = {{"state", "passive"},
-               {"pending", {{"normal", 0}, {"operator", 0}}},
-               {"oldest_at", nullptr},
-               {"oldest_ms", 0}};
+  Json json = {{"state", "passive"},      {"pending", {{"normal", 0}, {"operator", 0}}},
+               {"oldest_at", nullptr},    {"oldest_ms", 0},
+               {"since", nullptr},        {"steps", 0},
+               {"steps_per_second", 0.0}, {"mean_us", 0},
+               {"longest_us", 0}};
   if (!look) {
     if (backlog) json["state"] = "backlog";
     return json;
   }
   json["state"] = look->idle ? "idle" : look->queued ? "queued" : "busy";
   json["pending"] = {{"normal", look->pending[0]}, {"operator", look->pending[1]}};
+  if (look->since.unix_ms > 0) {
+    const auto in_memory =
+        static_cast<double>(std::max<std::int64_t>(1, (now - look->since).count()));
+    json["since"] = time_json(look->since.unix_ms);
+    json["steps"] = look->steps;
+    json["steps_per_second"] = static_cast<double>(look->steps) * 1'000.0 / in_memory;
+    json["mean_us"] = look->steps > 0 ? look->steps_us / look->steps : 0;
+    json["longest_us"] = look->longest_us;
+  }
   if (look->oldest) {
     json["oldest_at"] = time_json(look->oldest->unix_ms);
     json["oldest_ms"] = std::max<std::int64_t>(0, (now - *look->oldest).count());

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "engine/core/revision.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/access.hpp"
 #include "tools/musterd/api_base.hpp"
@@ -51,7 +52,7 @@ Response answer(const ApiContext& api, const Route& route, const Gate& gate, Req
   if (request.method == "POST")
     if (auto key = check_key(request.header("Idempotency-Key")); !key) return problem(key.error());
   if (!reads(request))
-    if (auto refused = check_precondition(api, request, route.pattern)) return std::move(*refused);
+    if (auto refused = check_precondition(request, route.pattern)) return std::move(*refused);
   // Read before what is told: a revision that is too old costs a reader another request, one that
   // is too new would hide a change from it.
   const std::string revision =
@@ -59,6 +60,9 @@ Response answer(const ApiContext& api, const Route& route, const Gate& gate, Req
   if (!revision.empty() && names_revision(request.header("If-None-Match"), revision))
     return not_modified(revision);
   auto response = route.handler(request);
+  if (!response)
+    if (const auto revision_now = engine::is_outdated(response.error()))
+      return precondition_failed(*revision_now);
   if (!response) return problem(response.error());
   if (!revision.empty() && response->status == 200)
     response->headers.emplace_back("ETag", '"' + revision + '"');
@@ -76,7 +80,7 @@ Api::Api(ApiParts parts)
     : parts_(std::move(parts)),
       view_(parts_.engine, parts_.org),
       gate_(parts_.identify, parts_.audit, view_, parts_.org) {
-  const ApiContext context{parts_, view_};
+  const ApiContext context{parts_, view_, lists_};
   add_fleet_routes(router_, context);
   add_run_routes(router_, context);
   add_pull_routes(router_, context);
@@ -86,6 +90,7 @@ Api::Api(ApiParts parts)
   add_engine_routes(router_, context);
   add_operation_routes(router_, context);
   add_watch_routes(router_, context);
+  if (parts_.limits != nullptr) add_limits_routes(router_, context);
   if (parts_.audit_log != nullptr) {
     add_audit_routes(router_, context);
     add_admin_routes(router_, context);
@@ -108,7 +113,8 @@ Response Api::handle(Request& request) const {
   const auto route = router_.find(request);
   Response response;
   try {
-    response = route ? answer({parts_, view_}, **route, gate_, request) : no_route(route.error());
+    response =
+        route ? answer({parts_, view_, lists_}, **route, gate_, request) : no_route(route.error());
   } catch (const std::exception& broken) {
     response = problem({Errc::internal, broken.what()});
   }

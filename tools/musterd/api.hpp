@@ -12,12 +12,15 @@
 #include <vector>
 
 #include "actors/ports/forge.hpp"
+#include "actors/ports/host_lease.hpp"
 #include "engine/core/engine.hpp"
 #include "storage/base/blobs.hpp"
 #include "tools/musterd/audit_log.hpp"
 #include "tools/musterd/backup.hpp"
 #include "tools/musterd/events.hpp"
 #include "tools/musterd/gate.hpp"
+#include "tools/musterd/limits_store.hpp"
+#include "tools/musterd/list_memory.hpp"
 #include "tools/musterd/metrics.hpp"
 #include "tools/musterd/otlp.hpp"
 #include "tools/musterd/router.hpp"
@@ -52,6 +55,11 @@ struct ApiParts {
   std::function<Result<BackupResult>(const std::filesystem::path&)> backup{};
   std::function<void(const std::string& level)> set_log_level{};
   std::function<std::uint64_t()> free_bytes{};  ///< Where the data lies; may be empty.
+  LimitsStore* limits = nullptr;                ///< Without it there is no /v1/limits.
+  /// What is known of a host's lease; nothing when it was not heard of.
+  std::function<std::optional<actors::HostLease>(const std::string& host)> lease{};
+  /// Rewrites the journal's files; ends early when musterd stops.
+  std::function<Result<void>()> compact{};
 };
 
 class Api {
@@ -75,6 +83,7 @@ class Api {
   ApiParts parts_;
   View view_;
   Gate gate_;
+  mutable ListMemory lists_;
   Router router_;
 };
 

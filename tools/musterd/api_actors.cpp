@@ -151,7 +151,7 @@ Result<Response> follow_actors(const ApiContext& api, engine::Inside& inside,
     std::optional<LiveActors> live;
   };
   static constexpr Duration kFresh{250};
-  return list_stream(api.parts.events, request, selection.kind,
+  return list_stream(api, request, selection.kind,
                      [&inside, &view = api.view, org = api.parts.org, selection,
                       looked = std::make_shared<Looked>()](const engine::ActorId& id) {
                        if (id.org != org || !id.key.starts_with(selection.prefix))
@@ -202,7 +202,7 @@ Result<Response> list_actors(const ApiContext& api, const Request& request) {
       });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!parsed) return tl::unexpected<Error>(parsed.error());
-  return list_response({{"actors", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, *page, "actors", fill, position);
 }
 
 // ---- one ----
@@ -356,6 +356,10 @@ Result<Response> actor_journal(const ApiContext& api, const Request& request) {
   if (!inside) return tl::unexpected<Error>(inside.error());
   const auto actor = actor_of(api, **inside, request);
   if (!actor) return tl::unexpected<Error>(actor.error());
+  if (wants_events(request))
+    return step_stream(api, **inside, request,
+                       [id = actor->id](const engine::StepLook& step) { return step.actor == id; });
+  const engine::Sequence position = api.parts.events.last();
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
   const auto below = read_position(*page);
@@ -379,13 +383,14 @@ Result<Response> actor_journal(const ApiContext& api, const Request& request) {
   if (*below == 0)
     for (const engine::Envelope& message : pending->messages)
       waiting.push_back(envelope_json(shard, message));
-  return json_response(
+  return at_position(
       {{"actor", actor_name(actor->id)},
        {"pending", std::move(waiting)},
        {"more_pending", pending->more},
        {"consumed", std::move(*consumed)},
        {"from_the_beginning", !steps.empty() && steps.back().sequence == actor->incarnation},
-       {"next", whole ? Json(nullptr) : Json(encode_cursor(std::to_string(end->next)))}});
+       {"next", whole ? Json(nullptr) : Json(encode_cursor(std::to_string(end->next)))}},
+      position);
 }
 
 Result<std::uint64_t> path_number(const Request& request, const std::string& name) {
@@ -462,6 +467,7 @@ Result<Response> get_state(const ApiContext& api, const Request& request) {
                         {"sequence", then->last_sequence},
                         {"at", time_json(then->at.unix_ms)},
                         {"steps", then->steps},
+                        {"snapshot", then->snapshot == 0 ? Json(nullptr) : Json(then->snapshot)},
                         {"newest", then->newest},
                         {"same_as_kept", then->newest ? Json(then->same_as_kept) : Json(nullptr)},
                         {"version_then", then->oldest_version},

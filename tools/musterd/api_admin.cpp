@@ -1,4 +1,4 @@
-// /v1/admin: backups and the log level
+// /v1/admin: backups, the log level, compaction
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/backup.hpp"
 
@@ -78,6 +78,29 @@ Result<Response> set_log_level(const ApiContext& api, const Request& request) {
   return json_response({{"dry_run", false}, {"level", *level}});
 }
 
+std::uint64_t bytes_on_disk(const ApiContext& api) {
+  std::uint64_t bytes = 0;
+  for (const engine::ShardStats& shard : api.parts.engine.stats())
+    if (const auto found = shard.store.find("live_sst_bytes"); found != shard.store.end())
+      bytes += found->second;
+  return bytes;
+}
+
+Result<Response> compact(const ApiContext& api, const Request& request) {
+  const auto body = read_object(request, {"reason", "by", "dry_run"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  const auto dry_run = read_flag(*body, "dry_run");
+  if (!dry_run) return tl::unexpected<Error>(dry_run.error());
+  if (!api.parts.compact) return fail(Errc::unreachable, "this engine has no journal to compact");
+  const std::uint64_t before = bytes_on_disk(api);
+  if (*dry_run) return json_response({{"dry_run", true}, {"bytes", before}});
+  if (auto noted = note_admin(api, request, *body, "journal.compact", "the journal"); !noted)
+    return tl::unexpected<Error>(noted.error());
+  if (auto done = api.parts.compact(); !done) return tl::unexpected<Error>(done.error());
+  return json_response(
+      {{"dry_run", false}, {"bytes", bytes_on_disk(api)}, {"bytes_before", before}});
+}
+
 }  // namespace
 
 void add_admin_routes(Router& router, ApiContext api) {
@@ -87,6 +110,7 @@ void add_admin_routes(Router& router, ApiContext api) {
   router.add({"POST", "/v1/admin/backups", with(create_backup), kMaxBody});
   router.add({"GET", "/v1/admin/backups", with(show_backups), 0});
   router.add({"POST", "/v1/admin/log-level", with(set_log_level), kMaxBody});
+  router.add({"POST", "/v1/admin/compaction", with(compact), kMaxBody});
 }
 
 }  // namespace muster::musterd

@@ -6,11 +6,16 @@
 
 #include "storage/base/ids.hpp"
 #include "tools/musterd/cursor.hpp"
+#include "tools/musterd/revision.hpp"
 
 namespace muster::musterd {
 namespace {
 
 constexpr std::size_t kMaxShortText = 4096;
+
+// A cursor that names its list begins so; no key of a list does.
+constexpr std::string_view kListMark = "\x01list ";
+constexpr char kListEnd = ' ';
 
 /// The reply of one call, waited for by a worker and given by the engine, in either order.
 struct PendingReply {
@@ -99,11 +104,19 @@ Result<Page> read_page(const Request& request) {
   auto limit = read_number(request, "limit", kDefaultPage, kMaxPage);
   if (!limit) return tl::unexpected<Error>(limit.error());
   if (*limit == 0) return fail(Errc::invalid, "limit must be at least 1");
-  return Page{std::move(*after), static_cast<std::size_t>(*limit)};
+  Page page{std::move(*after), static_cast<std::size_t>(*limit), ""};
+  if (page.after.starts_with(kListMark)) {
+    const std::size_t end = page.after.find(kListEnd, kListMark.size());
+    if (end == std::string::npos) return fail(Errc::invalid, "not a cursor of this API");
+    page.list = page.after.substr(kListMark.size(), end - kListMark.size());
+    page.after.erase(0, end + 1);
+  }
+  return page;
 }
 
-Json PageFill::next() const {
-  return more_ ? Json(encode_cursor(last_)) : Json(nullptr);
+Json PageFill::next(const std::string& list) const {
+  if (!more_) return nullptr;
+  return encode_cursor(list.empty() ? last_ : std::string(kListMark) + list + kListEnd + last_);
 }
 
 Result<std::string> call_actor(const ApiContext& api, const Request& request, engine::ActorId to,
@@ -115,6 +128,7 @@ Result<std::string> call_actor(const ApiContext& api, const Request& request, en
   call.key = request.header("Idempotency-Key");
   call.digest = sha256_hex(request.method + "\n" + request.path + "\n" + request.body);
   call.correlation = call.key;
+  put_precondition(request, call);
   auto pending = std::make_shared<PendingReply>();
   api.parts.engine.call(std::move(call), [pending](Result<std::string> reply) {
     const std::lock_guard lock(pending->mutex);
@@ -149,12 +163,6 @@ Result<CommonFilter> read_common_filter(const Request& request) {
   auto since = read_since(request);
   if (!since) return tl::unexpected<Error>(since.error());
   return CommonFilter{*since, request.parameter("text")};
-}
-
-Response list_response(const Json& json, engine::Sequence position) {
-  Response response = json_response(json);
-  response.headers.emplace_back("Muster-Position", std::to_string(position));
-  return response;
 }
 
 }  // namespace muster::musterd

@@ -26,6 +26,7 @@ inline constexpr Duration kCallLimit{30'000};       ///< For the engine to answe
 struct ApiContext {
   const ApiParts& parts;
   const View& view;
+  ListMemory& lists;
 };
 
 void add_fleet_routes(Router& router, ApiContext api);
@@ -33,6 +34,7 @@ void add_run_routes(Router& router, ApiContext api);
 void add_pull_routes(Router& router, ApiContext api);
 void add_host_routes(Router& router, ApiContext api);
 void add_system_routes(Router& router, ApiContext api);
+void add_limits_routes(Router& router, ApiContext api);
 void add_audit_routes(Router& router, ApiContext api);
 void add_admin_routes(Router& router, ApiContext api);
 
@@ -60,10 +62,6 @@ struct CommonFilter {
 };
 Result<CommonFilter> read_common_filter(const Request& request);
 
-/// A list's page, with the position from which its stream goes on. `position` is read before the
-/// list.
-Response list_response(const Json& json, engine::Sequence position);
-
 /// The `since` parameter: a time, or a duration back from now ("10m"). Nothing when absent.
 Result<std::optional<Instant>> read_since(const Request& request);
 
@@ -84,6 +82,7 @@ Result<void> note_order(const ApiContext& api, const Request& request, const Ord
 struct Page {
   std::string after;  ///< The last key shown; "": from the start.
   std::size_t limit = kDefaultPage;
+  std::string list;  ///< Which list the page goes on with (list_memory.hpp); "": it begins one.
 };
 Result<Page> read_page(const Request& request);
 
@@ -98,7 +97,8 @@ class PageFill {
     return !more_;
   }
   void seen(std::string key) { last_ = std::move(key); }
-  [[nodiscard]] Json next() const;
+  /// The cursor of the next page; null without one.
+  [[nodiscard]] Json next(const std::string& list = {}) const;
 
   Json items = Json::array();
 

@@ -1,4 +1,5 @@
 // /v1/engine, /v1/queue, /v1/dead-letters: the machine below the actors
+#include <algorithm>
 #include <array>
 #include <map>
 #include <numeric>
@@ -7,36 +8,20 @@
 #include "storage/journal/journal.hpp"
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/cursor.hpp"
+#include "tools/musterd/letter_stream.hpp"
 #include "tools/musterd/list_stream.hpp"
 
 namespace muster::musterd {
-
-bool LetterSelection::takes(const engine::DeadLook& dead) const {
-  return (kind.empty() || dead.message.to.kind == kind) &&
-         (actor.empty() || actor_name(dead.message.to) == actor) &&
-         (state == "all" || letter_state(dead.state) == state);
-}
-
-Result<LetterSelection> read_letters(const Request& request) {
-  LetterSelection selection{request.parameter("kind"), request.parameter("actor"),
-                            request.parameter("state")};
-  if (selection.state.empty()) selection.state = "open";
-  for (const char* state : {"open", "replayed", "discarded", "all"})
-    if (selection.state == state) return selection;
-  return fail(Errc::invalid,
-              "state=" + selection.state + " is none of open, replayed, discarded, all");
-}
-
 namespace {
 
 constexpr std::size_t kCommitsShown = 20;
 
 /// Steps of each kind since this process began, with the time they took. p99 is a power of two:
 /// nothing finer is kept.
-Json steps_by_kind(const engine::Engine& engine) {
+Json steps_by_kind(const std::vector<engine::ShardStats>& shards) {
   using Counts = std::array<std::uint64_t, engine::PowerHistogram::kBuckets>;
   std::map<std::string, std::pair<Counts, std::uint64_t>> kinds;
-  for (const engine::ShardStats& shard : engine.stats())
+  for (const engine::ShardStats& shard : shards)
     for (const auto& [kind, histogram] : shard.steps_us) {
       auto& [counts, sum] = kinds[kind];
       for (std::size_t n = 0; n < counts.size(); ++n) counts[n] += histogram.counts()[n];
@@ -55,6 +40,26 @@ Json steps_by_kind(const engine::Engine& engine) {
                     {"mean_us", sum / steps},
                     {"p99_us", std::uint64_t{1} << bucket}});
   }
+  return list;
+}
+
+constexpr std::size_t kSlowShown = 20;
+
+Json slow_steps(const std::vector<engine::ShardStats>& shards) {
+  std::vector<std::pair<std::uint32_t, engine::SlowStep>> slow;
+  for (const engine::ShardStats& shard : shards)
+    for (const engine::SlowStep& step : shard.slow_steps) slow.emplace_back(shard.shard, step);
+  std::stable_sort(slow.begin(), slow.end(),
+                   [](const auto& a, const auto& b) { return a.second.us > b.second.us; });
+  Json list = Json::array();
+  for (const auto& [shard, step] : slow)
+    if (list.size() < kSlowShown)
+      list.push_back({{"actor", actor_name(step.actor)},
+                      {"type", actor_schemas().message_name(step.actor.kind, step.type)},
+                      {"shard", shard},
+                      {"sequence", step.sequence},
+                      {"at", time_json(step.at.unix_ms)},
+                      {"took_us", step.us}});
   return list;
 }
 
@@ -90,6 +95,7 @@ Result<Response> get_engine(const ApiContext& api, const Request&) {
     if (look.oldest) oldest = std::min(oldest, *look.oldest);
   }
   const std::string trouble = api.parts.engine.trouble();
+  const std::vector<engine::ShardStats> stats = api.parts.engine.stats();
   return json_response(
       {{"now", time_json(now.unix_ms)},
        {"generation", api.parts.engine.generation()},
@@ -100,7 +106,8 @@ Result<Response> get_engine(const ApiContext& api, const Request&) {
          {"pending", pending},
          {"oldest_ms", (now - oldest).count()}}},
        {"dead_letters", dead},
-       {"steps", steps_by_kind(api.parts.engine)},
+       {"steps", steps_by_kind(stats)},
+       {"slow_steps", slow_steps(stats)},
        {"shards", std::move(shards)},
        {"commits", commits_json((*inside)->commits(), (*inside)->commit_totals(), kCommitsShown)}});
 }
@@ -122,7 +129,7 @@ Json queued_json(const ApiContext& api, const fbs::QueuedRunT& queued) {
 /// event.
 Result<Response> follow_queue(const ApiContext& api, const Request& request,
                               const std::string& fleet) {
-  return list_stream(api.parts.events, request, "run", [api, fleet](const engine::ActorId& id) {
+  return list_stream(api, request, "run", [api, fleet](const engine::ActorId& id) {
     if (!fleet.empty()) {
       const auto head = api.view.run_head(id.key);
       if (!head || head->fleet != fleet) return ListItem::other();
@@ -157,7 +164,7 @@ Result<Response> list_queue(const ApiContext& api, const Request& request) {
         return true;
       });
   if (!listed) return tl::unexpected<Error>(listed.error());
-  return list_response({{"queue", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, *page, "queue", fill, position);
 }
 
 // ---- dead letters ----
@@ -189,6 +196,8 @@ Result<Response> list_dead(const ApiContext& api, const Request& request) {
   if (!from) return tl::unexpected<Error>(from.error());
   const auto selection = read_letters(request);
   if (!selection) return tl::unexpected<Error>(selection.error());
+  if (wants_events(request)) return letter_stream(api, **inside, request, *selection);
+  const engine::Sequence position = api.parts.events.last();
   PageFill fill(*page);
   bool room = true;
   for (std::size_t shard = from->first; shard < journals.size() && room; ++shard) {
@@ -204,7 +213,7 @@ Result<Response> list_dead(const ApiContext& api, const Request& request) {
         });
     if (!walked) return tl::unexpected<Error>(walked.error());
   }
-  return json_response({{"dead_letters", fill.items}, {"next", fill.next()}});
+  return list_response(api, *page, "dead_letters", fill, position);
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ Result<Response> list_fleets(const ApiContext& api, const Request& request) {
   const auto filter = read_fleet_filter(request);
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (wants_events(request))
-    return list_stream(api.parts.events, request, "fleet",
+    return list_stream(api, request, "fleet",
                        [&view = api.view, filter = *filter](const engine::ActorId& id) {
                          const auto head = view.fleet(id.key);
                          if (!head || !filter.scope.covers_fleet(id.key)) return ListItem::other();
@@ -106,7 +106,7 @@ Result<Response> list_fleets(const ApiContext& api, const Request& request) {
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return list_response({{"fleets", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, *page, "fleets", fill, position);
 }
 
 Result<Response> fleet_spec(const ApiContext& api, const Request& request) {
@@ -175,7 +175,7 @@ RouteHandler order(const ApiContext& api) {
     if (!by) return tl::unexpected<Error>(by.error());
     if (auto exists = api.view.fleet(name); !exists) return tl::unexpected<Error>(exists.error());
     Message message;
-    message.reason = std::move(*reason);
+    message.reason = *reason;
     message.by = std::move(*by);
     auto reply = call_actor(api, request, api.view.actor("fleet", name),
                             payload_of<fbs::FleetBodyUnionTraits>(message));
@@ -219,15 +219,10 @@ Result<Response> retry_fleet(const ApiContext& api, const Request& request) {
   if (!by) return tl::unexpected<Error>(by.error());
   if (auto exists = api.view.fleet(name); !exists) return tl::unexpected<Error>(exists.error());
   fbs::RetryFleetT message;
+  message.reason = std::move(*reason);
   message.classes = std::move(*classes);
   message.repository_glob = std::move(*glob);
   message.by = std::move(*by);
-  // The message has no room for it.
-  if (!reason->empty())
-    if (auto noted =
-            note_order(api, request, {message.by, "fleet.retry", "fleet/" + name, *reason});
-        !noted)
-      return tl::unexpected<Error>(noted.error());
   auto reply = call_actor(api, request, api.view.actor("fleet", name),
                           payload_of<fbs::FleetBodyUnionTraits>(message));
   if (!reply) return tl::unexpected<Error>(reply.error());

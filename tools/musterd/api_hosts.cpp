@@ -16,13 +16,12 @@ Result<Response> list_hosts(const ApiContext& api, const Request& request) {
            common.takes(head.changed_unix_ms, {head.name, head.version});
   };
   if (wants_events(request))
-    return list_stream(api.parts.events, request, "host",
-                       [&view = api.view, takes](const engine::ActorId& id) {
-                         const auto head = view.host(id.key);
-                         if (!head) return ListItem::other();
-                         if (!takes(*head)) return ListItem::left("name", id.key);
-                         return ListItem::shown(host_json(*head));
-                       });
+    return list_stream(api, request, "host", [&view = api.view, takes](const engine::ActorId& id) {
+      const auto head = view.host(id.key);
+      if (!head) return ListItem::other();
+      if (!takes(*head)) return ListItem::left("name", id.key);
+      return ListItem::shown(host_json(*head));
+    });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
   const engine::Sequence position = api.parts.events.last();
@@ -42,18 +41,30 @@ Result<Response> list_hosts(const ApiContext& api, const Request& request) {
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return list_response({{"hosts", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, *page, "hosts", fill, position);
 }
 
 // ---- one ----
 
-/// With what stands there: its sandboxes, and the repositories it has mirrors of.
+Json lease_json(const ApiContext& api, const std::string& host) {
+  if (!api.parts.lease) return nullptr;
+  const auto lease = api.parts.lease(host);
+  if (!lease) return nullptr;
+  return {{"connected", lease->connected},
+          {"session", lease->session},
+          {"holds", lease->leased},
+          {"ends_in_ms", lease->left.count()},
+          {"orders_waiting", lease->orders}};
+}
+
+/// With what stands there: its lease, sandboxes, and the repositories it has mirrors of.
 Result<Response> get_host(const ApiContext& api, const Request& request) {
   const std::string& name = request.params.at("name");
   const auto head = api.view.host(name);
   if (!head) return tl::unexpected<Error>(head.error());
   const Instant now = api.view.now();
   Json json = host_json(*head);
+  json["lease"] = lease_json(api, name);
   json["sandboxes"] = Json::array();
   for (const auto& slot : head->used)
     json["sandboxes"].push_back({{"id", slot->run + "-" + std::to_string(slot->attempt)},

@@ -2,6 +2,7 @@
 // their like.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -38,6 +39,11 @@ Result<engine::ActorLook> actor_named(const ApiContext& api, engine::Inside& ins
 Result<Json> steps_json(const storage::Journal& journal, std::uint32_t shard,
                         const std::vector<engine::StepLook>& steps);
 
+/// Steps as they are committed, as a stream: `changed` with each that `takes` it, `gap` when some
+/// were missed.
+Result<Response> step_stream(const ApiContext& api, engine::Inside& inside, const Request& request,
+                             std::function<bool(const engine::StepLook&)> takes);
+
 /// Which actors are meant: by name, or by what they are. Of
 /// ?kind=&prefix=&fleet=&state=&older_than= &younger_than=&min_pending=.
 struct Selection {
@@ -60,6 +66,8 @@ struct LetterSelection {
   std::string actor;  ///< KIND/KEY
   std::string state;
 
+  /// By what never changes of a letter.
+  [[nodiscard]] bool concerns(const engine::DeadLook& dead) const;
   [[nodiscard]] bool takes(const engine::DeadLook& dead) const;
 };
 Result<LetterSelection> read_letters(const Request& request);

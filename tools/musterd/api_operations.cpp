@@ -69,6 +69,8 @@ std::optional<engine::Payload> message_for(const Order& order, const std::string
   }
   if (kind == "run" && action == "cancel")
     return payload_of<fbs::RunBodyUnionTraits>(ordered<fbs::CancelRunT>(order));
+  if (kind == "run" && action == "release")
+    return payload_of<fbs::RunBodyUnionTraits>(ordered<fbs::ReleaseRunT>(order));
   if (kind == "host") {
     if (action == "cordon")
       return payload_of<fbs::HostBodyUnionTraits>(ordered<fbs::CordonT>(order));
@@ -236,7 +238,7 @@ Result<OperationPlan> make_plan(const ApiContext& api, engine::Inside& inside, c
                                 const Json& body) {
   static const std::set<std::string> kActions{"pause",  "resume",   "cancel", "retry",
                                               "cordon", "uncordon", "drain",  "passivate",
-                                              "replay", "discard"};
+                                              "replay", "discard",  "release"};
   if (!kActions.contains(order.action)) {
     std::string known;
     for (const std::string& action : kActions) known += (known.empty() ? "" : ", ") + action;

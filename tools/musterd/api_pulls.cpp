@@ -52,7 +52,7 @@ Result<Response> list_pulls(const ApiContext& api, const Request& request) {
       return tl::unexpected<Error>(exists.error());
   }
   if (wants_events(request))
-    return list_stream(api.parts.events, request, "pull",
+    return list_stream(api, request, "pull",
                        [&view = api.view, filter = *filter](const engine::ActorId& id) {
                          const auto head = view.pull(id.key);
                          if (!head || !filter.concerns(id.key, *head)) return ListItem::other();
@@ -79,7 +79,7 @@ Result<Response> list_pulls(const ApiContext& api, const Request& request) {
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return list_response({{"pulls", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, *page, "pulls", fill, position);
 }
 
 /// Merge or close. The forge is asked afterwards: `busy` says so until its answer is in.

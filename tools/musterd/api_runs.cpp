@@ -77,7 +77,7 @@ Result<Response> runs_of_fleet(const ApiContext& api, const RunFilter& filter, c
     return true;
   });
   if (!scanned) return tl::unexpected<Error>(scanned.error());
-  return list_response({{"runs", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, page, "runs", fill, position);
 }
 
 Result<Response> all_runs(const ApiContext& api, const RunFilter& filter, const Page& page) {
@@ -91,7 +91,7 @@ Result<Response> all_runs(const ApiContext& api, const RunFilter& filter, const 
     return true;
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
-  return list_response({{"runs", fill.items}, {"next", fill.next()}}, position);
+  return list_response(api, page, "runs", fill, position);
 }
 
 Result<Response> list_runs(const ApiContext& api, const Request& request,
@@ -103,7 +103,7 @@ Result<Response> list_runs(const ApiContext& api, const Request& request,
   if (!fleet.empty())
     if (auto exists = api.view.fleet(fleet); !exists) return tl::unexpected<Error>(exists.error());
   if (wants_events(request))
-    return list_stream(api.parts.events, request, "run",
+    return list_stream(api, request, "run",
                        [&view = api.view, filter = *filter](const engine::ActorId& id) {
                          return fresh_row(view, filter, id.key);
                        });

@@ -95,8 +95,8 @@ Result<Response> metrics(const ApiContext& api, const Request&) {
   now.engine_in_trouble = !count_fleets(api, now) || !api.parts.engine.trouble().empty();
   count_hosts(api, now);
   now.connections = api.parts.connections();
-  now.messages = api.parts.events.last();
   now.shards = api.parts.engine.stats();
+  for (const engine::ShardStats& shard : now.shards) now.messages += shard.position;
   now.log_bytes = api.parts.logs.taken_bytes();
   if (api.parts.free_bytes) now.data_free_bytes = api.parts.free_bytes();
   if (api.parts.audit_log != nullptr) {

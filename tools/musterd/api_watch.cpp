@@ -5,6 +5,7 @@
 
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/cursor.hpp"
+#include "tools/musterd/list_stream.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -21,6 +22,11 @@ class StepFilter {
   static Result<StepFilter> read(const ApiContext& api, engine::Inside& inside,
                                  const Request& request);
   Result<bool> takes(const StepLook& step);
+  /// Actors are looked at anew.
+  void refresh(Instant now) {
+    known_.clear();
+    now_ = now;
+  }
 
  private:
   StepFilter(engine::Journals journals, Selection selection, Instant now)
@@ -156,6 +162,16 @@ Result<void> take_newer(const storage::Journal& journal, StepFilter& filter, std
   return filtered;
 }
 
+/// They as a stream: each step as it is committed.
+Result<Response> follow_steps(const ApiContext& api, engine::Inside& inside, const Request& request,
+                              StepFilter read) {
+  auto filter = std::make_shared<StepFilter>(std::move(read));
+  return step_stream(api, inside, request, [filter, &view = api.view](const StepLook& step) {
+    filter->refresh(view.now());
+    return filter->takes(step).value_or(false);
+  });
+}
+
 Result<Response> list_steps(const ApiContext& api, const Request& request) {
   auto inside = inside_of(api);
   if (!inside) return tl::unexpected<Error>(inside.error());
@@ -163,6 +179,8 @@ Result<Response> list_steps(const ApiContext& api, const Request& request) {
   if (!limit) return tl::unexpected<Error>(limit.error());
   auto filter = StepFilter::read(api, **inside, request);
   if (!filter) return tl::unexpected<Error>(filter.error());
+  if (wants_events(request)) return follow_steps(api, **inside, request, std::move(*filter));
+  const engine::Sequence position = api.parts.events.last();
   const engine::Journals journals = (*inside)->journals();
   const std::string cursor = request.parameter("cursor");
   auto positions =
@@ -186,8 +204,9 @@ Result<Response> list_steps(const ApiContext& api, const Request& request) {
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   Json list = Json::array();
   for (auto& [at, step] : found) list.push_back(std::move(step));
-  return json_response(
-      {{"steps", std::move(list)}, {"left_out", left_out}, {"next", cursor_of(*positions)}});
+  return at_position(
+      {{"steps", std::move(list)}, {"left_out", left_out}, {"next", cursor_of(*positions)}},
+      position);
 }
 
 // ---- who is busiest ----
@@ -251,6 +270,34 @@ Result<Response> list_hot(const ApiContext& api, const Request& request) {
 }
 
 }  // namespace
+
+Result<Response> step_stream(const ApiContext& api, engine::Inside& inside, const Request& request,
+                             std::function<bool(const StepLook&)> takes) {
+  const auto render = [&inside, takes = std::move(takes)](const Event& event) {
+    const engine::Journals journals = inside.journals();
+    const std::uint32_t shard = engine::shard_of(journals, event.actor);
+    std::vector<StepLook> found;
+    const auto walked = engine::each_step_back(*journals[shard], &event.actor, event.position + 1,
+                                               kWatchScanned, [&](const StepLook& step) {
+                                                 if (step.position == event.position && takes(step))
+                                                   found.push_back(step);
+                                                 return false;
+                                               });
+    if (!walked || found.empty()) return ListItem::other();
+    auto told = steps_json(*journals[shard], shard, found);
+    if (!told || told->empty()) return ListItem::other();
+    return ListItem::shown(std::move(told->front()));
+  };
+  return list_stream_of(api, request,
+                        {[](const Event& event) { return event.type != 0; },
+                         [](const Event& event) {  // Each for itself, in their order.
+                           const std::string position = std::to_string(event.position);
+                           constexpr std::size_t kDigits = 20;
+                           return std::string(kDigits - position.size(), '0') + position +
+                                  event.actor.to_string();
+                         },
+                         render});
+}
 
 void add_watch_routes(Router& router, ApiContext api) {
   const auto with = [api](auto handler) {

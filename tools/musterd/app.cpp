@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <climits>
 #include <cstdlib>
 
@@ -18,6 +19,7 @@
 #include "actors/repo/repo.hpp"
 #include "actors/run/run.hpp"
 #include "actors/spec/derive.hpp"
+#include "engine/core/inspect.hpp"
 #include "engine/runtime/runtime.hpp"
 #include "storage/base/files.hpp"
 #include "storage/link/link.hpp"
@@ -26,6 +28,7 @@
 #include "tools/musterd/authenticator.hpp"
 #include "tools/musterd/embedded_host.hpp"
 #include "tools/musterd/http_server.hpp"
+#include "tools/musterd/limits_store.hpp"
 #include "tools/musterd/problem.hpp"
 #include "tools/musterd/refusal_meter.hpp"
 #include "tools/musterd/render.hpp"
@@ -91,6 +94,7 @@ class Daemon final : public App {
   Result<storage::TlsFiles> api_certificate() const;
   Result<void> start_embedded_host();
   Result<void> tell_where();
+  Result<void> compact();
   [[nodiscard]] std::uint64_t free_bytes() const;
   [[nodiscard]] std::string disk_trouble() const;
   [[nodiscard]] actors::GitForgeOptions forge_options(const char* directory) const;
@@ -110,6 +114,8 @@ class Daemon final : public App {
   std::shared_ptr<actors::Hosts> hosts_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<actors::Dispatcher> dispatcher_;
+  std::unique_ptr<LimitsStore> limits_;
+  std::atomic<bool> stopping_{false};     ///< Ends what would take long.
   std::unique_ptr<actors::Forge> forge_;  ///< Of the API: diffs.
   std::unique_ptr<EventHub> events_;
   Metrics metrics_;
@@ -208,6 +214,11 @@ Result<void> Daemon::serve_hosts() {
   if (auto noted = write_file_durably(paths_.data() / "link-port", port); !noted) return noted;
   dispatcher_ = std::make_unique<actors::Dispatcher>(*engine_);
   dispatcher_->start();
+  auto limits =
+      LimitsStore::open(paths_.data() / "limits.json",
+                        [this](const actors::RunLimits& set) { dispatcher_->set_limits(set); });
+  if (!limits) return tl::unexpected<Error>(limits.error());
+  limits_ = std::move(*limits);
   return {};
 }
 
@@ -252,7 +263,10 @@ Result<void> Daemon::serve_api() {
         return make_backup(paths_, *engine_, directory, wall_clock_now());
       },
       [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
-      [this] { return free_bytes(); }});
+      [this] { return free_bytes(); },
+      limits_.get(),
+      [this](const std::string& host) { return hosts_->lease(host); },
+      [this] { return compact(); }});
   auto http =
       HttpServer::start({config_.socket_path(), config_.http, {}},
                         {[this](Request& request) { return api_->handle(request); },
@@ -342,6 +356,7 @@ Result<void> Daemon::start() {
 
 void Daemon::stop() {
   std::error_code ignored;
+  stopping_ = true;
   if (http_) {
     http_->stop(kHttpGrace);
     fs::remove(paths_.runtime() / "musterd.json", ignored);
@@ -364,6 +379,14 @@ void Daemon::stop() {
     audit_->stop();
   }
   engine_.reset();  // Commits what is decided.
+}
+
+Result<void> Daemon::compact() {
+  auto* inside = dynamic_cast<engine::Inside*>(engine_.get());
+  if (inside == nullptr) return fail(Errc::unreachable, "this engine has no journals to compact");
+  for (const storage::Journal* journal : inside->journals())
+    if (auto done = journal->compact(stopping_); !done) return done;
+  return {};
 }
 
 std::uint64_t Daemon::free_bytes() const {

@@ -269,7 +269,8 @@ Result<BackupResult> make_backup(const Paths& paths, const engine::Engine& engin
   if (auto done = engine.checkpoint(checkpoint); !done) return tl::unexpected<Error>(done.error());
   Result<void> done = maker.take(checkpoint, "engine");
   fs::remove_all(checkpoint, ignored);
-  for (const char* name : {"blobs", "packs", "logs", "ca", "tokens.json", "link-port"})
+  for (const char* name :
+       {"blobs", "packs", "logs", "ca", "tokens.json", "limits.json", "link-port"})
     if (done) done = maker.take(paths.data() / name, name);
   if (!done) return tl::unexpected<Error>(done.error());
 

@@ -25,7 +25,7 @@ class EventSource final : public SseSource {
     const EventHub::Page page = hub_.after(position_, kPage);
     if (page.gap) to += sse_event("", "gap", Json::object());
     for (const Event& event : page.events)
-      if (filter_.takes(event.actor)) to += event_text(event);
+      if (event.type != 0 && filter_.takes(event.actor)) to += event_text(event);
     position_ = page.last;
     return page.events.size() == kPage;
   }
@@ -57,27 +57,59 @@ std::string event_text(const Event& event) {
       {{"actor", event.actor.to_string()}, {"type", message_name(event.actor.kind, event.type)}});
 }
 
+EventHub::~EventHub() {
+  std::shared_ptr<void> leaving;
+  const std::lock_guard following(following_);
+  leaving.swap(subscription_);
+}
+
 void EventHub::follow(engine::Engine& engine) {
+  engine_ = &engine;
+  asked();
+}
+
+/// Somebody reads: from here on changes are kept, if they were not.
+void EventHub::asked() {
+  asked_at_ = Clock::now().time_since_epoch().count();
+  if (engine_ == nullptr) return;
+  const std::lock_guard following(following_);
+  if (subscription_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    kept_.clear();
+  }
   subscription_ =
-      engine.subscribe([this](const std::vector<engine::Change>& changes) { add(changes); });
+      engine_->subscribe([this](const std::vector<engine::Change>& changes) { add(changes); });
   engine::Sequence before = 0;
-  for (const auto& shard : engine.stats()) before = std::max(before, shard.position);
+  for (const auto& shard : engine_->stats()) before = std::max(before, shard.position);
   const std::lock_guard lock(mutex_);
   dropped_ = kept_.empty() ? before : kept_.front().position - 1;  // Nobody kept those.
+}
+
+/// Called by the engine's notifier alone; a callback may let go of its own subscription.
+void EventHub::leave_if_unread() {
+  std::shared_ptr<void> leaving;
+  const std::lock_guard following(following_);  // Whoever asks from here on finds it gone.
+  const Clock::time_point asked{Clock::duration(asked_at_.load())};
+  if (Clock::now() - asked < linger_ || wakes_.any()) return;
+  leaving.swap(subscription_);
 }
 
 void EventHub::add(const std::vector<engine::Change>& changes) {
   {
     const std::lock_guard lock(mutex_);
     for (const engine::Change& change : changes)
-      kept_.push_back({change.position, change.actor, change.message_type});
+      kept_.push_back({change.position, change.actor, change.message_type, change.letter});
     for (; kept_.size() > kKept; kept_.pop_front()) dropped_ = kept_.front().position;
   }
   wakes_.wake("");
-  for (const engine::Change& change : changes) wakes_.wake(change.actor.to_string());
+  if (wakes_.any_named())
+    for (const engine::Change& change : changes) wakes_.wake(change.actor.to_string());
+  leave_if_unread();
 }
 
-EventHub::Page EventHub::after(engine::Sequence position, std::size_t limit) const {
+EventHub::Page EventHub::after(engine::Sequence position, std::size_t limit) {
+  asked();
   const std::lock_guard lock(mutex_);
   Page page;
   const engine::Sequence newest = kept_.empty() ? dropped_ : kept_.back().position;
@@ -91,7 +123,8 @@ EventHub::Page EventHub::after(engine::Sequence position, std::size_t limit) con
   return page;
 }
 
-engine::Sequence EventHub::last() const {
+engine::Sequence EventHub::last() {
+  asked();
   const std::lock_guard lock(mutex_);
   return kept_.empty() ? dropped_ : kept_.back().position;
 }

@@ -43,7 +43,7 @@ class Metrics {
     bool engine_in_trouble = false;
     bool audit_in_trouble = false;
     std::size_t connections = 0;
-    std::uint64_t messages = 0;  ///< That actors took, as the newest change's position says.
+    std::uint64_t messages = 0;  ///< That actors took, as the newest changes' positions say.
     std::vector<engine::ShardStats> shards;
   };
   /// Text format 0.0.4.

@@ -1,17 +1,18 @@
 #include "tools/musterd/revision.hpp"
 
-#include <cctype>
+#include <algorithm>
 
-#include "engine/core/inspect.hpp"
-#include "engine/core/keys.hpp"
-#include "storage/base/ids.hpp"
+#include "engine/core/revision.hpp"
 #include "storage/journal/journal.hpp"
+#include "tools/musterd/limits_store.hpp"
 #include "tools/musterd/problem.hpp"
 
 namespace muster::musterd {
 namespace {
 
-constexpr std::size_t kRevisionLength = 16;
+constexpr std::string_view kLimits = "/v1/limits";
+constexpr std::size_t kMostTags = 16;
+constexpr std::size_t kLongestTag = 64;
 
 struct Named {
   std::string_view pattern;
@@ -41,55 +42,54 @@ Result<engine::ActorId> actor_at(const ApiContext& api, const Request& request,
   return api.view.actor("run", *run);
 }
 
-/// Whether the engine keeps the reply of that call.
-bool is_repeat(const ApiContext& api, const Request& request, const engine::ActorId& actor) {
-  const auto* inside = dynamic_cast<engine::Inside*>(&api.parts.engine);
-  if (inside == nullptr) return false;
-  std::string key = request.header("Idempotency-Key");  // As the shard spells it.
-  for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const auto kept = engine::journal_of(inside->journals(), actor)
-                        .get(storage::Family::dedup, engine::keys::call(key));
-  return kept && kept->has_value();
-}
-
 Result<std::string> revision_of(const ApiContext& api, const engine::ActorId& actor,
-                                std::string_view rows) {
+                                std::string_view prefix) {
   const auto head = api.parts.engine.head(actor);
   if (!head) return tl::unexpected<Error>(head.error());
   if (!*head) return std::string();
-  std::string text = **head;
-  if (!rows.empty()) {
-    const auto read =
-        api.parts.engine.rows(actor, rows, storage::prefix_end(std::string(rows)),
-                              [&](std::string_view key, std::string_view value) {
-                                text += '\0' + std::string(key) + '\0' + std::string(value);
-                                return true;
-                              });
+  engine::NamedRows rows;
+  if (!prefix.empty()) {
+    const auto read = api.parts.engine.rows(actor, prefix, storage::prefix_end(std::string(prefix)),
+                                            [&](std::string_view key, std::string_view value) {
+                                              rows.emplace_back(key, value);
+                                              return rows.size() < engine::kRevisionRows;
+                                            });
     if (!read) return tl::unexpected<Error>(read.error());
   }
-  return sha256_hex(text).substr(0, kRevisionLength);
+  return engine::revision_of(**head, rows);
 }
 
-}  // namespace
-
-bool names_revision(std::string_view header, std::string_view revision) {
+/// The tags of a header, without their quotes; "*" as it is. What is no tag is passed over.
+std::vector<std::string> tags_of(std::string_view header) {
+  std::vector<std::string> tags;
   while (!header.empty()) {
     const std::size_t comma = std::min(header.find(','), header.size());
     std::string_view tag = header.substr(0, comma);
     header.remove_prefix(std::min(comma + 1, header.size()));
     while (!tag.empty() && (tag.front() == ' ' || tag.front() == '\t')) tag.remove_prefix(1);
     while (!tag.empty() && (tag.back() == ' ' || tag.back() == '\t')) tag.remove_suffix(1);
-    if (tag == "*") return true;
     if (tag.starts_with("W/")) tag.remove_prefix(2);
-    if (tag.size() == revision.size() + 2 && tag.front() == '"' && tag.back() == '"' &&
-        tag.substr(1, revision.size()) == revision)
-      return true;
+    if (tag == "*") tags.emplace_back(tag);
+    if (tag.size() < 3 || tag.size() > kLongestTag || tag.front() != '"' || tag.back() != '"')
+      continue;
+    tag = tag.substr(1, tag.size() - 2);
+    if (tag.find(' ') == std::string_view::npos && tags.size() < kMostTags) tags.emplace_back(tag);
   }
+  return tags;
+}
+
+}  // namespace
+
+bool names_revision(std::string_view header, std::string_view revision) {
+  for (const std::string& tag : tags_of(header))
+    if (tag == "*" || tag == revision) return true;
   return false;
 }
 
 Result<std::string> revision_at(const ApiContext& api, const Request& request,
                                 std::string_view pattern) {
+  if (pattern == kLimits)
+    return api.parts.limits != nullptr ? api.parts.limits->state().revision : std::string();
   const Named* named = resource_of(pattern);
   if (named == nullptr) return std::string();
   const auto actor = actor_at(api, request, *named);
@@ -100,25 +100,27 @@ Result<std::string> revision_at(const ApiContext& api, const Request& request,
 std::string revision_to_tell(const ApiContext& api, const Request& request,
                              std::string_view pattern) {
   const Named* named = resource_of(pattern);
-  if (named == nullptr || pattern != named->pattern) return "";
+  if (pattern != kLimits && (named == nullptr || pattern != named->pattern)) return "";
   // What can't be found or read is told by the handler.
   return revision_at(api, request, pattern).value_or("");
 }
 
-std::optional<Response> check_precondition(const ApiContext& api, const Request& request,
-                                           std::string_view pattern) {
+std::optional<Response> check_precondition(const Request& request, std::string_view pattern) {
   const std::string wanted = request.header("If-Match");
   if (wanted.empty()) return std::nullopt;
-  const Named* named = resource_of(pattern);
-  if (named == nullptr)
+  if (resource_of(pattern) == nullptr && pattern != kLimits)
     return problem({Errc::invalid, "If-Match: what is changed here has no revision"});
-  const auto revision = revision_at(api, request, pattern);
-  if (!revision) return problem(revision.error());
-  if (revision->empty()) return std::nullopt;  // The handler says that it is not there.
-  if (names_revision(wanted, *revision)) return std::nullopt;
-  if (const auto actor = actor_at(api, request, *named); actor && is_repeat(api, request, *actor))
-    return std::nullopt;
-  return precondition_failed(*revision);
+  if (tags_of(wanted).empty())
+    return problem({Errc::invalid, "If-Match: '" + wanted + "' is no ETag in its quotes"});
+  return std::nullopt;
+}
+
+void put_precondition(const Request& request, engine::Call& call) {
+  const std::vector<std::string> tags = tags_of(request.header("If-Match"));
+  if (std::find(tags.begin(), tags.end(), "*") != tags.end()) return;
+  for (const std::string& tag : tags) call.only_if += (call.only_if.empty() ? "" : " ") + tag;
+  for (const Named& named : kNamed)
+    if (!tags.empty() && named.kind == call.to.kind) call.only_if_rows = named.rows;
 }
 
 Response not_modified(const std::string& revision) {

@@ -25,13 +25,13 @@ Result<std::string> revision_at(const ApiContext& api, const Request& request,
 std::string revision_to_tell(const ApiContext& api, const Request& request,
                              std::string_view pattern);
 
-/// The answer to a write whose If-Match is not met. A repeat under a key that the engine knows
-/// passes: what it asked for was let in before, and gets its first reply.
-///
-/// The revision is that of committed state when the request came. What is decided in that very
-/// moment is not in it yet.
-std::optional<Response> check_precondition(const ApiContext& api, const Request& request,
-                                           std::string_view pattern);
+/// The answer to a write whose If-Match can't be heard: what it changes has no revision, or the
+/// header names none.
+std::optional<Response> check_precondition(const Request& request, std::string_view pattern);
+
+/// If-Match goes with the call to its step, which compares it with the state that it finds: of two
+/// who saw the same only one gets through. A repeat under the same key gets the first one's answer.
+void put_precondition(const Request& request, engine::Call& call);
 
 Response not_modified(const std::string& revision);
 /// 412

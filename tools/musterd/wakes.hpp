@@ -28,6 +28,21 @@ class Wakes {
     return handle;
   }
 
+  /// Whether anybody waits, for whatever; …
+  [[nodiscard]] bool any() {
+    const std::lock_guard lock(mutex_);
+    for (auto named = waiting_.begin(); named != waiting_.end();) {
+      std::erase_if(named->second, [](const auto& old) { return old.expired(); });
+      named = named->second.empty() ? waiting_.erase(named) : std::next(named);
+    }
+    return !waiting_.empty();
+  }
+  /// … or, as far as is known, for a name that is not "".
+  [[nodiscard]] bool any_named() {
+    const std::lock_guard lock(mutex_);
+    return waiting_.size() > waiting_.count("");
+  }
+
   void wake(std::string_view name) {
     std::vector<std::shared_ptr<Wake>> woken;
     {

@@ -11,6 +11,7 @@
 #include "storage/base/ids.hpp"
 #include "tests/unit/muster/fake_server.hpp"
 #include "tests/unit/muster/scratch.hpp"
+#include "tools/muster/client.hpp"
 
 namespace muster::cli {
 namespace {
@@ -65,6 +66,24 @@ json fleet_in(const char* state, std::uint64_t delivered, std::uint64_t failed,
           {"branch", "muster/x"},
           {"why_waiting", json::object()},
           {"eta_s", nullptr}};
+}
+
+TEST_CASE("an address of musterd is a host with a port, or is refused before a token goes there") {
+  for (const char* fine : {"https://box:7412", "https://box.lan", "http://127.0.0.1:80/",
+                           "https://[::1]:7412", "https://[fe80::1]", "unix:///run/m.sock"}) {
+    INFO(fine);
+    CHECK(find_endpoint("", fine, ""));
+  }
+  for (const char* bad :
+       {"https://", "https://:7412", "https://box:", "https://box:0", "https://box:65536",
+        "https://box:74x", "https://box:7412x", "https://user:secret@box", "https://box/path",
+        "https://box?x=1", "https://bo x", "https://[::1", "https://::1", "https://[::1]x:1",
+        "https://box:7412@evil", "ftp://box", "box:7412"}) {
+    INFO(bad);
+    const auto endpoint = find_endpoint("", bad, "");
+    REQUIRE(!endpoint);
+    CHECK(endpoint.error().code == Errc::invalid);
+  }
 }
 
 TEST_CASE("a problem of the server is an error, a hint and an exit code") {

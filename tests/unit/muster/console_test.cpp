@@ -165,6 +165,64 @@ TEST_CASE("an order tells to how many it would be done, and what failed") {
                        screen()) == "cordon: 1 of 2 done\n  run/A: no\\x1b[1m\n");
 }
 
+TEST_CASE("an actor says what it waits for in words that can be read") {
+  const auto waits = [](const char* why) {
+    const std::string text = actor_text({{"id", "run/A"}, {"waits_for", why}}, screen(), false);
+    const std::size_t begin = text.find("  waits");
+    return begin == std::string::npos ? "" : text.substr(begin, text.find('\n', begin) - begin);
+  };
+  CHECK(waits("") == "");
+  CHECK(waits("wave") == "  waits      for its wave to open");
+  CHECK(waits("an operator: it is paused") == "  waits      for an operator: it is paused");
+  CHECK(waits("its fleet is paused, halted or cancelled") ==
+        "  waits      because its fleet is paused, halted or cancelled");
+  CHECK(waits("every host\x1b is full") == "  waits      because every host\\x1b is full");
+}
+
+TEST_CASE("care of the installation is told before and after") {
+  CHECK(said("limit fleet=bump concurrency=5 weight=2") ==
+        "limit|concurrency=5|fleet=bump|weight=2");
+  CHECK(said("backup") ==
+        "DIRECTORY is missing: backup DIRECTORY [reason=REASON] [confirm=CONFIRM]");
+  CHECK(care_text({{"dry_run", true}, {"changes", {"running in all: 5, was 10"}}}, screen()) ==
+        "would set running in all: 5, was 10\n");
+  CHECK(care_text({{"dry_run", false}, {"changes", Doc::array()}}, screen()) ==
+        "nothing changes\n");
+  CHECK(care_text({{"dry_run", false}, {"level", "debug"}}, screen()) == "logs debug and worse\n");
+  CHECK(care_text({{"dry_run", true}, {"directory", "/b"}, {"backups_there", 2}}, screen()) ==
+        "would make a backup in /b, where 2 backups lie\n");
+  CHECK(care_text({{"dry_run", false}, {"bytes", 1024}, {"bytes_before", 4096}}, screen()) ==
+        "compacted: 1.0 KiB, before 4.0 KiB\n");
+  CHECK(limits_text({{"running_total", 10000},
+                     {"fleets", {{{"fleet", "bump"}, {"concurrency", nullptr}, {"weight", 3}}}}},
+                    screen()) ==
+        "running in all  at most 10,000\n"
+        "FLEET  CONCURRENCY  WEIGHT\n"
+        "bump    its file's       3\n");
+  CHECK(slow_text(Doc::object(), screen()) == "no step took more than 10 ms\n");
+  CHECK(verified_text({{"sound", false}, {"findings", {"entry 3 does not fit its hash"}}},
+                      screen()) == "NOT SOUND\n  entry 3 does not fit its hash\n");
+  CHECK(host_text({{"name", "local"},
+                   {"state", "ready"},
+                   {"slots", 2},
+                   {"used", 1},
+                   {"warm", 1},
+                   {"lease",
+                    {{"connected", true}, {"session", 3}, {"holds", true}, {"ends_in_ms", 24000}}},
+                   {"sandboxes", {{{"id", "RUN-1"}, {"fleet", "bump"}, {"held_ms", 5000}}}},
+                   {"warm_repositories", {"/srv/api"}}},
+                  screen())
+            .find("  lease      connected, session 3, ends in 24.0s without a heartbeat\n"
+                  "  slots      1 of 2 taken\n") != std::string::npos);
+  for (const Doc& odd : {Doc(), Doc(7), Doc{{"changes", 3}}, Doc{{"fleets", {1, 2}}}}) {
+    CHECK(!care_text(odd, screen()).empty());
+    CHECK(!limits_text(odd, screen()).empty());
+    CHECK(!host_text(odd, screen()).empty());
+    CHECK(!slow_text(odd, screen()).empty());
+    CHECK(!verified_text(odd, screen()).empty());
+  }
+}
+
 TEST_CASE("a journal tells each message with what came of it") {
   const Doc journal = {
       {"pending", Doc::array()},

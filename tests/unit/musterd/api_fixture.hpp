@@ -45,9 +45,11 @@ struct ApiFixture {
   ApiFixture() : logs(*storage::RunLog::open(directory.path / "logs")) { events.follow(engine); }
 
   Response send(const std::string& method, const std::string& target, std::string body = "",
-                const std::string& key = "") {
+                const std::string& key = "",
+                const std::map<std::string, std::string>& headers = {}) {
     Request request;
     request.method = method;
+    request.headers.insert(headers.begin(), headers.end());
     REQUIRE(parse_target(target, request));
     request.body = std::move(body);
     if (method == "POST" && key != "none")
@@ -88,15 +90,44 @@ struct ApiFixture {
   std::vector<AuditNote> notes;
   std::unique_ptr<AuditLog> audit_log = std::move(*AuditLog::open(
       {directory.path / "audit", directory.path / "heads", directory.path / "audit.key"}));
-  Api api{ApiParts{engine, blobs, packs, logs, forge,
+  std::string log_level;
+  std::map<std::string, actors::HostLease> leases;
+  int compactions = 0;
+  actors::RunLimits applied;
+  std::unique_ptr<LimitsStore> limits = std::move(*LimitsStore::open(
+      directory.path / "limits.json", [this](const actors::RunLimits& set) { applied = set; }));
+  Api api{ApiParts{engine,
+                   blobs,
+                   packs,
+                   logs,
+                   forge,
                    [](const actors::PushRequest& push, std::size_t) -> Result<std::string> {
                      return "pack " + push.base_sha + ".." + push.head_sha + "\n";
                    },
-                   events, metrics, [this](const std::string& run) { return queued_why[run]; },
+                   events,
+                   metrics,
+                   [this](const std::string& run) { return queued_why[run]; },
                    [this](const std::string& fleet) { return queued_by_reason[fleet]; },
-                   [this] { return not_ready; }, [] { return std::size_t{3}; }, "default",
+                   [this] { return not_ready; },
+                   [] { return std::size_t{3}; },
+                   "default",
                    [this](const Request&) { return who; },
-                   [this](AuditNote note) { notes.push_back(std::move(note)); }, audit_log.get()}};
+                   [this](AuditNote note) { notes.push_back(std::move(note)); },
+                   audit_log.get(),
+                   nullptr,
+                   {},
+                   [this](const std::string& level) { log_level = level; },
+                   {},
+                   limits.get(),
+                   [this](const std::string& host) -> std::optional<actors::HostLease> {
+                     const auto found = leases.find(host);
+                     if (found == leases.end()) return std::nullopt;
+                     return found->second;
+                   },
+                   [this] {
+                     ++compactions;
+                     return Result<void>{};
+                   }}};
 };
 
 }  // namespace muster::musterd

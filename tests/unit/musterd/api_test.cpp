@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <regex>
 
 #include "actors/spec/fleet_spec.hpp"
 #include "tests/unit/musterd/api_fixture.hpp"
@@ -178,30 +179,118 @@ TEST_CASE_METHOD(Bump, "a list is followed from where it was read, under its fil
     engine.subscriber({{position, {"default", kind, key}, 1, {}}});
   };
   commit(7, "fleet", "bump");
-  const Response list = send("GET", "/v1/runs?state=failed");
-  const std::pair<std::string, std::string> position{"Muster-Position", "7"};
-  CHECK(std::count(list.headers.begin(), list.headers.end(), position) == 1);
-
+  // With a position alone it is not known what the client has: what is not in the list left.
+  const auto next = [](const Response& stream) {
+    static const std::regex list("(^|\n)id: ([0-9]+)\\.[0-9a-f]{16}\n");
+    return std::regex_replace(stream.stream->next().bytes, list, "$1id: $2\n");
+  };
   const Response stream = follow("/v1/runs?state=failed", "7");
   REQUIRE(stream.content_type == "text/event-stream");
   CHECK(stream.stream->next().bytes == ": muster\n\n");
   commit(8, "run", "0000BBBBBBBBB");
   commit(9, "run", "0000AAAAAAAAA");  // Delivered: the filter takes it no longer, if it ever did.
   commit(10, "run", "0000BBBBBBBBB");
-  const std::string told = stream.stream->next().bytes;
+  const std::string told = next(stream);
   CHECK(told.find("event: left\ndata: {\"id\":\"0000AAAAAAAAA\"}\n\n"
                   "id: 10\nevent: changed\ndata: {\"id\":\"0000BBBBBBBBB\"") == 0);
   CHECK(stream.stream->next().bytes.empty());
   // Who lost the connection before that resumes, and misses nothing.
-  CHECK(follow("/v1/runs?state=failed", "7").stream->next().bytes == ": muster\n\n" + told);
+  CHECK(next(follow("/v1/runs?state=failed", "7")) == ": muster\n\n" + told);
   CHECK(follow("/v1/fleets", "6")
             .stream->next()
             .bytes.find("event: changed\ndata: {\"name\":\"bump\"") != std::string::npos);
   CHECK(follow("/v1/pulls", "").stream->next().bytes == ": muster\n\n");
-  CHECK(follow("/v1/hosts", "x").status == 400);
+  for (const char* wrong : {"x", "7.x", "7.0123456789abcdef0123456789abcdef0", ".ab", "-1"})
+    CHECK(follow("/v1/hosts", wrong).status == 400);
+
+  // What left is told of once, however often it changes; when it is back it is shown, and may leave
+  // again.
+  const auto become = [&](engine::Sequence at, fbs::RunState state) {
+    auto changed = row("0000BBBBBBBBB", "acme/web", state);
+    changed.class_ = fbs::FailureClass::agent;
+    add(changed);
+    commit(at, "run", "0000BBBBBBBBB");
+  };
+  const std::string left = "event: left\ndata: {\"id\":\"0000BBBBBBBBB\"}\n\n";
+  become(11, fbs::RunState::superseded);
+  CHECK(next(stream) == "id: 11\n" + left);
+  commit(12, "run", "0000BBBBBBBBB");
+  CHECK(stream.stream->next().bytes.empty());
+  become(13, fbs::RunState::failed);
+  CHECK(next(stream).find("id: 13\nevent: changed\n") == 0);
+  become(14, fbs::RunState::superseded);
+  CHECK(next(stream) == "id: 14\n" + left);
+  // Of what can't be in the list nothing is said: other repositories, other fleets.
+  const Response others = follow("/v1/runs?repo=other/*", "7");
+  CHECK(others.stream->next().bytes == ": muster\n\n");
+  become(15, fbs::RunState::failed);
 
   who = Identity{"tess", "token T1", Role::viewer, {{}, {"web-*"}}, false};
   CHECK(follow("/v1/runs", "7").stream->next().bytes == ": muster\n\n");
+}
+
+TEST_CASE_METHOD(Bump,
+                 "a stream tells what left of what its client was given, and of nothing else") {
+  const auto follow = [&](const std::string& target, const std::string& last) {
+    Request request;
+    request.method = "GET";
+    REQUIRE(parse_target(target, request));
+    request.headers["Accept"] = "text/event-stream";
+    request.headers["Last-Event-ID"] = last;
+    REQUIRE(!api.admit(request));
+    return api.handle(request);
+  };
+  engine::Sequence position = 7;
+  const auto become = [&](const std::string& id, const std::string& repository,
+                          fbs::RunState state) {
+    auto changed = row(id, repository, state);
+    if (state == fbs::RunState::failed) changed.class_ = fbs::FailureClass::agent;
+    add(changed);
+    engine.subscriber({{++position, {"default", "run", id}, 1, {}}});
+  };
+  const auto told = [](const Response& stream) {
+    std::string names;
+    const std::string bytes = stream.stream->next().bytes;
+    static const std::regex event("event: ([a-z]+)\ndata: \\{(\"id\":\"([0-9A-Z]+)\")?");
+    for (auto found = std::sregex_iterator(bytes.begin(), bytes.end(), event);
+         found != std::sregex_iterator(); ++found)
+      names += (*found)[1].str() + " " + (*found)[3].str() + "\n";
+    return names;
+  };
+  const auto position_of = [](const Response& list) {
+    for (const auto& [key, value] : list.headers)
+      if (key == "Muster-Position") return value;
+    return std::string();
+  };
+  // The list has B, which failed, and not A, which was delivered. In pages it is the same list.
+  become("0000BBBBBBBBB", "acme/web", fbs::RunState::failed);
+  const Response first = send("GET", "/v1/runs?state=failed&limit=1");
+  const auto cursor = Json::parse(first.body).at("next");
+  const std::string place = position_of(first);
+  CHECK(place.size() == std::string("8.").size() + 16);
+  if (!cursor.is_null()) {
+    const Response second =
+        send("GET", "/v1/runs?state=failed&limit=100&cursor=" + cursor.get<std::string>());
+    CHECK(position_of(second).substr(2) == place.substr(2));
+  }
+  const Response stream = follow("/v1/runs?state=failed", place);
+  CHECK(told(stream).empty());
+  become("0000AAAAAAAAA", "acme/api", fbs::RunState::delivered);
+  CHECK(told(stream).empty());  // It never had A.
+  become("0000BBBBBBBBB", "acme/web", fbs::RunState::superseded);
+  CHECK(told(stream) == "left 0000BBBBBBBBB\n");
+  become("0000AAAAAAAAA", "acme/api", fbs::RunState::failed);
+  CHECK(told(stream) == "changed 0000AAAAAAAAA\n");
+  // Another client with the same list has its own memory of it: B left, and A came and went.
+  const Response other = follow("/v1/runs?state=failed", place);
+  CHECK(told(other) == "changed 0000AAAAAAAAA\nleft 0000BBBBBBBBB\n");
+  become("0000AAAAAAAAA", "acme/api", fbs::RunState::superseded);
+  CHECK(told(other) == "left 0000AAAAAAAAA\n");
+  const Response late = follow("/v1/runs?state=failed", place);
+  CHECK(told(late) == "left 0000BBBBBBBBB\n");
+  // Of a list that nobody remembers everything may have been given.
+  CHECK(told(follow("/v1/runs?state=failed", "8.00000000000000ff")) ==
+        "left 0000AAAAAAAAA\nleft 0000BBBBBBBBB\n");
 }
 
 TEST_CASE_METHOD(Bump,
@@ -275,13 +364,16 @@ TEST_CASE_METHOD(Bump, "bodies are JSON objects with known keys and short texts"
 }
 
 TEST_CASE_METHOD(Bump, "retry takes classes and a glob") {
-  CHECK(send("POST", "/v1/fleets/bump/retry",
-             R"({"classes":["agent","verification"],"repository":"acme/*","by":"bob"})")
-            .status == 200);
+  CHECK(
+      send(
+          "POST", "/v1/fleets/bump/retry",
+          R"({"classes":["agent","verification"],"repository":"acme/*","reason":"the mirror is back","by":"bob"})")
+          .status == 200);
   const auto message = engine::decode_table<fbs::RetryFleetT>(engine.calls.at(0).payload.bytes);
   REQUIRE(message);
   CHECK(message->classes == std::vector{fbs::FailureClass::agent, fbs::FailureClass::verification});
   CHECK(message->repository_glob == "acme/*");
+  CHECK(message->reason == "the mirror is back");
   CHECK(send("POST", "/v1/fleets/bump/retry", R"({"classes":["none"]})").status == 400);
 }
 

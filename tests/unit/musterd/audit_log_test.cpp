@@ -114,9 +114,9 @@ TEST_CASE_METHOD(Audited, "an old cursor is caught up with from the chain") {
 
 TEST_CASE_METHOD(Audited, "notes beyond the room for them are counted, and the count is written") {
   audit_log.reset();
-  AuditLimits limits;
-  limits.waiting = 2;
-  audit_log = std::move(*AuditLog::open(places(), limits));
+  AuditLimits bounds;
+  bounds.waiting = 2;
+  audit_log = std::move(*AuditLog::open(places(), bounds));
   for (int i = 0; i < 5; ++i) audit_log->note({"eve", "", "", "GET /", "/", "refused", "", ""});
   audit_log->follow(engine);
   const auto all = entries(3);

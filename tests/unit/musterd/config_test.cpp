@@ -97,6 +97,25 @@ TEST_CASE("hosts connect at an address with a port") {
           "link address '" + std::string(bad) + "' must be HOST:PORT with a port from 0 to 65535");
 }
 
+TEST_CASE("the API listens at an IP address with a port, or says at once what is wrong") {
+  const auto with = [](const char* address) {
+    Config config;
+    config.http = config.https = address;
+    return check(config);
+  };
+  for (const char* fine : {"", "127.0.0.1:0", "0.0.0.0:7412", "[::]:65535", "[::1]:7412"})
+    CHECK(with(fine));
+  for (const char* bad : {"0.0.0.0", "0.0.0.0:", ":7412", "0.0.0.0:99999", "0.0.0.0:74x",
+                          "::1:7412", "[::1:7412", "[]:7412", "localhost:7412", "*:7412",
+                          "0.0.0.0:+1", "https://0.0.0.0:7412", "1.2.3:7412"}) {
+    INFO(bad);
+    const auto checked = with(bad);
+    REQUIRE(!checked);
+    CHECK(checked.error().message.find("https '" + std::string(bad) + "' must be an IP address") !=
+          std::string::npos);
+  }
+}
+
 TEST_CASE("the address that hosts connect to is the running musterd's own word") {
   const TemporaryDirectory root;
   Config config;

@@ -76,6 +76,24 @@ TEST_CASE_METHOD(ApiFixture, "who resumes after a restart is told of what nobody
   CHECK(event_response(hub, 8).stream->next().bytes == ": muster\n\n");
 }
 
+TEST_CASE_METHOD(ApiFixture,
+                 "while nobody reads, the hub lets go of the engine; who comes begins it anew") {
+  engine.position = 7;
+  EventHub hub(std::chrono::milliseconds(0));
+  hub.follow(engine);
+  engine.subscriber({change(8, "A")});
+  CHECK(engine.subscribed.expired());
+  engine.position = 20;
+  CHECK(hub.last() == 20);
+  CHECK(!engine.subscribed.expired());
+  CHECK(hub.after(8, 10).gap);  // What nobody kept is told as missing, never passed over.
+  // As long as somebody waits for anything, it is kept.
+  const auto handle = hub.on_change({"default", "run", "B"}, [] {});
+  engine.subscriber({change(21, "A")});
+  CHECK(!engine.subscribed.expired());
+  CHECK(hub.after(20, 10).events.size() == 1);
+}
+
 TEST_CASE("a wake goes to those who asked for that actor, while they hold on") {
   EventHub hub;
   int a = 0;

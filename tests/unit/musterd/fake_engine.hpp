@@ -6,6 +6,7 @@
 #include "actors/indexes.hpp"
 #include "engine/core/engine.hpp"
 #include "engine/core/kind.hpp"
+#include "engine/core/revision.hpp"
 
 namespace muster::musterd {
 
@@ -29,6 +30,10 @@ class FakeEngine final : public engine::Engine {
   }
 
   void call(engine::Call made, engine::CallDone done) override {
+    if (const auto outdated = check(made)) {
+      done(fail(*outdated->error, outdated->body));
+      return;
+    }
     calls.push_back(std::move(made));
     done(reply);
   }
@@ -69,7 +74,9 @@ class FakeEngine final : public engine::Engine {
   std::shared_ptr<void> subscribe(
       std::function<void(const std::vector<engine::Change>&)> each) override {
     subscriber = std::move(each);
-    return std::make_shared<int>(0);
+    auto handle = std::make_shared<int>(0);
+    subscribed = handle;
+    return handle;
   }
   Result<void> audits(std::uint32_t, engine::Sequence after,
                       const std::function<bool(const engine::DecidedAudit&)>& each) const override {
@@ -94,8 +101,35 @@ class FakeEngine final : public engine::Engine {
   std::vector<engine::Call> calls;
   Result<std::string> reply{""};
   std::function<void(const std::vector<engine::Change>&)> subscriber;
+  std::weak_ptr<void> subscribed;  ///< The newest subscription.
   Instant clock{1'800'000'000'000};
   std::string in_trouble;
+
+ private:
+  struct Rows final : engine::RowReader {
+    explicit Rows(const std::map<std::string, std::string>& rows) : all(rows) {}
+    std::optional<std::string> row(std::string_view) override { return std::nullopt; }
+    std::vector<std::pair<std::string, std::string>> rows(std::string_view lower,
+                                                          std::string_view upper,
+                                                          std::size_t) override {
+      std::vector<std::pair<std::string, std::string>> found;
+      for (const auto& row : all)
+        if (row.first >= lower && row.first < upper) found.emplace_back(row);
+      return found;
+    }
+    const std::map<std::string, std::string>& all;
+  };
+
+  /// As a shard does when the message's turn comes.
+  std::optional<engine::Reply> check(const engine::Call& made) {
+    engine::Envelope message;
+    message.only_if = made.only_if;
+    message.only_if_rows = made.only_if_rows;
+    engine::KindOps kind;
+    kind.encode_state = [&](const void*) { return heads[made.to]; };
+    Rows reader(all_rows[made.to]);
+    return engine::check_only_if(message, kind, nullptr, reader);
+  }
 };
 
 }  // namespace muster::musterd

@@ -1,5 +1,5 @@
-// What the console does to the installation as a whole: the log's level, backups. As with orders: a
-// reason, what would be done, a question, and then it is done.
+// What the console does to the installation as a whole: limits, the log's level, backups,
+// compaction. As with orders: a reason, what would be done, a question, and then it is done.
 #include "tools/muster/console/render.hpp"
 #include "tools/muster/console/session.hpp"
 
@@ -11,10 +11,26 @@ struct Care {
   Doc body;
 };
 
+/// Numbers as numbers; what is none is said to be so by the server.
+Doc number_or_text(const std::string& typed) {
+  const Doc value = Doc::parse(typed, nullptr, false);
+  return value.is_number_unsigned() ? value : Doc(typed);
+}
+
 Care care_of(const Line& line) {
-  if (line.command->name == "backup")
-    return {"/v1/admin/backups", {{"directory", line.words.front()}}};
-  return {"/v1/admin/log-level", {{"level", line.words.front()}}};
+  const std::string& name = line.command->name;
+  if (name == "backup") return {"/v1/admin/backups", {{"directory", line.words.front()}}};
+  if (name == "log-level") return {"/v1/admin/log-level", {{"level", line.words.front()}}};
+  if (name == "compact") return {"/v1/admin/compaction", Doc::object()};
+  Doc body = Doc::object();
+  for (const char* key : {"concurrency", "weight"})
+    if (const std::string typed = line.option(key); !typed.empty())
+      body[key] = number_or_text(typed);
+  if (const std::string typed = line.option("total"); !typed.empty())
+    body["running_total"] = number_or_text(typed);
+  if (const std::string fleet = line.option("fleet"); !fleet.empty()) body["fleet"] = fleet;
+  if (!line.option("clear").empty()) body["clear"] = true;
+  return {"/v1/limits", std::move(body)};
 }
 
 }  // namespace

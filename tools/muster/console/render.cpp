@@ -1,6 +1,7 @@
 #include "tools/muster/console/render.hpp"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "tools/muster/text.hpp"
 
@@ -232,6 +233,16 @@ std::string actor_text(const Doc& document, const Screen& screen, bool all) {
          " steps, the last consumed #" +
          std::to_string(std::max(num(consumed, "normal"), num(consumed, "operator"))) +
          ", made by #" + std::to_string(num(document, "incarnation")) + "\n";
+  if (const Doc& live = at(document, "activation"); num(live, "steps") > 0) {
+    const Doc& rate = at(live, "steps_per_second");
+    char per_second[32];
+    std::snprintf(per_second, sizeof per_second, "%.2f",
+                  rate.is_number() ? rate.get<double>() : 0.0);
+    out += "  in memory  since " + times(live, "since", screen.now) + ": " +
+           plural(count(live, "steps"), "step") + ", " + per_second + " a second, " +
+           std::to_string(num(live, "mean_us")) + "us each, " +
+           std::to_string(num(live, "longest_us")) + "us the longest\n";
+  }
   out += "  kind       version " + std::to_string(num(document, "version"));
   if (num(document, "version") != num(document, "version_now"))
     out += " (this program's is " + std::to_string(num(document, "version_now")) + ")";
@@ -375,7 +386,11 @@ std::string tree_text(const Doc& document, const Screen& screen) {
 std::string state_text(const Doc& document, const Screen& screen, bool all) {
   std::string out = styled(id_of(document, "id"), Style::bold, screen.look) + " after #" +
                     std::to_string(num(document, "sequence")) + ", " + str(document, "at") + ", " +
-                    plural(count(document, "steps"), "step") + " made again\n";
+                    plural(count(document, "steps"), "step") + " made again" +
+                    (num(document, "snapshot") > 0
+                         ? " from the snapshot after #" + std::to_string(num(document, "snapshot"))
+                         : "") +
+                    "\n";
   if (num(document, "version_then") != num(document, "version_now"))
     out += styled("its steps were decided by version " +
                       std::to_string(num(document, "version_then")) +

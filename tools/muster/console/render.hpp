@@ -39,7 +39,9 @@ std::string hosts_text(const Doc& document, const Screen& screen);
 std::string dead_text(const Doc& document, const Screen& screen);
 // render_care.cpp
 std::string host_text(const Doc& document, const Screen& screen);
-/// What `log-level` and `backup` did, or would do.
+std::string slow_text(const Doc& document, const Screen& screen);
+std::string limits_text(const Doc& document, const Screen& screen);
+/// What `limit`, `log-level`, `backup` and `compact` did, or would do.
 std::string care_text(const Doc& document, const Screen& screen);
 std::string verified_text(const Doc& document, const Screen& screen);
 

@@ -1,4 +1,4 @@
-// Hosts one by one, and what concerns the installation, as text.
+// Hosts one by one, slow steps, limits, and what concerns the installation, as text.
 #include "tools/muster/console/render.hpp"
 #include "tools/muster/text.hpp"
 
@@ -7,6 +7,17 @@ namespace {
 
 std::string span(const Doc& from, const char* key) {
   return human_duration(Duration{num(from, key)});
+}
+
+std::string lease_text(const Doc& lease) {
+  if (!lease.is_object()) return "not heard of since musterd started";
+  std::string text = flag(lease, "connected") ? "connected" : "not connected";
+  text += ", session " + std::to_string(num(lease, "session")) + ", ";
+  text += flag(lease, "holds") ? "ends in " + span(lease, "ends_in_ms") + " without a heartbeat"
+                               : "ended: its runs were given up";
+  if (num(lease, "orders_waiting") > 0)
+    text += ", " + plural(count(lease, "orders_waiting"), "order") + " not sent yet";
+  return text;
 }
 
 std::string bytes_of(const Doc& from, const char* key) {
@@ -19,6 +30,7 @@ std::string host_text(const Doc& document, const Screen& screen) {
   const std::string state = str(document, "state");
   std::string out = styled(safe_line(str(document, "name")), Style::bold, screen.look) + "  " +
                     styled(safe_line(state), style_of(state), screen.look) + "\n";
+  out += "  lease      " + lease_text(at(document, "lease")) + "\n";
   out += "  slots      " + std::to_string(num(document, "used")) + " of " +
          std::to_string(num(document, "slots")) + " taken\n";
   Table sandboxes({{"SANDBOX"},
@@ -43,13 +55,49 @@ std::string host_text(const Doc& document, const Screen& screen) {
   return out;
 }
 
+std::string slow_text(const Doc& document, const Screen& screen) {
+  Table table(
+      {{"TOOK", Table::Align::right}, {"ACTOR"}, {"MESSAGE"}, {"#", Table::Align::right}, {"AT"}});
+  for (const Doc& step : list(document, "slow_steps"))
+    table.add({Cell(human_duration(Duration{num(step, "took_us") / 1'000})),
+               Cell(str(step, "actor")), Cell(str(step, "type")),
+               Cell(std::to_string(num(step, "sequence"))), Cell(str(step, "at"))});
+  return table.empty() ? "no step took more than 10 ms\n" : table.text(screen.look);
+}
+
+std::string limits_text(const Doc& document, const Screen& screen) {
+  std::string out =
+      "running in all  at most " + human_count(count(document, "running_total")) + "\n";
+  Table table({{"FLEET"}, {"CONCURRENCY", Table::Align::right}, {"WEIGHT", Table::Align::right}});
+  for (const Doc& fleet : list(document, "fleets")) {
+    const Doc& concurrency = at(fleet, "concurrency");
+    table.add(
+        {Cell(str(fleet, "fleet")),
+         Cell(concurrency.is_null() ? "its file's" : human_count(count(fleet, "concurrency"))),
+         Cell(human_count(count(fleet, "weight")))});
+  }
+  return out + (table.empty() ? "every fleet as its file says, with weight 1\n"
+                              : table.text(screen.look));
+}
+
 std::string care_text(const Doc& document, const Screen&) {
   const bool dry = flag(document, "dry_run");
+  if (document.contains("changes")) {
+    std::string out;
+    for (const Doc& change : list(document, "changes"))
+      if (change.is_string())
+        out += (dry ? "would set " : "set ") + safe_line(change.get<std::string>()) + "\n";
+    return out.empty() ? "nothing changes\n" : out;
+  }
   if (document.contains("level"))
     return (dry ? "would log " : "logs ") + safe_line(str(document, "level")) + " and worse\n";
   if (document.contains("directory"))
     return "would make a backup in " + safe_line(str(document, "directory")) + ", where " +
            plural(count(document, "backups_there"), "backup") + " lie\n";
+  if (document.contains("bytes_before"))
+    return "compacted: " + bytes_of(document, "bytes") + ", before " +
+           bytes_of(document, "bytes_before") + "\n";
+  if (dry) return "would rewrite the journal's " + bytes_of(document, "bytes") + "\n";
   return "backup " + safe_line(str(document, "id")) + ": " +
          plural(count(document, "files"), "file") + ", " + bytes_of(document, "bytes") + ", " +
          bytes_of(document, "new_bytes") + " of them new\n";

@@ -18,13 +18,13 @@ std::vector<std::pair<std::string, std::string>> query_of(
 
 bool is_order(const std::string& name) {
   for (const char* order : {"pause", "resume", "cancel", "retry", "cordon", "uncordon", "drain",
-                            "passivate", "replay", "discard"})
+                            "passivate", "replay", "discard", "release"})
     if (name == order) return true;
   return false;
 }
 
 bool is_care(const std::string& name) {
-  return name == "log-level" || name == "backup";
+  return name == "limit" || name == "log-level" || name == "backup" || name == "compact";
 }
 
 std::string actors_query(const Line& line) {
@@ -89,6 +89,10 @@ int Session::dispatch(const Line& line) {
   if (name == "host")
     return show("/v1/hosts/" + encoded(line.words.front()),
                 [&](const Doc& doc) { return host_text(doc, screen); });
+  if (name == "slow")
+    return show("/v1/engine", [&](const Doc& doc) { return slow_text(doc, screen); });
+  if (name == "limits")
+    return show("/v1/limits", [&](const Doc& doc) { return limits_text(doc, screen); });
   if (name == "verify") return verify();
   if (is_care(name)) return care(line);
   if (name == "queue")
