@@ -19,6 +19,7 @@
 
 #include "actors/ports/git_local.hpp"
 #include "actors/swarm/merge.hpp"
+#include "bench/swarm_coordinator.hpp"
 #include "storage/base/process.hpp"
 
 namespace {
@@ -43,6 +44,8 @@ struct Options {
   int git_merges = 200;
   int batch = 100;
   int rounds = 3;
+  int facets = 1000;  ///< Through the coordinator, and ten times as many; the second only when not quick.
+  bool quick = false;
   std::string directory = "/var/tmp";
 };
 
@@ -188,12 +191,15 @@ Options parse(int argc, char** argv) {
       options.merges = 500;
       options.git_merges = 50;
       options.rounds = 1;
+      options.quick = true;
     } else if (word == "--files") {
       options.files = std::max(200, number());
     } else if (word == "--merges") {
       options.merges = number();
     } else if (word == "--git-merges") {
       options.git_merges = number();
+    } else if (word == "--facets") {
+      options.facets = number();
     } else if (word == "--rounds") {
       options.rounds = number();
     } else if (word == "--dir" && i + 1 < argc) {
@@ -205,6 +211,33 @@ Options parse(int argc, char** argv) {
   options.merges = std::min(options.merges, options.files - 1);
   options.git_merges = std::min(options.git_merges, options.merges);
   return options;
+}
+
+/// Whole swarms through the coordinator, each in a repository of its own.
+void measure_coordinator(const Options& options, const fs::path& scratch, nlohmann::json& line) {
+  std::vector<int> sizes{options.facets};
+  if (!options.quick) sizes.push_back(options.facets * 10);
+  for (const int facets : sizes) {
+    Options files = options;
+    files.files = std::max(options.files, facets + 1);
+    files.merges = 0;
+    const fs::path directory = scratch / ("swarm" + std::to_string(facets));
+    const fs::path repository = directory / "made.git";
+    const auto ids = make_repository(files, repository);
+    run_git(repository, {"update-ref", "refs/heads/main", ids[0]});
+    run_git(repository, {"symbolic-ref", "HEAD", "refs/heads/main"});
+    const auto done = muster::bench::run_coordinator(repository, directory / "scratch",
+                                                     static_cast<std::size_t>(facets));
+    std::printf("%d facets through the coordinator: %.0f/s (%.1f s, of which the ledger %.1f), %zu "
+                "batches, %.0f MB\n",
+                facets, facets / done.seconds, done.seconds, done.ledger_seconds, done.batches,
+                done.peak_megabytes);
+    std::fflush(stdout);
+    const std::string more = facets == options.facets ? "" : "10x_";
+    line[more + "facets"] = facets;
+    line[more + "facets_per_s"] = std::lround(facets / done.seconds);
+    line[more + "facets_mb"] = std::lround(done.peak_megabytes);
+  }
 }
 
 int measure(const Options& options) {
@@ -232,7 +265,7 @@ int measure(const Options& options) {
                 round + 1, ours.back(), processor.back(), theirs.back());
     std::fflush(stdout);
   }
-  const nlohmann::json line = {{"merges_per_s", std::lround(median(ours))},
+  nlohmann::json line = {{"merges_per_s", std::lround(median(ours))},
                                {"git_merges_per_s", std::lround(median(theirs))},
                                {"merges_per_cpu_s", std::lround(median(processor))},
                                {"ratio", std::round(median(ours) / median(theirs) * 10) / 10},
@@ -241,6 +274,7 @@ int measure(const Options& options) {
                                {"git_merges", options.git_merges},
                                {"batch", options.batch},
                                {"rounds", options.rounds}};
+  measure_coordinator(options, scratch.path, line);
   std::cout << line.dump() << "\n";
   return 0;
 }

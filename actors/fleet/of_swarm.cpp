@@ -58,6 +58,7 @@ void FleetLife::tell_swarm(const fbs::RunStatusT& m) {
   ended.head_sha = m.head_sha;
   ended.base_sha = m.base_sha;
   ended.output = m.output;
+  ended.result = m.result;
   ctx_.send<Swarm>(s_.swarm, ended);
 }
 

@@ -38,7 +38,7 @@ bool FleetLife::gone() {
 }
 
 void FleetLife::on(const fbs::PauseFleetT& m) {
-  if (gone()) return;
+  if (gone() || only_for_swarm("pause")) return;
   if (ended()) return ctx_.refuse(Errc::refused, "fleet " + name() + " has ended: " + words(s_.state));
   if (s_.cancelling) return ctx_.refuse(Errc::refused, "fleet " + name() + " is being cancelled");
   if (s_.state == FleetState::halted)
@@ -50,7 +50,7 @@ void FleetLife::on(const fbs::PauseFleetT& m) {
 }
 
 void FleetLife::on(const fbs::ResumeFleetT& m) {
-  if (gone()) return;
+  if (gone() || only_for_swarm("resume")) return;
   if (ended()) return ctx_.refuse(Errc::refused, "fleet " + name() + " has ended: " + words(s_.state));
   if (s_.cancelling) return ctx_.refuse(Errc::refused, "fleet " + name() + " is being cancelled");
   ctx_.reply("");

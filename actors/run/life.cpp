@@ -211,6 +211,7 @@ void RunLife::tell_result(fbs::RunStatusT& status) {
   const auto last = must_decode<fbs::AttemptRowT>(*bytes);
   if (last.report && !last.report->steps.empty() && last.report->steps.back())
     status.output = bounded_tail(last.report->steps.back()->tail, limits::kFeedbackBytes);
+  if (last.report) status.result = last.report->result_json;
 }
 
 void RunLife::timer(Duration delay, std::uint8_t stage) {

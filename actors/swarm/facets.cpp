@@ -91,10 +91,11 @@ void SwarmLife::reject(std::uint32_t number, fbs::FacetRowT& row, const std::str
   row.why = one_line(why, swarm::kWhyBytes);
   if (!row.commit.empty()) settle(row.commit, CommitFate::rejected, row.why);
   ctx_.erase_row(swarm::numbered("feedback/", number));
+  keep_result(number, "");
   move(number, row, FacetState::rejected);
 }
 
-/// It is done again on the newest green, if it may; its commit stays open until another stands for it.
+/// It is done again on the newest green, if it may; its commit stays open until then.
 void SwarmLife::evict(std::uint32_t number, const char* reason, const std::string& why,
                       const std::string& context) {
   fbs::FacetRowT row = facet(number);

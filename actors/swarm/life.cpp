@@ -158,6 +158,56 @@ void SwarmLife::on(const fbs::CancelSwarmT& m) {
   stop(because("cancelled", m.by, m.reason));
 }
 
+/// True, with a refusal, when nothing is left to hold or to drain.
+bool SwarmLife::too_late() {
+  if (gone()) return true;
+  const bool late = ended() || s_.stopping || s_.state == SwarmState::delivering;
+  if (late) ctx_.refuse(Errc::refused, "swarm " + name() + " has ended, or is about to");
+  return late;
+}
+
+void SwarmLife::on(const fbs::PauseSwarmT& m) {
+  if (too_late()) return;
+  ctx_.reply("");
+  if (!s_.paused.empty()) return;
+  ctx_.audit(m.by, "swarm.pause", one_line(m.reason, swarm::kWhyBytes));
+  s_.paused = because("paused", m.by, m.reason);
+  fbs::PauseFleetT pause;
+  pause.reason = "its swarm is " + s_.paused;
+  ctx_.send<Fleet>(name(), pause);
+}
+
+void SwarmLife::on(const fbs::ResumeSwarmT& m) {
+  if (too_late()) return;
+  ctx_.reply("");
+  if (s_.paused.empty()) return;
+  ctx_.audit(m.by, "swarm.resume", one_line(m.reason, swarm::kWhyBytes));
+  resume();
+}
+
+/// A pause is no stall: the time without progress begins anew.
+void SwarmLife::resume() {
+  if (s_.paused.empty()) return;
+  s_.paused.clear();
+  ctx_.send<Fleet>(name(), fbs::ResumeFleetT{});
+  progress();
+}
+
+void SwarmLife::on(const fbs::DrainSwarmT& m) {
+  if (too_late()) return;
+  ctx_.reply("");
+  if (!s_.draining.empty()) return;
+  ctx_.audit(m.by, "swarm.drain", one_line(m.reason, swarm::kWhyBytes));
+  s_.draining = because("drained", m.by, m.reason);
+  resume();
+}
+
+/// No facet is under way, and some never began.
+bool SwarmLife::drained() const {
+  return !s_.draining.empty() && s_.state == SwarmState::running && in(FacetState::waiting) > 0 &&
+         in(FacetState::working) + in(FacetState::handed_in) + in(FacetState::trying) == 0;
+}
+
 /// What was rejected waits again, with all its tries before it.
 void SwarmLife::on(const fbs::RetrySwarmT& m) {
   if (gone()) return;
@@ -195,9 +245,10 @@ void SwarmLife::on(const fbs::SwarmTickT&) {
   const std::int64_t idle = now() - s_.progress_unix_ms;
   if (s_.deadline_unix_ms != 0 && now() >= s_.deadline_unix_ms)
     return stop("timed out after " + muster::to_string(Duration(s_.timeout_ms)));
-  if (idle >= s_.stall_ms)
+  if (idle >= s_.stall_ms && s_.paused.empty())
     return stop("nothing was integrated for " + muster::to_string(Duration(s_.stall_ms)));
-  ctx_.after<Swarm>("stall", Duration(s_.stall_ms - idle), fbs::SwarmTickT{});
+  const std::int64_t left = s_.paused.empty() ? s_.stall_ms - idle : s_.stall_ms;
+  ctx_.after<Swarm>("stall", Duration(left), fbs::SwarmTickT{});
 }
 
 void SwarmLife::on(const fbs::EffectUnknownT& m) {
@@ -225,6 +276,8 @@ void SwarmLife::on(const fbs::ContinueSwarmT&) {
 void SwarmLife::stop(const std::string& why) {
   if (s_.stopping || ended()) return;
   s_.stopping = true;
+  s_.paused.clear();
+  s_.draining.clear();
   s_.stop_from = 0;
   s_.retrying = false;
   s_.reason = one_line(why, swarm::kWhyBytes);
@@ -247,6 +300,7 @@ bool SwarmLife::everything_over() {
 void SwarmLife::go_on() {
   if (!exists()) return;
   if (!ended() && s_.state != SwarmState::delivering) {
+    if (drained()) stop(std::string(s_.draining));
     if (s_.stopping) stop_page();
     if (s_.retrying) retry_page();
     tell_dependents();
@@ -257,7 +311,7 @@ void SwarmLife::go_on() {
     }
     if (s_.state == SwarmState::running && !s_.stopping) {
       for (const std::uint32_t number : std::set<std::uint32_t>(hungry_)) feed(number);
-      give_work();
+      if (s_.paused.empty() && s_.draining.empty()) give_work();
     }
     if (everything_over()) deliver();
   }

@@ -1,5 +1,5 @@
 // One step of a swarm, internal to this folder. life.cpp: creation, plan, people, ends; facets.cpp: the facets' rows,
-// the ledger, pages; work.cpp: runs; line.cpp: what happens to the lines; deliver.cpp: pull requests.
+// the ledger, pages; runs.cpp: runs; line.cpp: what happens to the lines; deliver.cpp: pull requests.
 #pragma once
 
 #include <map>
@@ -21,6 +21,9 @@ class SwarmLife {
   void on(const fbs::FleetTakenT& m);
   void on(const fbs::CancelSwarmT& m);
   void on(const fbs::RetrySwarmT& m);
+  void on(const fbs::PauseSwarmT& m);
+  void on(const fbs::ResumeSwarmT& m);
+  void on(const fbs::DrainSwarmT& m);
   void on(const fbs::SwarmTickT& m);
   void on(const fbs::EffectUnknownT& m);
   void on(const fbs::ContinueSwarmT& m);
@@ -54,6 +57,9 @@ class SwarmLife {
   void progress();
   void stop(const std::string& why);
   bool gone();
+  bool too_late();
+  void resume();
+  [[nodiscard]] bool drained() const;
   [[nodiscard]] bool everything_over();
   void end(fbs::SwarmState state);
   fbs::CreateSwarmT created();
@@ -74,10 +80,11 @@ class SwarmLife {
   void retry_page();
   void tell_dependents();
 
-  // work.cpp
+  // runs.cpp
   void give_work();
   std::size_t launch(std::uint32_t number);
   void facet_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void keep_result(std::uint32_t number, const std::string& result);
   void handed_in(std::uint32_t number, fbs::FacetRowT& row, const fbs::SwarmRunEndedT& m);
   void add_run(const std::string& run, const fbs::RunUseT& use, const fbs::LineRowT& line,
                fbs::CreateRunT create);

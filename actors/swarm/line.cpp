@@ -1,4 +1,4 @@
-// What happens to a line: merge a batch onto green, verify the tip, move green; halves of what failed.
+// What happens to a line: merge a batch onto green, verify the tip, move green, split what failed.
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -193,6 +193,7 @@ void SwarmLife::verify(std::uint32_t number) {
   create.policy = std::make_unique<fbs::RunPolicyT>(policy());
   create.policy->branch = swarm::green_branch(name());
   create.policy->attempt_timeout_ms = row.line->check_timeout_ms;
+  create.policy->priority = 1;  // Before facets that wait for a slot.
   add_run(row.check_run, use, row, std::move(create));
 }
 

@@ -1,4 +1,4 @@
-// Runs: those of facets, and what their ends mean. Verifications are runs too; line.cpp asks for them.
+// Runs of facets, and what their ends mean. Verifications are runs too, made in line.cpp.
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -110,9 +110,11 @@ void SwarmLife::facet_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEnde
     return;
   }
   const std::string said = m.message.empty() ? m.reason : m.message;
+  const bool done = commits || m.state == RunState::unchanged || m.state == RunState::skipped;
+  if (done) keep_result(use.facet, m.result);
   if (commits) {
     handed_in(use.facet, row, m);
-  } else if (m.state == RunState::unchanged || m.state == RunState::skipped) {
+  } else if (done) {
     row.why = one_line(m.state == RunState::skipped && !said.empty() ? said : "nothing to change",
                        swarm::kWhyBytes);
     if (!row.commit.empty())
@@ -125,6 +127,15 @@ void SwarmLife::facet_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEnde
         use.facet, row,
         "run " + m.run + " " + std::string(to_string(m.state)) + (said.empty() ? "" : ": " + said));
   }
+}
+
+/// What the newest run says stands for what earlier ones said.
+void SwarmLife::keep_result(std::uint32_t number, const std::string& result) {
+  const std::string key = swarm::numbered(swarm::kResultPrefix, number);
+  if (!result.empty())
+    ctx_.put_row(key, result);
+  else if (ctx_.row(key))
+    ctx_.erase_row(key);
 }
 
 void SwarmLife::handed_in(std::uint32_t number, fbs::FacetRowT& row, const fbs::SwarmRunEndedT& m) {

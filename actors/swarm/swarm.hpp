@@ -37,7 +37,8 @@ struct Swarm {
                                       fbs::LineStartedT, fbs::SwarmRunEndedT, fbs::LineMergedT,
                                       fbs::GreenMovedT, fbs::SwarmPullOpenedT, fbs::FleetTakenT,
                                       fbs::CancelSwarmT, fbs::RetrySwarmT, fbs::SwarmTickT,
-                                      fbs::ContinueSwarmT, fbs::EffectUnknownT>;
+                                      fbs::ContinueSwarmT, fbs::EffectUnknownT, fbs::PauseSwarmT,
+                                      fbs::ResumeSwarmT, fbs::DrainSwarmT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateSwarmT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);
@@ -63,6 +64,7 @@ inline constexpr std::size_t kWhyBytes = 500;
 
 inline constexpr std::string_view kFacetPrefix = "facet/";
 inline constexpr std::string_view kFacetEnd = "facet0";  ///< Behind all of them: '0' follows '/'.
+inline constexpr std::string_view kResultPrefix = "result/";
 inline constexpr std::string_view kCommitPrefix = "commit/";
 inline constexpr std::string_view kCommitEnd = "commit0";
 

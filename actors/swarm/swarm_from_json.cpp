@@ -6,6 +6,7 @@
 #include "actors/spec/schema.hpp"
 #include "actors/spec/units.hpp"
 #include "actors/swarm/plan.hpp"
+#include "actors/swarm/reduce.hpp"
 #include "actors/swarm/scope.hpp"
 #include "actors/swarm/swarm_spec.hpp"
 
@@ -124,6 +125,24 @@ void read_limits(Walk walk, SwarmLimits& limits) {
   walk.finish();
 }
 
+void read_results(Walk walk, SwarmSpec& spec) {
+  if (const json* schema = walk.find("schema")) spec.result_schema = schema->dump();
+  Walk values = walk.child("values");
+  const json* declared = walk.find("values");
+  if (declared != nullptr && declared->is_object()) {
+    for (const auto& [name, reducer] : declared->items()) {
+      values.find(name);
+      if (const auto parsed = parse_reducer(reducer); !parsed)
+        values.problem(name, parsed.error().message);
+      spec.results.push_back({name, reducer.dump()});
+    }
+    if (declared->size() > kMaxResults)
+      walk.problem("values", "are more than " + std::to_string(kMaxResults));
+  }
+  values.finish();
+  walk.finish();
+}
+
 void read_swarm(Walk walk, SwarmSpec& spec) {
   auto& problems = walk.problems();
   std::uint32_t version = 1;
@@ -143,6 +162,7 @@ void read_swarm(Walk walk, SwarmSpec& spec) {
   });
   if (const json* list = walk.find("facets"); list != nullptr && list->is_array() && list->empty())
     walk.problem("facets", "is an empty plan: nothing would be done");
+  if (Walk results = walk.child("results"); results.present()) read_results(results, spec);
   read_limits(walk.child("limits"), spec.limits);
   walk.finish();
 }

@@ -17,6 +17,7 @@ namespace muster::actors::swarm {
 inline constexpr std::size_t kMaxSwarmBytes = 16u << 20;
 inline constexpr std::size_t kMaxFacets = 10'000;
 inline constexpr std::size_t kMaxSwarmRepositories = 100;
+inline constexpr std::size_t kMaxResults = 100;
 /// So many problems of the plan are named; a wrong plan of 10,000 facets has millions.
 inline constexpr std::size_t kMaxPlanProblems = 50;
 
@@ -56,6 +57,13 @@ struct SwarmLimits {
   bool operator==(const SwarmLimits&) const = default;
 };
 
+/// One value made of all facets' results.
+struct ResultSpec {
+  std::string name;
+  std::string reducer;  ///< As JSON; reduce.hpp reads it.
+  bool operator==(const ResultSpec&) const = default;
+};
+
 struct SwarmSpec {
   std::string name;
   std::string prompt;
@@ -64,6 +72,8 @@ struct SwarmSpec {
   Command agent;
   std::vector<FacetCheck> verify;
   std::vector<Facet> facets;
+  std::string result_schema;  ///< A JSON Schema that each facet's result must meet; empty: any.
+  std::vector<ResultSpec> results;
   SwarmLimits limits;
   bool operator==(const SwarmSpec&) const = default;
 };

@@ -34,6 +34,8 @@ const CLI::Validator kCount(
     "");
 const CLI::IsMember kFleetStates({"pending", "running", "paused", "halted", "completed",
                                   "completed_with_failures", "cancelled"});
+const CLI::IsMember kSwarmStates({"pending", "running", "delivering", "completed",
+                                  "completed_with_rejections", "stopped", "cancelled"});
 const CLI::IsMember kClasses({"infrastructure", "agent", "verification", "delivery", "policy"});
 
 /// One value each time the option is given: "-R a -R b", never "-R a b", which would swallow the
@@ -76,6 +78,7 @@ class CommandLine {
         ->type_name("FILE");
     app_.footer(kExits);
     add_fleet();
+    add_swarm();
     add_run();
     add_pull();
     add_host();
@@ -128,7 +131,7 @@ class CommandLine {
   void add_wait(CLI::App* sub, WaitFlags& flags) {
     sub->add_flag("--detach", flags.detach, "Return as soon as it is started");
     duration(sub, "--timeout", flags.timeout,
-             "Stop waiting after so long (exit 124); the fleet goes on");
+             "Stop waiting after so long (exit 124); the work goes on");
   }
 
   void add_fleet_run(CLI::App* fleet) {
@@ -228,6 +231,46 @@ class CommandLine {
                            [this](Context& c) { return fleet_logs(c, name_, failed_, file_); });
     logs->add_flag("--failed", failed_, "Only of runs that failed");
     logs->add_option("--output,-o", file_, "The directory")->required();
+  }
+
+  void add_swarm() {
+    CLI::App* swarm = group("swarm", "Swarms: many agents on facets of one outcome");
+    CLI::App* validate = command(swarm, "validate", "Check a swarm file and its repositories",
+                                 [this](Context& c) { return swarm_validate(c, file_); });
+    validate->add_option("FILE", file_, "The swarm file")->required();
+    CLI::App* run = command(swarm, "run", "Start a swarm, show its tree, wait for its end",
+                            [this](Context& c) { return swarm_run(c, file_, wait_); });
+    run->add_option("FILE", file_, "The swarm file")->required();
+    add_wait(run, wait_);
+    CLI::App* all =
+        command(swarm, "list", "List swarms", [this](Context& c) { return swarm_list(c, list_); });
+    all->add_option("--state", list_.state, "Only those in this state")->check(kSwarmStates);
+    all->add_option("--limit", list_.limit, "At most N (100); 0: all")->check(kCount);
+    CLI::App* status =
+        named(swarm, "status", "The tree: repositories, facets, what each does", "NAME",
+              [this](Context& c) { return swarm_status(c, name_, watch_, wait_.timeout); });
+    status->add_flag("-w,--watch", watch_, "Until it ends, with progress");
+    duration(status, "--timeout", wait_.timeout, "With --watch: stop after so long (exit 124)");
+    CLI::App* show = named(swarm, "show", "One facet's story", "NAME",
+                           [this](Context& c) { return swarm_show(c, name_, facet_); });
+    show->add_option("FACET", facet_)->required();
+    named(swarm, "ledger", "What became of every commit, proven from git (exit 1: it can't be)",
+          "NAME", [this](Context& c) { return swarm_ledger(c, name_); });
+    named(swarm, "report", "Markdown: what the facets found, each one's outcome, who is missing",
+          "NAME", [this](Context& c) { return swarm_report(c, name_); });
+    for (const auto& [verb, what] :
+         {std::pair{"pause", "Start nothing new; what runs goes on"},
+          std::pair{"resume", "Go on after a pause"},
+          std::pair{"drain", "Begin no more facets; integrate what runs, then end"},
+          std::pair{"cancel", "End all work; what is open is rejected"}}) {
+      CLI::App* sub = named(swarm, verb, what, "NAME", [this, v = std::string(verb)](Context& c) {
+        return swarm_change(c, name_, v, reason_);
+      });
+      sub->add_option("--reason", reason_, "Recorded and shown");
+    }
+    CLI::App* retry = named(swarm, "retry", "Try again what was rejected", "NAME",
+                            [this](Context& c) { return swarm_retry(c, name_, wait_); });
+    add_wait(retry, wait_);
   }
 
   void add_run() {
@@ -384,6 +427,7 @@ class CommandLine {
   /// Whose names a command's argument takes, by its name in the usage.
   static std::string names_behind(const std::string& path, const std::string& argument) {
     if (argument == "NAME" && path.starts_with("fleet ")) return "fleet";
+    if (argument == "NAME" && path.starts_with("swarm ")) return "swarm";
     if (argument == "RUN") return "run";
     if (argument == "PULL") return "pr";
     return argument == "HOST" ? "host" : "";
@@ -421,7 +465,7 @@ class CommandLine {
   Action chosen_;
   bool takes_command_ = false;
   std::vector<std::string> lines_;
-  std::string name_, reason_, format_ = "table", file_, init_file_ = "fleet.yaml";
+  std::string name_, facet_, reason_, format_ = "table", file_, init_file_ = "fleet.yaml";
   bool force_ = false, watch_ = false, failed_ = false;
   WaitFlags wait_;
   FleetRunFlags run_;

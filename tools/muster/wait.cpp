@@ -12,6 +12,7 @@
 #include <chrono>
 
 #include "tools/muster/json_get.hpp"
+#include "tools/muster/live_screen.hpp"
 #include "tools/muster/render/fleet_view.hpp"
 #include "tools/muster/text.hpp"
 
@@ -37,37 +38,6 @@ constexpr std::size_t kFailuresAsked = 100;
 Duration since(Clock::time_point then) {
   return std::chrono::duration_cast<Duration>(Clock::now() - then);
 }
-
-/// Redraws a frame of changing height in place, in one write, so that nothing flickers.
-class LiveScreen {
- public:
-  explicit LiveScreen(Stream& stream) : stream_(stream) {}
-  /// Something else was printed below: the next frame begins there.
-  void forget() {
-    height_ = 0;
-    shown_.clear();
-  }
-
-  void draw(const std::string& frame) {
-    if (frame == shown_) return;
-    std::string out = height_ == 0 ? "" : "\x1b[" + std::to_string(height_) + "A\r";
-    height_ = 0;
-    std::string_view rest = frame;
-    while (!rest.empty()) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      out += std::string(rest.substr(0, end)) + "\x1b[K\n";
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-      ++height_;
-    }
-    stream_.to << out << "\x1b[J" << std::flush;
-    shown_ = frame;
-  }
-
- private:
-  Stream& stream_;
-  std::string shown_;
-  std::size_t height_ = 0;
-};
 
 class Progress {
  public:

@@ -16,6 +16,8 @@ constexpr Row kTable[] = {
     {"/v1/openapi.yaml", Reach::anybody, Role::nobody, Role::admin},
     {"/v1/fleets/{name}", Reach::fleet, Role::viewer, Role::operator_},
     {"/v1/fleets", Reach::filtered, Role::viewer, Role::operator_},
+    {"/v1/swarms/{name}", Reach::fleet, Role::viewer, Role::operator_},  // its fleet has its name
+    {"/v1/swarms", Reach::filtered, Role::viewer, Role::operator_},
     {"/v1/runs/{id}", Reach::run, Role::viewer, Role::operator_},
     {"/v1/runs", Reach::filtered, Role::viewer, Role::operator_},
     {"/v1/pulls/{id}", Reach::pull, Role::viewer, Role::operator_},

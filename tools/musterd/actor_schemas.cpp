@@ -30,6 +30,21 @@ const std::vector<KindSchema>& kind_schemas() {
       {"pull", "PullHead", "PullBody", {{"body", ""}}},
       {"repo", "RepoHead", "RepoBody", {{"opening/", "OpeningPull"}}},
       {"run", "RunHead", "RunBody", {{"create", "CreateRun"}, {"attempt/", "AttemptRow"}}},
+      {"swarm",
+       "SwarmHead",
+       "SwarmBody",
+       {{"create", "CreateSwarm"},
+        {"plan/", "PlanFacet"},
+        {"facet/", "FacetRow"},
+        {"line/", "LineRow"},
+        {"commit/", "CommitRow"},
+        {"run/", "RunUse"},
+        {"feedback/", ""},
+        {"result/", ""},
+        {"free/", ""},
+        {"in/", ""},
+        {"held/", ""},
+        {"after/", ""}}},
   };
   return kKinds;
 }

@@ -82,6 +82,7 @@ Api::Api(ApiParts parts)
       gate_(parts_.identify, parts_.audit, view_, parts_.org) {
   const ApiContext context{parts_, view_, lists_};
   add_fleet_routes(router_, context);
+  add_swarm_routes(router_, context);
   add_run_routes(router_, context);
   add_pull_routes(router_, context);
   add_host_routes(router_, context);

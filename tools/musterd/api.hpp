@@ -13,6 +13,7 @@
 
 #include "actors/ports/forge.hpp"
 #include "actors/ports/host_lease.hpp"
+#include "actors/swarm/ledger_check.hpp"
 #include "engine/core/engine.hpp"
 #include "storage/base/blobs.hpp"
 #include "tools/musterd/audit_log.hpp"
@@ -60,6 +61,8 @@ struct ApiParts {
   std::function<std::optional<actors::HostLease>(const std::string& host)> lease{};
   /// Rewrites the journal's files; ends early when musterd stops.
   std::function<Result<void>()> compact{};
+  /// Compares a swarm's ledger with git: actors::swarm::prove_line.
+  std::function<Result<actors::swarm::LineProof>(const actors::swarm::LineClaim&)> prove_line{};
 };
 
 class Api {

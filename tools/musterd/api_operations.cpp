@@ -67,6 +67,18 @@ std::optional<engine::Payload> message_for(const Order& order, const std::string
     if (action == "retry")
       return payload_of<fbs::FleetBodyUnionTraits>(ordered<fbs::RetryFleetT>(order));
   }
+  if (kind == "swarm") {
+    if (action == "pause")
+      return payload_of<fbs::SwarmBodyUnionTraits>(ordered<fbs::PauseSwarmT>(order));
+    if (action == "resume")
+      return payload_of<fbs::SwarmBodyUnionTraits>(ordered<fbs::ResumeSwarmT>(order));
+    if (action == "drain")
+      return payload_of<fbs::SwarmBodyUnionTraits>(ordered<fbs::DrainSwarmT>(order));
+    if (action == "cancel")
+      return payload_of<fbs::SwarmBodyUnionTraits>(ordered<fbs::CancelSwarmT>(order));
+    if (action == "retry")
+      return payload_of<fbs::SwarmBodyUnionTraits>(ordered<fbs::RetrySwarmT>(order));
+  }
   if (kind == "run" && action == "cancel")
     return payload_of<fbs::RunBodyUnionTraits>(ordered<fbs::CancelRunT>(order));
   if (kind == "run" && action == "release")
@@ -81,12 +93,12 @@ std::optional<engine::Payload> message_for(const Order& order, const std::string
   return std::nullopt;
 }
 
-/// What the engine does to an actor of any kind. A fleet has a pause of its own: it goes on hearing
-/// of its runs.
+/// What the engine does to an actor of any kind. A fleet has a pause of its own, as a swarm has: it
+/// goes on hearing of its runs.
 std::optional<OperatorCommand::Action> command_for(const std::string& action,
                                                    const std::string& kind) {
   if (action == "passivate") return OperatorCommand::Action::passivate;
-  if (kind == "fleet") return std::nullopt;
+  if (kind == "fleet" || kind == "swarm") return std::nullopt;
   if (action == "pause") return OperatorCommand::Action::pause;
   if (action == "resume") return OperatorCommand::Action::resume;
   return std::nullopt;

@@ -20,6 +20,8 @@
 #include "actors/run/run.hpp"
 #include "actors/spec/derive.hpp"
 #include "engine/core/inspect.hpp"
+#include "actors/swarm/swarm.hpp"
+#include "actors/swarm/swarm_port.hpp"
 #include "engine/runtime/runtime.hpp"
 #include "storage/base/files.hpp"
 #include "storage/link/link.hpp"
@@ -69,6 +71,7 @@ class Daemon final : public App {
         scratch_(paths_.data() / "scratch"),
         blobs_(paths_.blobs()),
         packs_(paths_.packs()),
+        specs_(blobs_),
         refusals_(config.audit_refusals_per_minute,
                   [this](AuditNote note) { audit_->note(std::move(note)); }),
         tokens_(paths_.tokens()),
@@ -104,6 +107,7 @@ class Daemon final : public App {
   fs::path scratch_;
   Blobs blobs_;
   Blobs packs_;
+  actors::swarm::SwarmSpecs specs_;
   std::unique_ptr<AuditLog> audit_;
   RefusalMeter refusals_;
   TokenStore tokens_;
@@ -141,7 +145,7 @@ Result<void> Daemon::make_places() {
         std::pair{paths_.blobs(), 0700u}, std::pair{paths_.packs(), 0700u},
         std::pair{paths_.logs(), 0700u}, std::pair{scratch_ / "api", 0700u},
         std::pair{scratch_ / "forge", 0700u}, std::pair{scratch_ / "diff", 0700u},
-        std::pair{paths_.runtime(), 0711u}})
+        std::pair{scratch_ / "swarm", 0700u}, std::pair{paths_.runtime(), 0711u}})
     if (auto made = make_directory(path, mode); !made) return made;
   auto lock = lock_file(paths_.data() / "musterd.lock");
   if (!lock) return fail(lock.error(), "another musterd runs here");
@@ -194,13 +198,19 @@ Result<void> Daemon::open_engine() {
   hosts.address = address_like_before(config_.link_address, paths_.data() / "link-port");
   hosts.tls = server_tls_;
   hosts_ = std::make_shared<actors::Hosts>(
-      hosts, actors::HostsNeeds{blobs_, packs_, *logs_, actors::make_sandbox_spec});
+      hosts, actors::HostsNeeds{blobs_, packs_, *logs_,
+                                [this](std::string_view json, const fbs::StartSandboxT& start) {
+                                  return specs_.make_spec(json, start);
+                                }});
   actors::ForgePortOptions options;
   options.complain = [](const std::string& what) { spdlog::error("forge: {}", what); };
   engine::Ports ports;
   ports["host"] = hosts_;
   ports["forge"] =
       actors::make_forge_port(actors::make_git_forge(forge_options("forge")), packs_, options);
+  actors::SwarmPortOptions swarms;
+  swarms.complain = [](const std::string& what) { spdlog::error("swarm: {}", what); };
+  ports["swarm"] = actors::make_swarm_port(specs_, scratch_ / "swarm", swarms);
   ports["snapshot"] = actors::make_snapshot_port(blobs_);
   auto engine = engine::make_engine({}, all_kinds(), std::move(ports), paths_.engine());
   if (!engine) return fail(engine.error(), "opening the journal");
@@ -266,7 +276,10 @@ Result<void> Daemon::serve_api() {
       [this] { return free_bytes(); },
       limits_.get(),
       [this](const std::string& host) { return hosts_->lease(host); },
-      [this] { return compact(); }});
+      [this] { return compact(); },
+      [this](const actors::swarm::LineClaim& claim) {
+        return actors::swarm::prove_line(claim, scratch_ / "swarm");
+      }});
   auto http =
       HttpServer::start({config_.socket_path(), config_.http, {}},
                         {[this](Request& request) { return api_->handle(request); },
@@ -425,7 +438,8 @@ Result<std::vector<std::string>> Daemon::reload(const Config& config) {
 }  // namespace
 
 engine::Kinds all_kinds() {
-  return engine::make_kinds<actors::Run, actors::Fleet, actors::Repo, actors::Pull, actors::Host>();
+  return engine::make_kinds<actors::Run, actors::Fleet, actors::Repo, actors::Pull, actors::Host,
+                            actors::Swarm>();
 }
 
 Result<std::unique_ptr<App>> App::start(const Config& config) {

@@ -46,6 +46,7 @@ std::string message_name(std::string_view kind, std::uint16_t type) {
     if (kind == "fleet") name = fbs::EnumNameFleetBody(static_cast<fbs::FleetBody>(number));
     if (kind == "repo") name = fbs::EnumNameRepoBody(static_cast<fbs::RepoBody>(number));
     if (kind == "pull") name = fbs::EnumNamePullBody(static_cast<fbs::PullBody>(number));
+    if (kind == "swarm") name = fbs::EnumNameSwarmBody(static_cast<fbs::SwarmBody>(number));
     if (kind == "host") name = fbs::EnumNameHostBody(static_cast<fbs::HostBody>(number));
   }
   return *name != '\0' ? name : std::to_string(type);

@@ -28,6 +28,10 @@ std::string_view name_of(fbs::FailureClass failure);
 std::string_view name_of(fbs::FleetState state);
 std::string_view name_of(fbs::PullState state);
 std::string_view name_of(fbs::HostState state);
+std::string_view name_of(fbs::SwarmState state);
+std::string_view name_of(fbs::FacetState state);
+std::string_view name_of(fbs::LineState state);
+std::string_view name_of(fbs::CommitFate fate);
 bool is_end(fbs::RunState state);
 /// Runs that have ended, superseded ones left out: a newer generation stands for each of those.
 std::uint32_t ended_runs(const fbs::FleetHeadT& head);

@@ -1,6 +1,7 @@
 #include "tools/musterd/view.hpp"
 
 #include "actors/indexes.hpp"
+#include "actors/swarm/swarm.hpp"
 #include "engine/core/kind.hpp"
 #include "storage/journal/journal.hpp"
 
@@ -47,7 +48,8 @@ template <class T>
 Result<T> View::head(std::string_view kind, std::string_view key) const {
   auto bytes = engine_.head(actor(kind, key));
   if (!bytes) return tl::unexpected<Error>(bytes.error());
-  if (!*bytes) return fail(Errc::not_found, "there is no " + std::string(kind) + " " + std::string(key));
+  if (!*bytes)
+    return fail(Errc::not_found, "there is no " + std::string(kind) + " " + std::string(key));
   return engine::decode_table<T>(**bytes);
 }
 
@@ -107,6 +109,53 @@ Result<void> View::each_pull(std::string_view fleet, std::string_view after,
                       });
 }
 
+Result<void> View::each_swarm(std::string_view after,
+                              const std::function<bool(const std::string&)>& each) const {
+  return engine_.list(index::kSwarm, after_key(after), end_of_index(),
+                      [&](std::string_view key, const engine::ActorId&, std::string_view) {
+                        return each(std::string(key));
+                      });
+}
+
+template <class T>
+Result<void> View::decoded_rows(
+    const engine::ActorId& id, const std::string& prefix, std::string_view after,
+    const std::function<bool(const std::string& rest, const T& row)>& each) const {
+  Result<void> decoded{};
+  const std::string lower = after.empty() ? prefix : prefix + after_key(after);
+  auto scanned = engine_.rows(id, lower, storage::prefix_end(prefix),
+                              [&](std::string_view key, std::string_view value) {
+                                auto row = engine::decode_table<T>(value);
+                                if (row) return each(std::string(key.substr(prefix.size())), *row);
+                                decoded = tl::unexpected<Error>(row.error());
+                                return false;
+                              });
+  return scanned ? decoded : scanned;
+}
+
+Result<void> View::each_facet(
+    std::string_view swarm, std::string_view after,
+    const std::function<bool(const std::string&, const fbs::FacetRowT&)>& each) const {
+  return decoded_rows<fbs::FacetRowT>(actor("swarm", swarm), "facet/", after, each);
+}
+
+Result<void> View::each_commit(
+    std::string_view swarm,
+    const std::function<bool(const std::string&, const fbs::CommitRowT&)>& each) const {
+  return decoded_rows<fbs::CommitRowT>(actor("swarm", swarm), "commit/", "", each);
+}
+
+Result<void> View::each_result(
+    std::string_view swarm,
+    const std::function<bool(std::uint32_t, std::string_view)>& each) const {
+  const std::string prefix(actors::swarm::kResultPrefix);
+  return engine_.rows(actor("swarm", swarm), prefix, storage::prefix_end(prefix),
+                      [&](std::string_view key, std::string_view value) {
+                        const std::string digits(key.substr(prefix.size()));
+                        return each(static_cast<std::uint32_t>(std::stoul(digits)), value);
+                      });
+}
+
 Result<void> View::each_host(const std::function<bool(const std::string&)>& each) const {
   return engine_.list(index::kHost, after_key(""), end_of_index(),
                       [&](std::string_view key, const engine::ActorId&, std::string_view) {
@@ -131,6 +180,20 @@ Result<fbs::PullHeadT> View::pull(std::string_view id) const {
 }
 Result<fbs::HostHeadT> View::host(std::string_view name) const {
   return head<fbs::HostHeadT>("host", name);
+}
+
+Result<fbs::SwarmHeadT> View::swarm(std::string_view name) const {
+  return head<fbs::SwarmHeadT>("swarm", name);
+}
+Result<fbs::LineRowT> View::swarm_line(std::string_view name, std::uint32_t number) const {
+  return decoded_row<fbs::LineRowT>(actor("swarm", name), actors::swarm::numbered("line/", number));
+}
+Result<fbs::CreateSwarmT> View::swarm_create(std::string_view name) const {
+  return decoded_row<fbs::CreateSwarmT>(actor("swarm", name), "create");
+}
+Result<fbs::PlanFacetT> View::swarm_plan(std::string_view name, std::uint32_t number) const {
+  return decoded_row<fbs::PlanFacetT>(actor("swarm", name),
+                                      actors::swarm::numbered("plan/", number));
 }
 
 Result<std::vector<fbs::AttemptRowT>> View::attempts(std::string_view id) const {

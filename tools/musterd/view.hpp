@@ -11,6 +11,7 @@
 #include "actors/host/host_generated.h"
 #include "actors/pull/pull_generated.h"
 #include "actors/run/run_generated.h"
+#include "actors/swarm/swarm_generated.h"
 #include "engine/core/engine.hpp"
 
 namespace muster::musterd {
@@ -58,6 +59,19 @@ class View {
                         const std::function<bool(const RunName& run)>& each) const;
   Result<void> each_pull(std::string_view fleet, std::string_view after,
                          const std::function<bool(const PullName& pull)>& each) const;
+  Result<void> each_swarm(std::string_view after,
+                          const std::function<bool(const std::string& name)>& each) const;
+  /// By number, as five digits.
+  Result<void> each_facet(
+      std::string_view swarm, std::string_view after,
+      const std::function<bool(const std::string& number, const fbs::FacetRowT& row)>& each) const;
+  Result<void> each_commit(
+      std::string_view swarm,
+      const std::function<bool(const std::string& commit, const fbs::CommitRowT& row)>& each) const;
+  /// The newest result.json of each facet that left one.
+  Result<void> each_result(
+      std::string_view swarm,
+      const std::function<bool(std::uint32_t number, std::string_view json)>& each) const;
   Result<void> each_host(const std::function<bool(const std::string& name)>& each) const;
 
   // Errc::not_found says what is missing.
@@ -71,6 +85,11 @@ class View {
   [[nodiscard]] Result<fbs::PullHeadT> pull(std::string_view id) const;
   [[nodiscard]] Result<std::string> pull_body(std::string_view id) const;
   [[nodiscard]] Result<fbs::HostHeadT> host(std::string_view name) const;
+  [[nodiscard]] Result<fbs::SwarmHeadT> swarm(std::string_view name) const;
+  [[nodiscard]] Result<fbs::LineRowT> swarm_line(std::string_view name, std::uint32_t number) const;
+  [[nodiscard]] Result<fbs::CreateSwarmT> swarm_create(std::string_view name) const;
+  [[nodiscard]] Result<fbs::PlanFacetT> swarm_plan(std::string_view name,
+                                                   std::uint32_t number) const;
 
   /// The id that `selector` means: an id, its first characters (4 at least; any case), or
   /// FLEET/OWNER/NAME. Errc::conflict names the candidates of an ambiguous prefix.
@@ -81,6 +100,10 @@ class View {
   [[nodiscard]] Result<T> head(std::string_view kind, std::string_view key) const;
   template <class T>
   [[nodiscard]] Result<T> decoded_row(const engine::ActorId& id, std::string_view key) const;
+  template <class T>
+  Result<void> decoded_rows(
+      const engine::ActorId& id, const std::string& prefix, std::string_view after,
+      const std::function<bool(const std::string& rest, const T& row)>& each) const;
   [[nodiscard]] Result<std::string> find_by_repository(std::string_view selector) const;
   [[nodiscard]] Result<std::string> find_by_prefix(std::string_view prefix) const;
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "actors/swarm/swarm_spec.hpp"
 #include "storage/base/files.hpp"
 #include "tests/unit/muster/scratch.hpp"
 #include "tools/muster/commands/template.hpp"
@@ -213,7 +214,15 @@ TEST_CASE("what fleet init writes is valid once its repositories are there") {
   CHECK(problems_of(s, input) == "none\n");
 }
 
-TEST_CASE("every fleet file in the documents is valid") {
+template <class Spec>
+std::string problems_in(const Spec& spec) {
+  std::string problems;
+  if (!spec)
+    for (const auto& problem : spec.error()) problems += problem.pointer + " " + problem.message + "\n";
+  return problems;
+}
+
+TEST_CASE("every fleet file and swarm file in the documents is valid") {
   std::size_t checked = 0;
   for (const auto& entry : fs::recursive_directory_iterator(MUSTER_SOURCE_DIR)) {
     const std::string path = entry.path().string();
@@ -232,9 +241,10 @@ TEST_CASE("every fleet file in the documents is valid") {
         const YamlSource source = read_yaml(path, block);
         INFO(path << "\n" << block);
         CHECK(source.problems.empty());
-        const auto spec = actors::parse_fleet(source.json);
-        if (!spec) INFO(spec.error().front().pointer << " " << spec.error().front().message);
-        CHECK(spec.has_value());
+        const bool swarm = block.find("\nfacets:") != std::string::npos;
+        const auto problems = swarm ? problems_in(actors::swarm::parse_swarm(source.json))
+                                    : problems_in(actors::parse_fleet(source.json));
+        CHECK(problems == "");
         ++checked;
       }
       inside = !inside && line == "```yaml";

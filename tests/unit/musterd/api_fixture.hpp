@@ -88,6 +88,7 @@ struct ApiFixture {
   std::vector<std::string> not_ready;
   Result<Identity> who = Identity{"", "socket", Role::admin, {}, true};
   std::vector<AuditNote> notes;
+  std::function<Result<actors::swarm::LineProof>(const actors::swarm::LineClaim&)> line_proof;
   std::unique_ptr<AuditLog> audit_log = std::move(*AuditLog::open(
       {directory.path / "audit", directory.path / "heads", directory.path / "audit.key"}));
   std::string log_level;
@@ -127,7 +128,8 @@ struct ApiFixture {
                    [this] {
                      ++compactions;
                      return Result<void>{};
-                   }}};
+                   },
+                   [this](const actors::swarm::LineClaim& claim) { return line_proof(claim); }}};
 };
 
 }  // namespace muster::musterd

@@ -188,6 +188,28 @@ TEST_CASE("one facet, from the plan to the pull request") {
   CHECK(stage.timers().empty());
 }
 
+TEST_CASE("what a facet found out is kept, the newest of it, and not of one that was rejected") {
+  Stage<Swarm> stage("docs");
+  begin(stage, create(2, false), plan(2));
+  const auto result = [&](std::uint32_t n) {
+    return stage.rows().row(swarm::numbered("result/", n));
+  };
+  fbs::SwarmRunEndedT ended;
+  ended.run = facet(stage, 0).run;
+  ended.state = fbs::RunState::unchanged;
+  ended.result = R"({"lines": 4})";
+  stage.tell(ended);
+  CHECK(result(0) == R"({"lines": 4})");
+  ended.run = facet(stage, 1).run;
+  ended.state = fbs::RunState::delivered;
+  ended.head_sha = "c1";
+  stage.tell(ended);
+  CHECK(result(1) == R"({"lines": 4})");
+  stage.tell(fbs::CancelSwarmT{});
+  CHECK(result(0).has_value());
+  CHECK_FALSE(result(1).has_value());
+}
+
 TEST_CASE("a swarm without verification merges and moves on") {
   Stage<Swarm> stage("docs");
   begin(stage, create(1, false), plan(1));
@@ -315,6 +337,56 @@ TEST_CASE("a swarm in which nothing is integrated stops by itself and says why")
   CHECK(stage.state().reason == "nothing was integrated for 1m");
   CHECK(commit(stage, "c0").reason == "the swarm stopped: nothing was integrated for 1m");
   CHECK(stage.timers().empty());
+}
+
+TEST_CASE("a paused swarm begins nothing and does not stall; resumed, it goes on") {
+  Stage<Swarm> stage("docs");
+  fbs::CreateSwarmT one_agent = create(3, false);
+  one_agent.agents = 1;
+  begin(stage, one_agent, plan(3));
+  fbs::PauseSwarmT pause;
+  pause.by = "ann";
+  pause.reason = "lunch";
+  stage.tell(pause);
+  CHECK(acts(stage) == "fleet PauseFleet\nreply \n");
+  CHECK(stage.state().paused == "paused by ann: lunch");
+  hand_in(stage, 0, "c0");  // what works goes on, and nothing begins in its place
+  stage.tell(merged(stage));
+  stage.tell(moved(stage));
+  CHECK(facet(stage, 0).state == FacetState::merged);
+  CHECK(stage.state().counts[static_cast<std::size_t>(FacetState::working)] == 0);
+  stage.fire("stall");
+  CHECK(acts(stage) == "timer stall\n");
+  CHECK(stage.state().state == SwarmState::running);
+  stage.tell(fbs::ResumeSwarmT{});
+  CHECK(acts(stage) == "fleet ResumeFleet\nfleet AddRun\ntimer stall\nreply \n");
+  CHECK(stage.state().paused.empty());
+  stage.fire("stall");
+  CHECK(stage.state().state == SwarmState::delivering);
+}
+
+TEST_CASE("a drained swarm integrates what works, and ends without the rest") {
+  Stage<Swarm> stage("docs");
+  fbs::CreateSwarmT one_agent = create(3, false);
+  one_agent.agents = 1;
+  begin(stage, one_agent, plan(3));
+  stage.tell(fbs::PauseSwarmT{});
+  fbs::DrainSwarmT drain;
+  drain.by = "ann";
+  stage.tell(drain);
+  CHECK(acts(stage) == "fleet ResumeFleet\ntimer stall\nreply \n");
+  hand_in(stage, 0, "c0");
+  CHECK(facet(stage, 1).state == FacetState::waiting);
+  stage.tell(merged(stage));
+  stage.tell(moved(stage));
+  tell_all(stage);
+  CHECK(facet(stage, 0).state == FacetState::merged);
+  CHECK(facet(stage, 1).why == "the swarm stopped: drained by ann");
+  stage.tell(fbs::PauseSwarmT{});
+  CHECK(acts(stage) == "refuse swarm docs has ended, or is about to\n");
+  stage.tell(opened());
+  CHECK(stage.state().state == SwarmState::stopped);
+  CHECK(stage.state().reason == "drained by ann");
 }
 
 TEST_CASE("a move of green under way is waited for by a cancel") {

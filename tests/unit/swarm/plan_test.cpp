@@ -52,6 +52,20 @@ std::string rendered(const std::string& yaml) {
 
 }  // namespace
 
+TEST_CASE("values of all results are declared by name, and a wrong one is named") {
+  json whole = swarm_of(json::array({facet_of("a", "a")}));
+  whole["results"] = {{"schema", {{"type", "object"}}},
+                      {"values", {{"lines", {{"kind", "sum"}, {"from", "/lines"}}}}}};
+  REQUIRE(problems_of(whole) == "");
+  const auto parsed = parse_swarm(whole.dump());
+  CHECK(parsed->results == std::vector<ResultSpec>{{"lines", R"({"from":"/lines","kind":"sum"})"}});
+  CHECK(parsed->result_schema == R"({"type":"object"})");
+  whole["results"]["values"]["lines"]["kind"] = "onion";
+  CHECK(problems_of(whole).find("/results/values/lines: reducer: kind must be one of") == 0);
+  whole["results"] = {{"reduce", 1}};
+  CHECK(problems_of(whole).find("/results/reduce: ") == 0);
+}
+
 TEST_CASE("a swarm file is read with every default") {
   json whole = swarm_of({facet_of("core", "src/**"), facet_of("docs", "docs/**", {"core"})});
   whole["version"] = 1;

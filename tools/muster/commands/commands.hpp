@@ -65,6 +65,19 @@ int fleet_pulls(Context& context, const std::string& name, const std::string& ve
                 const std::string& repository, const std::string& reason);
 int fleet_logs(Context& context, const std::string& name, bool failed, const std::string& output);
 
+int swarm_validate(Context& context, const std::string& file);
+int swarm_run(Context& context, const std::string& file, const WaitFlags& flags);
+int swarm_list(Context& context, const ListFlags& flags);
+int swarm_status(Context& context, const std::string& name, bool watch, Duration timeout);
+int swarm_show(Context& context, const std::string& name, const std::string& facet);
+/// Exit 1: something was found.
+int swarm_ledger(Context& context, const std::string& name);
+int swarm_report(Context& context, const std::string& name);
+/// `verb`: pause, resume, drain or cancel.
+int swarm_change(Context& context, const std::string& name, const std::string& verb,
+                 const std::string& reason);
+int swarm_retry(Context& context, const std::string& name, const WaitFlags& flags);
+
 int run_list(Context& context, const ListFlags& flags);
 int run_show(Context& context, const std::string& id);
 int run_logs(Context& context, const std::string& id, const LogFlags& flags);
@@ -91,7 +104,7 @@ using ReportAddition = std::function<Answer<void>(nlohmann::json& report)>;
 int wait_and_report(Context& context, Client& client, const std::string& name,
                     const WaitFlags& flags, const ReportAddition& addition = {});
 
-/// For completion scripts: the names of `kind` (fleet, run, pr, host), a line each; at most
+/// For completion scripts: the names of `kind` (fleet, swarm, run, pr, host), a line each; at most
 /// kNamesShown, within kNamesLimit, and nothing at all when they can't be had.
 int print_names(Context& context, const std::string& kind);
 

@@ -20,6 +20,7 @@ struct NameSource {
   const char* key;
 };
 constexpr NameSource kSources[] = {{"fleet", "/v1/fleets", "fleets", "name"},
+                                   {"swarm", "/v1/swarms", "swarms", "name"},
                                    {"run", "/v1/runs", "runs", "id"},
                                    {"pr", "/v1/pulls?state=open", "pulls", "id"},
                                    {"host", "/v1/hosts", "hosts", "name"}};

@@ -403,7 +403,7 @@ std::string help_text(const std::vector<std::string>& words) {
             command.summary + "\n";
   return text +
          "An ACTOR is KIND/KEY: run/ER8SXG, fleet/libgreet-2, host/local, repo/acme/api, "
-         "pull/acme/api#1.\n"
+         "pull/acme/api#1, swarm/better-docs.\n"
          "`help COMMAND` says more; TAB completes commands, names and values.\n";
 }
 

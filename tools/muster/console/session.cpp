@@ -168,7 +168,8 @@ std::vector<std::string> Session::names(Takes takes, const std::string& of,
   if (takes == Takes::actor) {
     const std::size_t slash = prefix.find('/');
     if (slash == std::string::npos)
-      for (const char* kind : {"fleet/", "host/", "pull/", "repo/", "run/"}) out.emplace_back(kind);
+      for (const char* kind : {"fleet/", "host/", "pull/", "repo/", "run/", "swarm/"})
+        out.emplace_back(kind);
     else
       collect(with_query("/v1/actors", {{"kind", prefix.substr(0, slash)},
                                         {"prefix", prefix.substr(slash + 1)},

@@ -1,0 +1,334 @@
+// /v1/swarms
+#include <algorithm>
+
+#include "actors/swarm/swarm.hpp"
+#include "tools/musterd/api_base.hpp"
+#include "tools/musterd/cursor.hpp"
+#include "tools/musterd/list_stream.hpp"
+#include "tools/musterd/swarm_render.hpp"
+#include "tools/musterd/swarm_request.hpp"
+#include "tools/musterd/swarm_results.hpp"
+
+namespace muster::musterd {
+namespace {
+
+namespace swarm = actors::swarm;
+
+Result<std::vector<fbs::LineRowT>> lines_of(const ApiContext& api, const fbs::SwarmHeadT& head) {
+  std::vector<fbs::LineRowT> lines;
+  for (std::uint32_t i = 0; i < head.lines; ++i) {
+    auto line = api.view.swarm_line(head.name, i);
+    if (!line) return tl::unexpected<Error>(line.error());
+    lines.push_back(std::move(*line));
+  }
+  return lines;
+}
+
+Result<Json> whole_json(const ApiContext& api, const std::string& name) {
+  const auto head = api.view.swarm(name);
+  if (!head) return tl::unexpected<Error>(head.error());
+  const auto lines = lines_of(api, *head);
+  if (!lines) return tl::unexpected<Error>(lines.error());
+  return swarm_json(*head, *lines);
+}
+
+Result<Response> swarm_response(const ApiContext& api, const std::string& name, int status = 200) {
+  const auto json = whole_json(api, name);
+  if (!json) return tl::unexpected<Error>(json.error());
+  return json_response(*json, status);
+}
+
+/// A fleet of another's would be in the way of the swarm's own.
+Result<void> check_fleet_name(const ApiContext& api, const std::string& name) {
+  const auto fleet = api.view.fleet(name);
+  if (!fleet && fleet.error().code == Errc::not_found) return {};
+  if (!fleet) return tl::unexpected<Error>(fleet.error());
+  if (fleet->swarm == name) return {};
+  return fail(Errc::conflict,
+              "a fleet is called " + name + " already: choose another name for the swarm");
+}
+
+Result<Response> create_swarm(const ApiContext& api, const Request& http) {
+  auto body = read_object(http, {"spec", "repositories", "agent_bundle", "author"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  auto request = read_swarm_request(*body);
+  if (!request) return tl::unexpected<Error>(request.error());
+  const std::string& name = request->spec.name;
+  if (!http.who.scope.covers_fleet(name))
+    return fail(Errc::not_found, "the token is for other fleets than " + name);
+  if (!http.who.may_name_others) request->create.author = http.who.name;
+  if (auto free = check_fleet_name(api, name); !free) return tl::unexpected<Error>(free.error());
+  const std::string& bundle = request->create.agent_bundle;
+  if (!bundle.empty() && !api.parts.blobs.has(bundle))
+    return fail(Errc::invalid, "the agent bundle is not here: PUT /v1/blobs/" + bundle + " first");
+  if (auto put = api.parts.blobs.put(request->create.plan_digest, request->plan); !put)
+    return tl::unexpected<Error>(put.error());
+  auto reply =
+      call_actor(api, http, api.view.actor("swarm", name),
+                 payload_of<fbs::SwarmBodyUnionTraits>(request->create), engine::Lane::normal);
+  if (!reply) return tl::unexpected<Error>(reply.error());
+  return swarm_response(api, name, *reply == "continued" ? 200 : 201);
+}
+
+Result<Response> list_swarms(const ApiContext& api, const Request& request) {
+  const std::string state = state_parameter(request);
+  if (auto known = check_name("state", state, fbs::EnumValuesSwarmState()); !known)
+    return tl::unexpected<Error>(known.error());
+  const auto common = read_common_filter(request);
+  if (!common) return tl::unexpected<Error>(common.error());
+  const auto takes = [state, common = *common, scope = request.who.scope](
+                         const std::string& name, const fbs::SwarmHeadT& head) {
+    const auto changed =
+        std::max({head.created_unix_ms, head.progress_unix_ms, head.ended_unix_ms});
+    return scope.covers_fleet(name) && (state.empty() || state == name_of(head.state)) &&
+           common.takes(changed, {head.name, head.author, head.reason, head.title});
+  };
+  if (wants_events(request))
+    return list_stream(api, request, "swarm", [api, takes](const engine::ActorId& id) {
+      const auto head = api.view.swarm(id.key);
+      if (!head) return ListItem::other();
+      if (!takes(id.key, *head)) return ListItem::left("name", id.key);
+      const auto json = whole_json(api, id.key);
+      return json ? ListItem::shown(*json) : ListItem::other();
+    });
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  const engine::Sequence position = api.parts.events.last();
+  PageFill fill(*page);
+  Result<void> read{};
+  const auto listed = api.view.each_swarm(page->after, [&](const std::string& name) {
+    if (!fill.room()) return false;
+    fill.seen(name);
+    const auto head = api.view.swarm(name);
+    const auto json = head && takes(name, *head) ? whole_json(api, name) : Result<Json>(Json());
+    if (!head) {
+      read = tl::unexpected<Error>(head.error());
+    } else if (!json) {
+      read = tl::unexpected<Error>(json.error());
+    } else if (!json->is_null()) {
+      fill.items.push_back(*json);
+    }
+    return read.has_value();
+  });
+  if (!listed) return tl::unexpected<Error>(listed.error());
+  if (!read) return tl::unexpected<Error>(read.error());
+  return list_response(api, *page, "swarms", fill, position);
+}
+
+Result<FacetWhole> whole_facet(const ApiContext& api, const fbs::SwarmHeadT& head,
+                               const std::vector<fbs::LineRowT>& lines, std::uint32_t number,
+                               fbs::FacetRowT row) {
+  FacetWhole whole;
+  const auto plan = api.view.swarm_plan(head.name, number);
+  if (!plan) return tl::unexpected<Error>(plan.error());
+  for (const std::uint32_t need : plan->needs) {
+    const auto needed = api.view.swarm_plan(head.name, need);
+    if (!needed) return tl::unexpected<Error>(needed.error());
+    whole.needs.push_back(needed->id);
+  }
+  if (row.line < lines.size()) whole.repository = lines[row.line].line->id;
+  if (!row.run.empty())
+    if (auto run = api.view.row(head.name, row.run)) whole.run = std::move(*run);
+  whole.row = std::move(row);
+  return whole;
+}
+
+Result<Response> list_facets(const ApiContext& api, const Request& request) {
+  const std::string& name = request.params.at("name");
+  const std::string state = state_parameter(request);
+  if (auto known = check_name("state", state, fbs::EnumValuesFacetState()); !known)
+    return tl::unexpected<Error>(known.error());
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  const auto head = api.view.swarm(name);
+  if (!head) return tl::unexpected<Error>(head.error());
+  const auto lines = lines_of(api, *head);
+  if (!lines) return tl::unexpected<Error>(lines.error());
+  PageFill fill(*page);
+  Result<void> read{};
+  const auto listed = api.view.each_facet(
+      name, page->after, [&](const std::string& digits, const fbs::FacetRowT& row) {
+        if (!fill.room()) return false;
+        fill.seen(digits);
+        if (!state.empty() && state != name_of(row.state)) return true;
+        const auto number = static_cast<std::uint32_t>(std::stoul(digits));
+        const auto whole = whole_facet(api, *head, *lines, number, row);
+        if (whole)
+          fill.items.push_back(facet_json(*whole));
+        else
+          read = tl::unexpected<Error>(whole.error());
+        return read.has_value();
+      });
+  if (!listed) return tl::unexpected<Error>(listed.error());
+  if (!read) return tl::unexpected<Error>(read.error());
+  return json_response({{"facets", fill.items}, {"next", fill.next()}});
+}
+
+/// A swarm's own account, by line, and what of it can't be true without looking at git.
+struct Account {
+  std::vector<swarm::LineClaim> claims;
+  Json commits = Json::array();
+  Json findings = Json::array();
+  std::size_t open = 0;
+};
+
+void add_finding(Account& account, std::string_view kind, const std::string& line,
+                 const std::string& commit, const std::string& text) {
+  account.findings.push_back(
+      {{"kind", kind}, {"repository", line}, {"commit", commit}, {"text", text}});
+}
+
+Result<void> enter(swarm::Ledger& ledger, const std::string& facet, const std::string& commit,
+                   const fbs::CommitRowT& row) {
+  if (auto ok = ledger.received(facet, commit); !ok) return ok;
+  switch (row.fate) {
+    case fbs::CommitFate::open:
+      return {};
+    case fbs::CommitFate::merged:
+      return ledger.merged(commit, row.merge);
+    case fbs::CommitFate::superseded:
+      return ledger.superseded(commit, row.successor);
+    case fbs::CommitFate::rejected:
+      return ledger.rejected(commit, row.reason);
+  }
+  return {};
+}
+
+/// Every commit that a run of the fleet delivered for a facet must be in the ledger: the fleet's
+/// rows are an account of their own.
+Result<void> compare_with_runs(const ApiContext& api, const std::string& name, Account& account) {
+  return api.view.each_row(name, "", [&](const fbs::RunRowT& row) {
+    if (row.state != fbs::RunState::delivered || row.head_sha.empty()) return true;
+    const Json labels = Json::parse(row.labels_json, nullptr, false);
+    if (!labels.is_object() || !labels.contains("facet")) return true;
+    for (const auto& claim : account.claims)
+      if (claim.ledger.find(row.head_sha) != nullptr) return true;
+    add_finding(account, "unaccounted", row.repository, row.head_sha,
+                "run " + row.run + " delivered this commit, and the ledger does not know it");
+    return true;
+  });
+}
+
+Result<Account> account_of(const ApiContext& api, const fbs::SwarmHeadT& head,
+                           const std::vector<fbs::LineRowT>& lines) {
+  Account account;
+  for (const auto& line : lines)
+    account.claims.push_back({line.line->url,
+                              line.begin,
+                              line.green,
+                              swarm::green_branch(head.name),
+                              {},
+                              line.state == fbs::LineState::moving});
+  std::vector<fbs::FacetRowT> facets;
+  auto scanned = api.view.each_facet(head.name, "", [&](const std::string&, const auto& row) {
+    facets.push_back(row);
+    return true;
+  });
+  if (!scanned) return tl::unexpected<Error>(scanned.error());
+  Result<void> entered{};
+  scanned =
+      api.view.each_commit(head.name, [&](const std::string& commit, const fbs::CommitRowT& row) {
+        if (row.facet >= facets.size()) return true;
+        const fbs::FacetRowT& facet = facets[row.facet];
+        account.commits.push_back(commit_json(commit, row, facet.id));
+        if (row.fate == fbs::CommitFate::open) ++account.open;
+        // What is still worked on is accounted for by that.
+        if (row.fate == fbs::CommitFate::open && !swarm::is_end(head.state)) return true;
+        entered = enter(account.claims.at(facet.line).ledger, facet.id, commit, row);
+        return entered.has_value();
+      });
+  if (!scanned) return tl::unexpected<Error>(scanned.error());
+  if (!entered) return tl::unexpected<Error>(entered.error());
+  if (swarm::is_end(head.state))
+    if (auto compared = compare_with_runs(api, head.name, account); !compared)
+      return tl::unexpected<Error>(compared.error());
+  return account;
+}
+
+Result<Response> swarm_ledger(const ApiContext& api, const Request& request) {
+  const std::string& name = request.params.at("name");
+  const auto head = api.view.swarm(name);
+  if (!head) return tl::unexpected<Error>(head.error());
+  if (!api.parts.prove_line) return fail(Errc::refused, "this server can't read repositories");
+  const auto lines = lines_of(api, *head);
+  if (!lines) return tl::unexpected<Error>(lines.error());
+  auto account = account_of(api, *head, *lines);
+  if (!account) return tl::unexpected<Error>(account.error());
+  Json proofs = Json::array();
+  for (std::size_t i = 0; i < lines->size(); ++i) {
+    const auto& line = (*lines)[i];
+    if (line.begin.empty()) continue;  // It never began.
+    const auto proof = api.parts.prove_line(account->claims[i]);
+    if (!proof) return fail(proof.error(), "repository " + line.line->id);
+    for (const auto& finding : proof->findings)
+      add_finding(*account, swarm::to_string(finding.kind), line.line->id, finding.commit,
+                  finding.text);
+    proofs.push_back({{"id", line.line->id},
+                      {"repository", line.line->repository},
+                      {"begin", line.begin},
+                      {"green", line.green},
+                      {"deliverable", proof->deliverable},
+                      {"merges", proof->merges}});
+  }
+  return json_response({{"swarm", name},
+                        {"state", name_of(head->state)},
+                        {"proven", account->findings.empty()},
+                        {"open", account->open},
+                        {"repositories", proofs},
+                        {"commits", account->commits},
+                        {"findings", account->findings}});
+}
+
+Result<Response> results_of(const ApiContext& api, const Request& request) {
+  const auto head = api.view.swarm(request.params.at("name"));
+  if (!head) return tl::unexpected<Error>(head.error());
+  const auto results = swarm_results(api.view, api.parts.blobs, *head);
+  if (!results) return tl::unexpected<Error>(results.error());
+  return json_response(*results);
+}
+
+/// A write that bears only who and why.
+template <class Message>
+RouteHandler swarm_order(const ApiContext& api) {
+  return [api](const Request& request) -> Result<Response> {
+    const std::string& name = request.params.at("name");
+    const auto body = read_object(request, {"reason", "by"});
+    if (!body) return tl::unexpected<Error>(body.error());
+    auto reason = read_text(*body, "reason");
+    if (!reason) return tl::unexpected<Error>(reason.error());
+    auto by = read_by(*body, request);
+    if (!by) return tl::unexpected<Error>(by.error());
+    if (auto exists = api.view.swarm(name); !exists) return tl::unexpected<Error>(exists.error());
+    Message message;
+    message.reason = std::move(*reason);
+    message.by = std::move(*by);
+    auto reply = call_actor(api, request, api.view.actor("swarm", name),
+                            payload_of<fbs::SwarmBodyUnionTraits>(message));
+    if (!reply) return tl::unexpected<Error>(reply.error());
+    return swarm_response(api, name);
+  };
+}
+
+}  // namespace
+
+void add_swarm_routes(Router& router, ApiContext api) {
+  const auto with = [api](auto handler) {
+    return [api, handler](const Request& request) { return handler(api, request); };
+  };
+  router.add({"POST", "/v1/swarms", with(create_swarm), kMaxFleetBody});
+  router.add({"GET", "/v1/swarms", with(list_swarms), 0});
+  router.add(
+      {"GET", "/v1/swarms/{name}",
+       [api](const Request& request) { return swarm_response(api, request.params.at("name")); },
+       0});
+  router.add({"GET", "/v1/swarms/{name}/facets", with(list_facets), 0});
+  router.add({"GET", "/v1/swarms/{name}/ledger", with(swarm_ledger), 0});
+  router.add({"GET", "/v1/swarms/{name}/results", with(results_of), 0});
+  router.add({"POST", "/v1/swarms/{name}/cancel", swarm_order<fbs::CancelSwarmT>(api), kMaxBody});
+  router.add({"POST", "/v1/swarms/{name}/pause", swarm_order<fbs::PauseSwarmT>(api), kMaxBody});
+  router.add({"POST", "/v1/swarms/{name}/resume", swarm_order<fbs::ResumeSwarmT>(api), kMaxBody});
+  router.add({"POST", "/v1/swarms/{name}/drain", swarm_order<fbs::DrainSwarmT>(api), kMaxBody});
+  router.add({"POST", "/v1/swarms/{name}/retry", swarm_order<fbs::RetrySwarmT>(api), kMaxBody});
+}
+
+}  // namespace muster::musterd

@@ -1,0 +1,111 @@
+#include "tools/musterd/swarm_render.hpp"
+
+#include "actors/swarm/swarm.hpp"
+
+namespace muster::musterd {
+namespace {
+
+template <class Enum>
+std::string_view enum_name(const char* name, Enum) {
+  return *name != '\0' ? name : "unknown";
+}
+
+Json or_null(const std::string& text) {
+  return text.empty() ? Json(nullptr) : Json(text);
+}
+
+}  // namespace
+
+std::string_view name_of(fbs::SwarmState state) {
+  return enum_name(fbs::EnumNameSwarmState(state), state);
+}
+std::string_view name_of(fbs::FacetState state) {
+  return enum_name(fbs::EnumNameFacetState(state), state);
+}
+std::string_view name_of(fbs::LineState state) {
+  return enum_name(fbs::EnumNameLineState(state), state);
+}
+std::string_view name_of(fbs::CommitFate fate) {
+  return enum_name(fbs::EnumNameCommitFate(fate), fate);
+}
+
+Json line_json(const fbs::LineRowT& line, const std::string& swarm) {
+  const std::string pull =
+      line.pull == 0 ? "" : line.line->repository + "#" + std::to_string(line.pull);
+  return {{"id", line.line->id},
+          {"repository", line.line->repository},
+          {"url", line.line->url},
+          {"base_branch", line.line->base_branch},
+          {"green_branch", "muster-swarm/" + swarm + "/green"},
+          {"state", name_of(line.state)},
+          {"begin", or_null(line.begin)},
+          {"green", or_null(line.green)},
+          {"trying", line.state == fbs::LineState::merging ? line.batch.size() : line.tried.size()},
+          {"halves", line.halves.size()},
+          {"check_run", or_null(line.state == fbs::LineState::verifying ? line.check_run : "")},
+          {"verifications", {{"passed", line.verified}, {"failed", line.failed}}},
+          {"pull", or_null(pull)},
+          {"pull_error", line.pull_error}};
+}
+
+Json swarm_json(const fbs::SwarmHeadT& head, const std::vector<fbs::LineRowT>& lines) {
+  Json counts = Json::object();
+  for (const fbs::FacetState state : fbs::EnumValuesFacetState()) {
+    const auto index = static_cast<std::size_t>(state);
+    counts[std::string(name_of(state))] = index < head.counts.size() ? head.counts[index] : 0;
+  }
+  Json all = Json::array();
+  for (const auto& line : lines) all.push_back(line_json(line, head.name));
+  return {{"name", head.name},
+          {"state", name_of(head.state)},
+          {"reason", head.reason},
+          {"paused", or_null(head.paused)},
+          {"draining", or_null(head.draining)},
+          {"title", head.title},
+          {"author", head.author},
+          {"facets", head.facets},
+          {"counts", counts},
+          {"evictions", head.evictions},
+          {"runs", head.runs},
+          {"repositories", all},
+          {"created_at", time_json(head.created_unix_ms)},
+          {"started_at", time_json(head.started_unix_ms)},
+          {"progress_at", time_json(head.progress_unix_ms)},
+          {"ended_at", time_json(head.ended_unix_ms)}};
+}
+
+Json facet_json(const FacetWhole& facet) {
+  const fbs::FacetRowT& row = facet.row;
+  Json run = nullptr;
+  if (facet.run)
+    run = {{"id", row.run},
+           {"state", name_of(facet.run->state)},
+           {"attempt", facet.run->attempt},
+           {"host", facet.run->host}};
+  return {{"id", row.id},
+          {"repository", facet.repository},
+          {"state", name_of(row.state)},
+          {"needs", facet.needs},
+          {"waits_for", row.state == fbs::FacetState::waiting ? row.open_needs : 0},
+          {"run", run},
+          {"runs", row.runs},
+          {"evictions", row.evictions},
+          {"base", or_null(row.base)},
+          {"commit", or_null(row.commit)},
+          {"merge", or_null(row.merge)},
+          {"why", row.why},
+          {"changed_at", time_json(row.changed_unix_ms)}};
+}
+
+Json commit_json(const std::string& commit, const fbs::CommitRowT& row, const std::string& facet) {
+  return {{"commit", commit},
+          {"facet", facet},
+          {"run", row.run},
+          {"base", or_null(row.base)},
+          {"fate", name_of(row.fate)},
+          {"merge", or_null(row.merge)},
+          {"successor", or_null(row.successor)},
+          {"reason", row.reason}};
+}
+
+}  // namespace muster::musterd
