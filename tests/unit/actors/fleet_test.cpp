@@ -351,7 +351,7 @@ TEST_CASE("a swarm's fleet takes runs one by one, tells their ends, and ends whe
   CHECK(fleet::counter_differences(stage.state(), fleet::recount(rows_of(stage), 1)).empty());
 }
 
-TEST_CASE("only its swarm cancels a swarm's fleet; people may pause it") {
+TEST_CASE("only its swarm pauses and cancels a swarm's fleet") {
   FleetStage stage = of_swarm();
   stage.tell(add_run("R1"), kSwarm);
   stage.tell(fbs::CancelFleetT{});
@@ -359,6 +359,8 @@ TEST_CASE("only its swarm cancels a swarm's fleet; people may pause it") {
   stage.tell(fbs::RetryFleetT{});
   CHECK(acts(stage) == "refuse refused: fleet f belongs to a swarm: muster swarm retry f\n");
   stage.tell(fbs::PauseFleetT{});
+  CHECK(acts(stage) == "refuse refused: fleet f belongs to a swarm: muster swarm pause f\n");
+  stage.tell(fbs::PauseFleetT{}, kSwarm);
   CHECK(stage.state().state == FleetState::paused);
   stage.tell(fbs::CancelFleetT{}, kSwarm);
   CHECK(acts(stage).find("run CancelRun\n") != std::string::npos);
