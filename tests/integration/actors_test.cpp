@@ -155,7 +155,7 @@ TEST_CASE_METHOD(WaitingFleet,
   CHECK(queue.at("queue").at(0).at("fleet") == "bump");
   CHECK(get("/v1/queue?fleet=other").at("queue").empty());
   CHECK(get("/v1/dead-letters").at("dead_letters").empty());
-  CHECK(get("/v1/kinds").at("kinds").size() == 5);
+  CHECK(get("/v1/kinds").at("kinds").size() == 6);
 }
 
 TEST_CASE_METHOD(WaitingFleet,
