@@ -150,6 +150,10 @@ class SwarmTest(InstallationTest):
         self.assertIn(("lost", lost["commit"]), [(one["kind"], one["commit"]) for one in found["findings"]])
         git(self.repository, "update-ref", f"refs/heads/{green}", last)
         self.check_ledger("better")
+        shown = self.muster.muster("pr", "show", "acme/api#1").stdout
+        self.assertRegex(shown, r"(?m)^  merges +\S+ into the default branch$")
+        self.assertRegex(shown, r"(?m)^  swarm +\S+$")
+        self.assertNotIn("0 files", shown)
         self.muster.muster("pr", "merge", "acme/api#1")
         self.assertEqual(git(self.repository, "show", "main:facets/after"), "same-1")
 

@@ -250,15 +250,21 @@ std::string pull_text(const Json& pull, const Look& look, Instant now) {
                     styled(safe_line(state), style_of(state), look) +
                     (flag(pull, "draft") ? " (draft)" : "") + "\n" +
                     styled(safe_line(str(pull, "title")), Style::bold, look) + "\n";
-  out +=
-      field("merges",
-            safe_line(str(pull, "branch")) + " into " + safe_line(str(pull, "base_branch")), look);
-  out += field("url", safe_line(str(pull, "url")), look);
-  out += field("run",
-               safe_line(short_id(str(pull, "run"))) + " of fleet " + safe_line(str(pull, "fleet")),
+  const std::string base = str(pull, "base_branch");
+  out += field("merges",
+               safe_line(str(pull, "branch")) + " into " +
+                   (base.empty() ? "the default branch" : safe_line(base)),
                look);
+  out += field("url", safe_line(str(pull, "url")), look);
+  const bool of_swarm = str(pull, "run") == str(pull, "fleet");
+  if (of_swarm)
+    out += field("swarm", safe_line(str(pull, "fleet")), look);
+  else
+    out += field("run",
+                 safe_line(short_id(str(pull, "run"))) + " of fleet " + safe_line(str(pull, "fleet")),
+                 look);
   out += field("author", safe_line(str(pull, "author")), look);
-  out += field("changes", diff_stat(at(pull, "diff")), look);
+  if (!of_swarm) out += field("changes", diff_stat(at(pull, "diff")), look);
   out += field("head", safe_line(str(pull, "head_sha")), look);
   out += field("merged as", safe_line(str(pull, "merge_sha")), look);
   out += field("labels", safe_line(joined(pull, "labels")), look);
