@@ -103,7 +103,7 @@ TEST_CASE("another lock file, setup, variable, secret or branch is another prebu
   Workshop workshop;
   workshop.run(kLook);
   REQUIRE(workshop.kept());
-  const auto before = workshop.layers();
+  auto before = workshop.layers();
   REQUIRE(before.size() == 1);
   SECTION("a lock file that changed") {
     commit_file(workshop.sandboxes, "lock", "two\n");
@@ -129,8 +129,10 @@ TEST_CASE("another lock file, setup, variable, secret or branch is another prebu
   SECTION("one that is too old") {
     workshop.config.prebuild_max_age_hours = 0;
     workshop.sandboxes.open(workshop.config);
-    shell("cd " + (workshop.config.paths.host() / "prebuilds").string() + "; mv " + *before.begin() + " " +
-          before.begin()->substr(0, before.begin()->rfind('-')) + "-1000");
+    const auto old = before.begin()->substr(0, before.begin()->rfind('-')) + "-1000";  // its name ends in the time of its making
+    shell("cd " + (workshop.config.paths.host() / "prebuilds").string() + "; mv " + *before.begin() + " " + old);
+    before = workshop.layers();
+    REQUIRE(before == decltype(before){old});
     CHECK(brief(workshop.run(kLook)) == kMissed);
   }
   CHECK(workshop.kept());
