@@ -79,6 +79,16 @@ Result<std::string> read_by(const Json& object, const Request& request) {
   return request.who.may_name_others && !by->empty() ? by : request.who.name;
 }
 
+Result<OrderWords> read_order(const Request& request) {
+  const auto body = read_object(request, {"reason", "by"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  auto reason = read_text(*body, "reason");
+  if (!reason) return tl::unexpected<Error>(reason.error());
+  auto by = read_by(*body, request);
+  if (!by) return tl::unexpected<Error>(by.error());
+  return OrderWords{std::move(*reason), std::move(*by)};
+}
+
 Result<void> note_order(const ApiContext& api, const Request& request, const OrderNote& note) {
   if (api.parts.audit_log == nullptr) return {};
   return api.parts.audit_log->note_now({note.by, request.who.how, request.peer.address, note.action,

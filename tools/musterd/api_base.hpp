@@ -69,6 +69,12 @@ Result<std::optional<Instant>> read_since(const Request& request);
 /// Who a write is put down to: the caller; on the owner's socket whoever "by" names.
 Result<std::string> read_by(const Json& object, const Request& request);
 
+/// The body of a write that bears only who and why: {"reason", "by"}.
+struct OrderWords {
+  std::string reason, by;
+};
+Result<OrderWords> read_order(const Request& request);
+
 /// An order that concerns more than one actor's own decision.
 struct OrderNote {
   std::string by;

@@ -129,15 +129,11 @@ Result<Response> show_run(const ApiContext& api, const Request& request) {
 Result<Response> cancel_run(const ApiContext& api, const Request& request) {
   const auto id = api.view.find_run(request.params.at("id"));
   if (!id) return tl::unexpected<Error>(id.error());
-  const auto body = read_object(request, {"reason", "by"});
-  if (!body) return tl::unexpected<Error>(body.error());
-  auto reason = read_text(*body, "reason");
-  if (!reason) return tl::unexpected<Error>(reason.error());
-  auto by = read_by(*body, request);
-  if (!by) return tl::unexpected<Error>(by.error());
+  auto words = read_order(request);
+  if (!words) return tl::unexpected<Error>(words.error());
   fbs::CancelRunT message;
-  message.reason = std::move(*reason);
-  message.by = std::move(*by);
+  message.reason = std::move(words->reason);
+  message.by = std::move(words->by);
   auto reply = call_actor(api, request, api.view.actor("run", *id),
                           payload_of<fbs::RunBodyUnionTraits>(message));
   if (!reply) return tl::unexpected<Error>(reply.error());

@@ -292,16 +292,12 @@ template <class Message>
 RouteHandler swarm_order(const ApiContext& api) {
   return [api](const Request& request) -> Result<Response> {
     const std::string& name = request.params.at("name");
-    const auto body = read_object(request, {"reason", "by"});
-    if (!body) return tl::unexpected<Error>(body.error());
-    auto reason = read_text(*body, "reason");
-    if (!reason) return tl::unexpected<Error>(reason.error());
-    auto by = read_by(*body, request);
-    if (!by) return tl::unexpected<Error>(by.error());
+    auto words = read_order(request);
+    if (!words) return tl::unexpected<Error>(words.error());
     if (auto exists = api.view.swarm(name); !exists) return tl::unexpected<Error>(exists.error());
     Message message;
-    message.reason = std::move(*reason);
-    message.by = std::move(*by);
+    message.reason = std::move(words->reason);
+    message.by = std::move(words->by);
     auto reply = call_actor(api, request, api.view.actor("swarm", name),
                             payload_of<fbs::SwarmBodyUnionTraits>(message));
     if (!reply) return tl::unexpected<Error>(reply.error());

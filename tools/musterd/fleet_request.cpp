@@ -80,11 +80,7 @@ Result<actors::FleetSpec> read_spec(const Json& body) {
     return fail(Errc::invalid, "'spec' must be the fleet file as an object");
   auto parsed = actors::parse_fleet(spec->dump());
   if (parsed) return std::move(*parsed);
-  std::string lines;
-  for (const auto& problem : parsed.error())
-    lines += (lines.empty() ? "" : "\n") + (problem.pointer.empty() ? "/" : problem.pointer) +
-             ": " + problem.message;
-  return fail(Errc::invalid, lines);
+  return fail(Errc::invalid, problem_lines(parsed.error()));
 }
 
 std::set<std::string> urls_of(const std::string& snapshot) {
@@ -111,6 +107,14 @@ void add_missing(std::vector<std::string>& lines, const std::set<std::string>& i
 }
 
 }  // namespace
+
+std::string problem_lines(const std::vector<actors::Problem>& problems) {
+  std::string lines;
+  for (const auto& problem : problems)
+    lines += (lines.empty() ? "" : "\n") + (problem.pointer.empty() ? "/" : problem.pointer) +
+             ": " + problem.message;
+  return lines;
+}
 
 actors::FleetDigests FleetRequest::digests() const {
   return {sha256_hex(spec_json), sha256_hex(snapshot), agent_bundle};

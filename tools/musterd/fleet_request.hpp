@@ -30,6 +30,9 @@ struct FleetRequest {
 /// Errc::invalid lists everything that is wrong with the spec, or the first wrong repository.
 Result<FleetRequest> read_fleet_request(const Json& body);
 
+/// "POINTER: MESSAGE", one a line.
+std::string problem_lines(const std::vector<actors::Problem>& problems);
+
 /// What is different between two fleets of one name, in lines: of the specs, the snapshots, the
 /// agent's files.
 std::vector<std::string> fleet_differences(const FleetRequest& now, const fbs::CreateFleetT& old,

@@ -5,11 +5,6 @@
 namespace muster::musterd {
 namespace {
 
-template <class Enum>
-std::string_view checked(const char* name, Enum) {
-  return name == nullptr || *name == '\0' ? std::string_view("unknown") : std::string_view(name);
-}
-
 std::uint32_t at(const std::vector<std::uint32_t>& counts, std::size_t index) {
   return index < counts.size() ? counts[index] : 0;
 }
@@ -56,7 +51,7 @@ Json step_json(const wire::StepReportT& step) {
 
 std::string_view outcome_name(const fbs::AttemptRowT& attempt) {
   if (!attempt.report) return attempt.finished_unix_ms == 0 ? "" : "lost";
-  return checked(wire::EnumNameOutcome(attempt.report->outcome), attempt.report->outcome);
+  return known_name(wire::EnumNameOutcome(attempt.report->outcome));
 }
 
 /// The facts that the host reported; zeros until then, so that every key is always there.
@@ -97,20 +92,24 @@ Json time_json(std::int64_t unix_ms) {
   return unix_ms == 0 ? Json(nullptr) : Json(to_rfc3339(Instant{unix_ms}));
 }
 
+std::string_view known_name(const char* name) {
+  return name == nullptr || *name == '\0' ? "unknown" : name;
+}
+
 std::string_view name_of(fbs::RunState state) {
-  return checked(fbs::EnumNameRunState(state), state);
+  return known_name(fbs::EnumNameRunState(state));
 }
 std::string_view name_of(fbs::FailureClass failure) {
-  return checked(fbs::EnumNameFailureClass(failure), failure);
+  return known_name(fbs::EnumNameFailureClass(failure));
 }
 std::string_view name_of(fbs::FleetState state) {
-  return checked(fbs::EnumNameFleetState(state), state);
+  return known_name(fbs::EnumNameFleetState(state));
 }
 std::string_view name_of(fbs::PullState state) {
-  return checked(fbs::EnumNamePullState(state), state);
+  return known_name(fbs::EnumNamePullState(state));
 }
 std::string_view name_of(fbs::HostState state) {
-  return checked(fbs::EnumNameHostState(state), state);
+  return known_name(fbs::EnumNameHostState(state));
 }
 
 bool is_end(fbs::RunState state) {

@@ -23,6 +23,8 @@ std::string to_text(const Json& json);
 Json time_json(std::int64_t unix_ms);
 
 // Lower-case names of the enums; an unknown number is "unknown".
+/// An enumeration's name for a value; "unknown" for one that a newer version wrote.
+std::string_view known_name(const char* name);
 std::string_view name_of(fbs::RunState state);
 std::string_view name_of(fbs::FailureClass failure);
 std::string_view name_of(fbs::FleetState state);

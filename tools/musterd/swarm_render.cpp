@@ -5,11 +5,6 @@
 namespace muster::musterd {
 namespace {
 
-template <class Enum>
-std::string_view enum_name(const char* name, Enum) {
-  return *name != '\0' ? name : "unknown";
-}
-
 Json or_null(const std::string& text) {
   return text.empty() ? Json(nullptr) : Json(text);
 }
@@ -17,16 +12,16 @@ Json or_null(const std::string& text) {
 }  // namespace
 
 std::string_view name_of(fbs::SwarmState state) {
-  return enum_name(fbs::EnumNameSwarmState(state), state);
+  return known_name(fbs::EnumNameSwarmState(state));
 }
 std::string_view name_of(fbs::FacetState state) {
-  return enum_name(fbs::EnumNameFacetState(state), state);
+  return known_name(fbs::EnumNameFacetState(state));
 }
 std::string_view name_of(fbs::LineState state) {
-  return enum_name(fbs::EnumNameLineState(state), state);
+  return known_name(fbs::EnumNameLineState(state));
 }
 std::string_view name_of(fbs::CommitFate fate) {
-  return enum_name(fbs::EnumNameCommitFate(fate), fate);
+  return known_name(fbs::EnumNameCommitFate(fate));
 }
 
 Json line_json(const fbs::LineRowT& line, const std::string& swarm) {

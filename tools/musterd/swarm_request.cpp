@@ -5,6 +5,7 @@
 #include "actors/spec/derive.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
+#include "tools/musterd/fleet_request.hpp"
 
 namespace muster::musterd {
 namespace {
@@ -14,11 +15,7 @@ namespace swarm = actors::swarm;
 Result<swarm::SwarmSpec> read_spec(const Json& spec) {
   auto parsed = swarm::parse_swarm(spec.dump());
   if (parsed) return std::move(*parsed);
-  std::string lines;
-  for (const auto& problem : parsed.error())
-    lines += (lines.empty() ? "" : "\n") + (problem.pointer.empty() ? "/" : problem.pointer) +
-             ": " + problem.message;
-  return fail(Errc::invalid, lines);
+  return fail(Errc::invalid, problem_lines(parsed.error()));
 }
 
 /// One repository as the client resolved it, which must be what its path says.

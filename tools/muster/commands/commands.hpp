@@ -53,6 +53,9 @@ int fleet_init(Context& context, const std::string& file, bool force);
 int fleet_validate(Context& context, const FleetInput& input);
 int fleet_run(Context& context, const FleetRunFlags& flags);
 
+/// Prints what is wrong with a fleet file or a swarm file: nothing was started.
+int report_problems(Context& context, const FleetProblems& found);
+
 int fleet_list(Context& context, const ListFlags& flags);
 int fleet_status(Context& context, const std::string& name, bool watch, Duration timeout);
 int fleet_report(Context& context, const std::string& name, const std::string& format);

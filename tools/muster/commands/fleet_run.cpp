@@ -19,23 +19,6 @@ namespace {
 
 constexpr std::size_t kDiffsOnTerminal = 20;
 
-int report_problems(Context& context, const FleetProblems& found) {
-  if (context.json()) {
-    Json all = Json::array();
-    for (const Located& p : found.problems)
-      all.push_back({{"file", p.file},
-                     {"line", p.place.line},
-                     {"column", p.place.column},
-                     {"subject", p.subject},
-                     {"message", p.message}});
-    context.out() << dumped({{"valid", false}, {"problems", all}}, 2) << "\n";
-  }
-  context.err() << render_problems(found) << plural(found.problems.size(), "problem")
-                << "; nothing was started\n"
-                << std::flush;
-  return kExitUsage;
-}
-
 Json snapshot_json(const Selection& selection) {
   Json out = Json::array();
   for (const Selected& s : selection.repositories) {

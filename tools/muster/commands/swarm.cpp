@@ -25,23 +25,6 @@ std::string swarm_path(const std::string& name, const std::string& rest = "") {
   return "/v1/swarms/" + encoded(name) + rest;
 }
 
-int report_swarm_problems(Context& context, const FleetProblems& found) {
-  if (context.json()) {
-    Json all = Json::array();
-    for (const Located& p : found.problems)
-      all.push_back({{"file", p.file},
-                     {"line", p.place.line},
-                     {"column", p.place.column},
-                     {"subject", p.subject},
-                     {"message", p.message}});
-    context.out() << dumped({{"valid", false}, {"problems", all}}, 2) << "\n";
-  }
-  context.err() << render_problems(found) << plural(found.problems.size(), "problem")
-                << "; nothing was started\n"
-                << std::flush;
-  return kExitUsage;
-}
-
 Json repositories_json(const PreparedSwarm& swarm) {
   Json out = Json::array();
   for (std::size_t i = 0; i < swarm.repositories.size(); ++i)
@@ -186,7 +169,7 @@ int wait_for_swarm(Context& context, Client& client, const Json& swarm, const Wa
 
 int swarm_validate(Context& context, const std::string& file) {
   const auto swarm = prepare_swarm(file);
-  if (!swarm) return report_swarm_problems(context, swarm.error());
+  if (!swarm) return report_problems(context, swarm.error());
   if (context.json()) {
     context.out() << dumped({{"valid", true},
                              {"repositories", repositories_json(*swarm)},
@@ -205,7 +188,7 @@ int swarm_validate(Context& context, const std::string& file) {
 
 int swarm_run(Context& context, const std::string& file, const WaitFlags& flags) {
   const auto swarm = prepare_swarm(file);
-  if (!swarm) return report_swarm_problems(context, swarm.error());
+  if (!swarm) return report_problems(context, swarm.error());
   const auto client = context.client();
   if (!client) return context.fail(client.error());
   const auto made = create(**client, *swarm);
