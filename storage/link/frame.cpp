@@ -77,6 +77,10 @@ void measure(Size& size, const wire::SandboxSpec* spec) {
     size.add(step.argv());
     size.add(step.if_exists());
   });
+  size.each(spec->context_files(), [&](const wire::ContextFile& file) {
+    size.add(file.path());
+    size.add(file.source());
+  });
 }
 
 void measure(Size& size, const wire::Frame& frame) {
@@ -95,6 +99,9 @@ void measure(Size& size, const wire::Frame& frame) {
     size.add(welcome->placed());
   } else if (const auto* start = frame.body_as_Start()) {
     measure(size, start->spec());
+  } else if (const auto* open = frame.body_as_ExecOpen()) {
+    size.add(open->argv());
+    size.add(open->env());
   }
   // The other bodies name each of their strings and vectors once.
 }
