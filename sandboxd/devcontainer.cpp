@@ -12,11 +12,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // commands of an object run in its order
 
-constexpr int kMaxDepth = 32;
+constexpr int kMaxNesting = 32;
 constexpr int kMaxValues = 4000;  // of all objects and arrays: an ordered object is searched from its front
 constexpr std::size_t kMaxCommands = 40, kMaxVariables = 200, kMaxMounts = 20, kMaxNamed = 40;
-constexpr std::size_t kMaxName = 60;
-constexpr std::size_t kMaxText = 128u << 10;  // what Linux takes in one argument
+constexpr std::size_t kMaxKey = 60;
+constexpr std::size_t kMaxArgument = 128u << 10;  // what Linux takes in one argument
 constexpr const char* kWorkspace = "/work";
 
 constexpr const char* kCommands[] = {"onCreateCommand", "updateContentCommand", "postCreateCommand"};
@@ -40,7 +40,7 @@ class Plain {
       } else {
         punctuation(c);
       }
-      if (depth_ > kMaxDepth) return fail(Errc::invalid, "is nested deeper than " + std::to_string(kMaxDepth));
+      if (depth_ > kMaxNesting) return fail(Errc::invalid, "is nested deeper than " + std::to_string(kMaxNesting));
       if (values_ > kMaxValues) return fail(Errc::invalid, "has more than " + std::to_string(kMaxValues) + " values");
     }
     return std::move(text_);
@@ -102,7 +102,7 @@ Result<Json> parse(std::string_view text) {
 
 /// Of hostile text, what may stand in a step's name or a warning.
 std::string tame(std::string_view text) {
-  std::string name(text.substr(0, kMaxName));
+  std::string name(text.substr(0, kMaxKey));
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view("._-").find(c) == std::string_view::npos)
       c = '_';
@@ -258,8 +258,8 @@ Result<std::string> substitute(std::string_view text, const std::map<std::string
                                std::vector<std::string>& local) {
   std::string out;
   while (true) {
-    if (out.size() + text.size() > kMaxText)  // variables of variables double
-      return fail(Errc::invalid, "a variable or command is longer than " + std::to_string(kMaxText) + " bytes");
+    if (out.size() + text.size() > kMaxArgument)  // variables of variables double
+      return fail(Errc::invalid, "a variable or command is longer than " + std::to_string(kMaxArgument) + " bytes");
     const std::size_t begin = text.find("${");
     const std::size_t end = begin == std::string_view::npos ? begin : text.find('}', begin);
     if (end == std::string_view::npos) return out.append(text);

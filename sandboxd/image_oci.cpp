@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr Duration kInspectTimeout{60'000};
-constexpr Duration kUnpackTimeout{600'000};
+constexpr Duration kOciUnpackTimeout{600'000};
 constexpr std::size_t kMaxManifest = 4u << 20;
 
 constexpr std::chrono::seconds kTagAge{60};  // a tag is asked for again after that
@@ -62,7 +62,7 @@ struct Growth {
   }
   Result<std::string> run(std::vector<std::string> argv) const {
     bool over = false;
-    auto done = run_tool(std::move(argv), kUnpackTimeout, [&] { return over = over || too_large(); });
+    auto done = run_tool(std::move(argv), kOciUnpackTimeout, [&] { return over = over || too_large(); });
     if (over || (done && too_large()))
       return fail(Errc::io, "it takes more than " + std::to_string(max_bytes) +
                                 " bytes (max_image_bytes in sandboxd.yaml), or than this disk has");

@@ -16,9 +16,7 @@ constexpr std::uint64_t kMaxResult = 256u << 10;
 constexpr std::size_t kMaxOrders = 64u << 20;
 constexpr int kMaxDepth = 64;  // printing JSON recurses
 
-using Json = nlohmann::json;
-
-bool is_usage(const Json& usage) {
+bool is_usage(const nlohmann::json& usage) {
   if (!usage.is_object()) return false;
   for (const auto& [key, value] : usage.items())
     if (!value.is_number()) return false;
@@ -26,7 +24,7 @@ bool is_usage(const Json& usage) {
 }
 
 /// Empty when it is as the contract says.
-std::string trouble_with(const Json& result) {
+std::string trouble_with(const nlohmann::json& result) {
   if (!result.is_object()) return "is not a JSON object";
   for (const char* key : {"title", "body", "reason"})
     if (result.contains(key) && !result[key].is_string()) return std::string(key) + " is not a string";
@@ -40,27 +38,27 @@ std::string trouble_with(const Json& result) {
 }
 
 /// Null when it is not JSON, or nested deeper than anybody would.
-Json parse(const std::string& text) {
+nlohmann::json parse_result(const std::string& text) {
   bool deep = false;
-  Json parsed = Json::parse(
+  nlohmann::json parsed = nlohmann::json::parse(
       text,
-      [&](int depth, Json::parse_event_t, Json&) {
+      [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
         deep = deep || depth > kMaxDepth;
         return !deep;
       },
       false);
-  return deep ? Json() : parsed;
+  return deep ? nlohmann::json() : parsed;
 }
 
-Json masked(const Json& value, const Mask& mask) {
+nlohmann::json masked(const nlohmann::json& value, const Mask& mask) {
   if (value.is_string()) return mask.masked(value.get_ref<const std::string&>());
   if (value.is_array()) {
-    Json list = Json::array();
+    nlohmann::json list = nlohmann::json::array();
     for (const auto& item : value) list.push_back(masked(item, mask));
     return list;
   }
   if (!value.is_object()) return value;
-  Json object = Json::object();
+  nlohmann::json object = nlohmann::json::object();
   for (const auto& [key, item] : value.items()) object[mask.masked(key)] = masked(item, mask);
   return object;
 }
@@ -91,11 +89,11 @@ Output read_output(const std::filesystem::path& out, const Mask& mask) {
       output.warnings.push_back("result.json: " + result.error().message);
     return output;
   }
-  const Json parsed = parse(*result);
+  const nlohmann::json parsed = parse_result(*result);
   if (std::string trouble = trouble_with(parsed); !trouble.empty()) {
     output.warnings.push_back("result.json " + trouble + "; it is ignored");
   } else {
-    output.result_json = masked(parsed, mask).dump(-1, ' ', false, Json::error_handler_t::replace);
+    output.result_json = masked(parsed, mask).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
   return output;
 }

@@ -49,12 +49,12 @@ std::string hex(const git_oid& id) {
 }
 
 /// Reads commits and trees of the scratch directory and the mirror, without any repository's configuration.
-class Reader {
+class PackReader {
  public:
-  static Result<Reader> open(const fs::path& objects, const fs::path& mirror_objects) {
+  static Result<PackReader> open(const fs::path& objects, const fs::path& mirror_objects) {
     git_odb* odb = nullptr;
     if (git_odb_open(&odb, objects.c_str()) != 0) return tl::unexpected(git_trouble("open the pack"));
-    Reader reader;
+    PackReader reader;
     reader.odb_.reset(odb);
     if (git_odb_add_disk_alternate(odb, mirror_objects.c_str()) != 0)
       return tl::unexpected(git_trouble("open the mirror"));
@@ -101,7 +101,7 @@ class Reader {
 };
 
 /// The head's first parents lead to the base; one step unless `manual`.
-Result<Commit> walk_to_base(const Reader& reader, const PackRequest& request) {
+Result<Commit> walk_to_base(const PackReader& reader, const PackRequest& request) {
   git_oid id{}, base{};
   if (git_oid_fromstr(&id, request.head_sha.c_str()) != 0 ||
       git_oid_fromstr(&base, request.base_sha.c_str()) != 0)
@@ -154,7 +154,7 @@ Result<CheckedPack> check_pack(const PackRequest& request) {
   ::unlink((directory / "pack-muster.idx").c_str());  // of an earlier, interrupted check
   if (auto indexed = index_pack(request, checked.file); !indexed)
     return tl::unexpected(indexed.error());
-  const auto reader = Reader::open(request.scratch / "objects", request.mirror_objects);
+  const auto reader = PackReader::open(request.scratch / "objects", request.mirror_objects);
   if (!reader) return tl::unexpected(reader.error());
   const auto base = walk_to_base(*reader, request);
   if (!base) return tl::unexpected(base.error());

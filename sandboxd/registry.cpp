@@ -9,7 +9,7 @@ namespace muster::sandbox {
 namespace {
 
 constexpr std::string_view kScheme = "docker://", kDigest = "@sha256:", kPlain = "http://";
-constexpr std::size_t kMaxHost = 255, kMaxName = 255, kMaxTag = 128;
+constexpr std::size_t kMaxHost = 255, kMaxRepository = 255, kMaxTag = 128;
 
 bool is_lower(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
@@ -27,7 +27,7 @@ bool is_host(std::string_view text) {
 
 /// Parts of lower-case letters, digits and single separators between them.
 bool is_name(std::string_view name) {
-  if (name.empty() || name.size() > kMaxName || !is_lower(name.back())) return false;
+  if (name.empty() || name.size() > kMaxRepository || !is_lower(name.back())) return false;
   char before = '/';
   for (const char c : name) {
     if (!is_lower(c) && std::string_view("._-/").find(c) == std::string_view::npos) return false;

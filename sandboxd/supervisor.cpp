@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kMaxRecord = 2u << 20;
-constexpr std::size_t kLogPiece = 256u << 10;
+constexpr std::size_t kLogStep = 256u << 10;
 constexpr int kPiecesPerTurn = 8;             // of one sandbox's log, so that none starves the others
 constexpr std::uint64_t kLogSlack = 1u << 20;  // step reports, git's words, notes of the host
 constexpr std::uint64_t kAckedStep = 1u << 20;
@@ -72,7 +72,7 @@ std::string report_frame(wire::AttemptReportT report) {
 /// Decodes what the log has and the progress does not know yet.
 void feed_all(LogReader& reader, Progress& progress) {
   std::string piece;
-  while (reader.read(piece, kLogPiece).value_or(0) > 0) {
+  while (reader.read(piece, kLogStep).value_or(0) > 0) {
     if (!progress.feed(piece)) return;
     piece.clear();
   }
@@ -258,7 +258,7 @@ void Supervisor::follow(const std::string& id) {
   std::string piece;
   for (int n = 0; n < kPiecesPerTurn; ++n) {
     piece.clear();
-    const auto read = sandbox->reader->read(piece, kLogPiece);
+    const auto read = sandbox->reader->read(piece, kLogStep);
     if (!read || *read == 0) {
       sandbox->caught_up = true;
       if (n == 0) return check_spool(*sandbox);

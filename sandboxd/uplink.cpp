@@ -19,7 +19,7 @@ using storage::Stream;
 
 namespace {
 
-constexpr Duration kTick{50};
+constexpr Duration kUplinkTick{50};
 constexpr std::size_t kParcelPart = 512u << 10;
 constexpr std::size_t kLogChunk = 128u << 10;
 constexpr std::size_t kMaxQueuedParcels = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
@@ -70,7 +70,7 @@ Outlet Uplink::outlet() {
 
 void Uplink::attach(Supervisor& supervisor) {
   supervisor_ = &supervisor;
-  loop_.every(kTick, [this] { tick(); });
+  loop_.every(kUplinkTick, [this] { tick(); });
 }
 
 Spooled Uplink::spooled(const std::string& id) const {

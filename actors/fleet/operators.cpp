@@ -16,7 +16,7 @@ std::string words(FleetState state) {
   return text;
 }
 
-std::string because(const std::string& what, const std::string& by, const std::string& reason) {
+std::string order_text(const std::string& what, const std::string& by, const std::string& reason) {
   std::string text = what;
   if (!by.empty()) text += " by " + by;
   if (!reason.empty()) text += ": " + reason;
@@ -46,7 +46,7 @@ void FleetLife::on(const fbs::PauseFleetT& m) {
   ctx_.reply("");
   if (s_.state == FleetState::paused) return;
   ctx_.audit(m.by, "fleet.pause", one_line(m.reason, 500));
-  hold(FleetState::paused, because("paused", m.by, m.reason));
+  hold(FleetState::paused, order_text("paused", m.by, m.reason));
 }
 
 void FleetLife::on(const fbs::ResumeFleetT& m) {
@@ -73,7 +73,7 @@ void FleetLife::on(const fbs::CancelFleetT& m) {
   ctx_.reply("");
   if (ended() || s_.cancelling) return;
   ctx_.audit(m.by, "fleet.cancel", one_line(m.reason, 500));
-  cancel(because("cancelled", m.by, m.reason));
+  cancel(order_text("cancelled", m.by, m.reason));
 }
 
 void FleetLife::on(const fbs::RetryFleetT& m) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "storage/base/error.hpp"
 
@@ -68,6 +69,12 @@ struct MergeResult {
   std::string commit;
   std::string message;
 };
+inline MergeResult no_merge(MergeOutcome outcome, std::string message) {
+  return {outcome, {}, std::move(message)};
+}
+inline MergeResult merge_failed(const Error& error) {
+  return no_merge(MergeOutcome::failed, error.message);
+}
 struct MergeRequest {
   std::string url;
   std::string branch;

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kMaxEntryName = 4096;
 constexpr std::size_t kMaxParents = 64;
 
-std::string lower(std::string_view text) {
+std::string lower_case(std::string_view text) {
   std::string out(text);
   std::transform(out.begin(), out.end(), out.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -46,7 +46,7 @@ std::string without_ignorable(std::string_view name) {
 std::string as_ntfs(std::string_view name) {
   name = name.substr(0, name.find(':'));
   while (!name.empty() && (name.back() == '.' || name.back() == ' ')) name.remove_suffix(1);
-  return lower(name);
+  return lower_case(name);
 }
 
 bool known_mode(std::uint32_t mode) {
@@ -153,7 +153,7 @@ bool is_identity(std::string_view text) {
 }  // namespace
 
 bool is_dot_git(std::string_view name) {
-  if (lower(without_ignorable(name)) == ".git") return true;
+  if (lower_case(without_ignorable(name)) == ".git") return true;
   const std::string ntfs = as_ntfs(name);
   return ntfs == ".git" || ntfs == "git~1";
 }

@@ -103,14 +103,6 @@ PushResult set_branch(const LocalRepository& repository, const PushRequest& requ
   return {PushOutcome::branch_exists, "another push came first: " + done.error().message};
 }
 
-MergeResult no_merge(MergeOutcome outcome, std::string message) {
-  return {outcome, {}, std::move(message)};
-}
-
-MergeResult merge_failed(const Error& error) {
-  return no_merge(MergeOutcome::failed, error.message);
-}
-
 /// One try of a merge: a result, or nothing when the base branch moved meanwhile.
 std::optional<MergeResult> try_merge(const LocalRepository& repository, const MergeRequest& request,
                                      const std::string& base_branch,

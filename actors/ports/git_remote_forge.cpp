@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Duration kNetworkTimeout{300'000};
-constexpr int kMergeRaces = 3;
+constexpr int kPushRaces = 3;
 
 std::string branch_ref(const std::string& branch) {
   return "refs/heads/" + branch;
@@ -174,7 +174,7 @@ class Copy {
   std::map<std::string, std::string> environment_;
 };
 
-PushResult failed(const Error& error) {
+PushResult push_failed(const Error& error) {
   const bool final =
       error.code == Errc::refused || error.code == Errc::corrupt || error.code == Errc::invalid;
   return {final ? PushOutcome::rejected : PushOutcome::failed, error.message};
@@ -220,13 +220,6 @@ Result<std::string> run_diff(const Copy& copy, const std::string& range, std::si
   if (!result->ok()) return fail(Errc::unreachable, "git diff: " + clean_message(result->err));
   if (result->output_truncated) result->out += kDiffCut;
   return std::move(result->out);
-}
-
-MergeResult no_merge(MergeOutcome outcome, std::string message) {
-  return {outcome, {}, std::move(message)};
-}
-MergeResult merge_failed(const Error& error) {
-  return no_merge(MergeOutcome::failed, error.message);
 }
 
 /// The merge commit of two commits that the copy has; an empty id and `conflict` when they
@@ -301,9 +294,9 @@ std::optional<MergeResult> try_merge(const GitForgeOptions& options, const std::
 
 PushResult RemoteForge::push(const std::string& url, const PushRequest& request) const {
   auto copy = Copy::make(options, url);
-  if (!copy) return failed(copy.error());
+  if (!copy) return push_failed(copy.error());
   const auto advertised = copy->advertised({request.base_branch, request.branch});
-  if (!advertised) return failed(advertised.error());
+  if (!advertised) return push_failed(advertised.error());
   const auto now = advertised->branch(request.branch);
   if (now == request.head_sha) return already_there(request.branch);
   if (now && !request.replace)
@@ -317,14 +310,14 @@ PushResult RemoteForge::push(const std::string& url, const PushRequest& request)
   if (!tip)
     return {PushOutcome::base_moved, "base branch '" + base_branch + "' does not exist any more"};
   const auto base = fetch_base(*copy, base_branch, *tip, request.base_sha);
-  if (!base) return failed(base.error());
+  if (!base) return push_failed(base.error());
   if (!*base)
     return {PushOutcome::base_moved,
             "base branch '" + base_branch + "' does not contain " + request.base_sha + " any more"};
-  if (auto ok = add_checked_pack(*copy, request); !ok) return failed(ok.error());
+  if (auto ok = add_checked_pack(*copy, request); !ok) return push_failed(ok.error());
 
   const auto done = copy->swap(request.branch, now.value_or(""), request.head_sha);
-  if (!done) return failed(done.error());
+  if (!done) return push_failed(done.error());
   if (*done)
     return {PushOutcome::pushed, "branch '" + request.branch + "' is at " + request.head_sha};
   const auto after = copy->advertised({request.branch});
@@ -334,7 +327,7 @@ PushResult RemoteForge::push(const std::string& url, const PushRequest& request)
 }
 
 MergeResult RemoteForge::merge(const std::string& url, const MergeRequest& request) const {
-  for (int race = 0; race < kMergeRaces; ++race)
+  for (int race = 0; race < kPushRaces; ++race)
     if (auto result = try_merge(options, url, request)) return *result;
   return no_merge(MergeOutcome::failed, "the base branch keeps moving; try again");
 }

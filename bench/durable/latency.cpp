@@ -21,11 +21,11 @@ namespace {
 using Steady = std::chrono::steady_clock;
 using Micros = std::chrono::duration<double, std::micro>;
 
-constexpr std::uint64_t kActors = 10'000;
+constexpr std::uint64_t kPopulation = 10'000;
 
 engine::Call a_call(engine::Engine& engine, std::uint64_t& seed) {
   engine::Call call;
-  call.to = bead(next_random(seed) % kActors);
+  call.to = bead(next_random(seed) % kPopulation);
   call.payload = init_payload();
   call.key = new_uuid_v7(engine.now());
   call.digest = std::string(64, 'd');
@@ -122,9 +122,9 @@ void at_rate(Rig& rig, double per_s, std::chrono::milliseconds length, Latency& 
 
 Latency measure_latency(Scratch& scratch, bool quick) {
   engine::EngineConfig config;
-  config.limits.idle_actors = kActors;
+  config.limits.idle_actors = kPopulation;
   Rig rig(scratch.fresh(), config);
-  rig.make(0, kActors);
+  rig.make(0, kPopulation);
   Latency latency;
   alone(rig, scratch, quick ? 10 : 60, latency);
   const std::chrono::milliseconds length(quick ? 500 : 3'000);

@@ -11,7 +11,7 @@ namespace muster::load {
 
 namespace {
 
-using Unit = Result<std::uint64_t> (*)(std::string_view);
+using ReadUnit = Result<std::uint64_t> (*)(std::string_view);
 
 Result<double> parse_number(std::string_view text) {
   double value = 0;
@@ -62,7 +62,7 @@ std::uint64_t Distribution::sample(Random& random, std::uint64_t most) const {
   return static_cast<std::uint64_t>(std::clamp(value, 0.0, static_cast<double>(most)));
 }
 
-Result<Distribution> parse_distribution(std::string_view text, Unit unit) {
+Result<Distribution> parse_distribution(std::string_view text, ReadUnit unit) {
   Distribution made;
   made.text_ = std::string(text);
   const std::size_t colon = text.find(':');

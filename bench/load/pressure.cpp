@@ -10,7 +10,7 @@ namespace muster::load {
 namespace {
 
 constexpr long kRequestLimitMs = 60'000;
-constexpr std::chrono::milliseconds kRefusedPause{20}, kLook{50};
+constexpr std::chrono::milliseconds kRefusedPause{20}, kPressureLook{50};
 /// An operator's client repeats what was refused as overloaded; so often at most.
 constexpr int kOperatorTries = 10;
 
@@ -117,7 +117,7 @@ void ApiPressure::operate() {
   Random random(seed_of(options_.workload.seed, "operator"));
   auto next = Clock::now() + options_.operate_every;
   while (!stopping_) {
-    std::this_thread::sleep_for(kLook);
+    std::this_thread::sleep_for(kPressureLook);
     if (Clock::now() < next) continue;
     next += options_.operate_every;
     if (const std::string fleet = some_fleet(random); !fleet.empty()) {

@@ -24,7 +24,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kStartLimit{60}, kStopLimit{40};
-constexpr std::chrono::milliseconds kLook{20};
+constexpr std::chrono::milliseconds kTargetLook{20};
 
 /// Beside this program.
 std::string find_musterd() {
@@ -111,7 +111,7 @@ Result<void> Target::launch(const Options& options) {
   while (SteadyClock::now() < deadline) {
     if (const std::string dead = death(); !dead.empty()) return fail(Errc::unreachable, dead);
     if (fs::exists(Paths{root}.runtime() / "musterd.json")) return find(root, options);
-    std::this_thread::sleep_for(kLook);
+    std::this_thread::sleep_for(kTargetLook);
   }
   return fail(Errc::timed_out, program + " does not come up: " + last_lines(log));
 }
@@ -143,7 +143,7 @@ Result<void> Target::wait_until_ready() {
     if (const std::string dead = death(); !dead.empty()) return fail(Errc::unreachable, dead);
     if (SteadyClock::now() > deadline || own_ == 0)
       return fail(answer.error().code, answer.error().message);
-    std::this_thread::sleep_for(kLook);
+    std::this_thread::sleep_for(kTargetLook);
   }
 }
 
@@ -210,7 +210,7 @@ Target::~Target() {
         ::waitpid(own_, nullptr, 0);
         break;
       }
-      std::this_thread::sleep_for(kLook);
+      std::this_thread::sleep_for(kTargetLook);
     }
   }
   std::error_code ignored;

@@ -14,7 +14,7 @@ using storage::Family;
 
 namespace {
 
-const std::string kAllNumbers(13, '\xff');
+const std::string kPastSequences(13, '\xff');
 
 /// The consumed marks of one receiver; zeros when it does not exist.
 Result<std::array<Sequence, kLanes>> consumed_marks(const storage::Journal& journal,
@@ -72,7 +72,7 @@ class Reader {
   /// Which messages that may still be pending were parked: there are few, so that asking for each
   /// would cost more.
   Result<void> read_dead() {
-    return journal_.scan(Family::dead, keys::sequence(found_.shard.low_water), kAllNumbers,
+    return journal_.scan(Family::dead, keys::sequence(found_.shard.low_water), kPastSequences,
                          [&](std::string_view key, std::string_view) {
                            dead_.insert(storage::get_be64(key));
                            return true;
@@ -99,7 +99,7 @@ class Reader {
   Result<void> read_inbox() {
     Result<void> outcome;
     auto scanned = journal_.scan(
-        Family::inbox, keys::sequence(found_.shard.low_water), kAllNumbers,
+        Family::inbox, keys::sequence(found_.shard.low_water), kPastSequences,
         [&](std::string_view, std::string_view value) {
           auto message = decode_envelope(value);
           auto pending = message ? is_pending(*message) : tl::unexpected<Error>(message.error());

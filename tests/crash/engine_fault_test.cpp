@@ -19,7 +19,7 @@ using rocksdb::IOStatus;
 
 namespace {
 
-constexpr Duration kLongest{60'000};
+constexpr Duration kPatience{60'000};
 constexpr std::uint64_t kKeys = 40;
 
 /// An engine's disk, with the power on.
@@ -108,7 +108,7 @@ TEST_CASE("Disk errors under load: said in health, reads go on, and it comes bac
   disk.system->fail_appends({});
   CHECK(faults >= 3);
   CHECK(load.done.size() == load.count);
-  CHECK(wait_until_equal(*engine, model_of(load.programs, load.count), kLongest) == "");
+  CHECK(wait_until_equal(*engine, model_of(load.programs, load.count), kPatience) == "");
   CHECK(engine->trouble() == "");
 }
 
@@ -133,5 +133,5 @@ TEST_CASE("Power cuts at any write, with the unsynced tail gone, cut or garbled,
   const auto engine = disk.start();
   load.run(*engine, [] { return true; });
   CHECK(load.done.size() == load.count);
-  CHECK(wait_until_equal(*engine, model_of(load.programs, load.count), kLongest) == "");
+  CHECK(wait_until_equal(*engine, model_of(load.programs, load.count), kPatience) == "");
 }

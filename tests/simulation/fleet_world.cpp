@@ -16,7 +16,7 @@ using storage::Family;
 
 namespace {
 
-constexpr std::uint64_t kMaxSteps = 2'000'000;
+constexpr std::uint64_t kMaxFleetSteps = 2'000'000;
 
 engine::ShardLimits limits_of(Scheduler& s) {
   engine::ShardLimits limits = draw_limits(s);
@@ -404,7 +404,7 @@ void FleetWorld::run() {
 
   std::int64_t until_fault = s.between(1, 400);
   while (scheduler_.step()) {
-    if (scheduler_.steps() > kMaxSteps) throw Violation("it does not come to an end");
+    if (scheduler_.steps() > kMaxFleetSteps) throw Violation("it does not come to an end");
     if (!closing_ && scheduler_.steps() % 64 == 0) closing_ = installation_.up() && everybody_done();
     if (!interrupted_ && options_.interrupted() && anything_runs()) once_in_the_middle();
     if (!options_.faults || closing_ || faults_ >= options_.most_faults || --until_fault > 0) continue;

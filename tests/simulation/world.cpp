@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::uint64_t kMaxSteps = 400'000;
 
-engine::ActorId account_id(const std::string& key) { return {"sim", "account", key}; }
-
 std::size_t draw_shards(Scheduler& scheduler) {
   constexpr std::array<std::size_t, 3> kShards{1, 3, 4};
   return kShards[static_cast<std::size_t>(scheduler.between(0, 2))];

@@ -13,6 +13,10 @@
 
 namespace muster::sim {
 
+inline engine::ActorId account_id(const std::string& key) {
+  return {"sim", "account", key};
+}
+
 class World : Surroundings {
  public:
   World(std::uint64_t seed, Sabotage sabotage);

@@ -7,8 +7,6 @@ namespace {
 
 constexpr std::int64_t kBalance = 1'000;
 
-engine::ActorId account_id(const std::string& key) { return {"sim", "account", key}; }
-
 }  // namespace
 
 void World::start_people() {

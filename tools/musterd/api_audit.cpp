@@ -23,7 +23,7 @@ struct AuditFilter {
   }
 };
 
-Result<AuditFilter> read_filter(const Request& request) {
+Result<AuditFilter> read_audit_filter(const Request& request) {
   AuditFilter filter{request.parameter("who"), request.parameter("action"),
                      request.parameter("text"), std::nullopt};
   auto since = read_since(request);
@@ -73,7 +73,7 @@ class AuditStream final : public SseSource {
 
 Result<Response> list_audit(const ApiContext& api, const Request& request) {
   AuditLog& log = *api.parts.audit_log;
-  auto filter = read_filter(request);
+  auto filter = read_audit_filter(request);
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (wants_events(request)) {
     const auto head = log.head();

@@ -164,7 +164,7 @@ Result<Response> fleet_report(const ApiContext& api, const Request& request) {
 
 /// A write that bears only who and why: pause, resume, cancel.
 template <class Message>
-RouteHandler order(const ApiContext& api) {
+RouteHandler fleet_order(const ApiContext& api) {
   return [api](const Request& request) -> Result<Response> {
     const std::string& name = request.params.at("name");
     auto words = read_order(request);
@@ -268,9 +268,9 @@ void add_fleet_routes(Router& router, ApiContext api) {
        0});
   router.add({"GET", "/v1/fleets/{name}/spec", with(fleet_spec), 0});
   router.add({"GET", "/v1/fleets/{name}/report", with(fleet_report), 0});
-  router.add({"POST", "/v1/fleets/{name}/pause", order<fbs::PauseFleetT>(api), kMaxBody});
-  router.add({"POST", "/v1/fleets/{name}/resume", order<fbs::ResumeFleetT>(api), kMaxBody});
-  router.add({"POST", "/v1/fleets/{name}/cancel", order<fbs::CancelFleetT>(api), kMaxBody});
+  router.add({"POST", "/v1/fleets/{name}/pause", fleet_order<fbs::PauseFleetT>(api), kMaxBody});
+  router.add({"POST", "/v1/fleets/{name}/resume", fleet_order<fbs::ResumeFleetT>(api), kMaxBody});
+  router.add({"POST", "/v1/fleets/{name}/cancel", fleet_order<fbs::CancelFleetT>(api), kMaxBody});
   router.add({"POST", "/v1/fleets/{name}/retry", with(retry_fleet), kMaxBody});
 }
 

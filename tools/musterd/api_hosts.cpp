@@ -84,7 +84,7 @@ Result<Response> get_host(const ApiContext& api, const Request& request) {
 }
 
 template <class Message>
-RouteHandler order(const ApiContext& api) {
+RouteHandler host_order(const ApiContext& api) {
   return [api](const Request& request) -> Result<Response> {
     const std::string& name = request.params.at("name");
     auto words = read_order(request);
@@ -109,9 +109,9 @@ void add_host_routes(Router& router, ApiContext api) {
       {"GET", "/v1/hosts", [api](const Request& request) { return list_hosts(api, request); }, 0});
   router.add({"GET", "/v1/hosts/{name}",
               [api](const Request& request) { return get_host(api, request); }, 0});
-  router.add({"POST", "/v1/hosts/{name}/cordon", order<fbs::CordonT>(api), kMaxBody});
-  router.add({"POST", "/v1/hosts/{name}/uncordon", order<fbs::UncordonT>(api), kMaxBody});
-  router.add({"POST", "/v1/hosts/{name}/drain", order<fbs::DrainT>(api), kMaxBody});
+  router.add({"POST", "/v1/hosts/{name}/cordon", host_order<fbs::CordonT>(api), kMaxBody});
+  router.add({"POST", "/v1/hosts/{name}/uncordon", host_order<fbs::UncordonT>(api), kMaxBody});
+  router.add({"POST", "/v1/hosts/{name}/drain", host_order<fbs::DrainT>(api), kMaxBody});
 }
 
 }  // namespace muster::musterd

@@ -32,7 +32,7 @@ struct PullFilter {
   }
 };
 
-Result<PullFilter> read_filter(const Request& request) {
+Result<PullFilter> read_pull_filter(const Request& request) {
   auto common = read_common_filter(request);
   if (!common) return tl::unexpected<Error>(common.error());
   PullFilter filter{request.parameter("fleet"), state_parameter(request), request.parameter("repo"),
@@ -43,7 +43,7 @@ Result<PullFilter> read_filter(const Request& request) {
 }
 
 Result<Response> list_pulls(const ApiContext& api, const Request& request) {
-  const auto filter = read_filter(request);
+  const auto filter = read_pull_filter(request);
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (!filter->fleet.empty()) {
     if (!filter->scope.covers_fleet(filter->fleet))

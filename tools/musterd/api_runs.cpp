@@ -34,7 +34,7 @@ struct RunFilter {
   }
 };
 
-Result<RunFilter> read_filter(const Request& request, const std::string& fleet) {
+Result<RunFilter> read_run_filter(const Request& request, const std::string& fleet) {
   auto common = read_common_filter(request);
   if (!common) return tl::unexpected<Error>(common.error());
   RunFilter filter{fleet,
@@ -96,7 +96,7 @@ Result<Response> all_runs(const ApiContext& api, const RunFilter& filter, const 
 
 Result<Response> list_runs(const ApiContext& api, const Request& request,
                            const std::string& fleet) {
-  const auto filter = read_filter(request, fleet);
+  const auto filter = read_run_filter(request, fleet);
   if (!filter) return tl::unexpected<Error>(filter.error());
   if (!fleet.empty() && !request.who.scope.covers_fleet(fleet))
     return fail(Errc::not_found, "there is no fleet " + fleet);

@@ -14,19 +14,19 @@ constexpr std::string_view kLimits = "/v1/limits";
 constexpr std::size_t kMostTags = 16;
 constexpr std::size_t kLongestTag = 64;
 
-struct Named {
+struct NamedRevision {
   std::string_view pattern;
   std::string_view kind;
   std::string_view parameter;
   std::string_view rows;  ///< Which of its rows are part of it; empty: none.
 };
-constexpr Named kNamed[] = {{"/v1/fleets/{name}", "fleet", "name", ""},
+constexpr NamedRevision kNamed[] = {{"/v1/fleets/{name}", "fleet", "name", ""},
                             {"/v1/runs/{id}", "run", "id", "attempt/"},
                             {"/v1/pulls/{id}", "pull", "id", "body"},
                             {"/v1/hosts/{name}", "host", "name", ""}};
 
-const Named* resource_of(std::string_view pattern) {
-  for (const Named& named : kNamed)
+const NamedRevision* resource_of(std::string_view pattern) {
+  for (const NamedRevision& named : kNamed)
     if (pattern == named.pattern ||
         (pattern.starts_with(named.pattern) && pattern[named.pattern.size()] == '/'))
       return &named;
@@ -34,7 +34,7 @@ const Named* resource_of(std::string_view pattern) {
 }
 
 Result<engine::ActorId> actor_at(const ApiContext& api, const Request& request,
-                                 const Named& named) {
+                                 const NamedRevision& named) {
   const std::string& key = request.params.find(named.parameter)->second;
   if (named.kind != "run") return api.view.actor(named.kind, key);
   auto run = api.view.find_run(key);
@@ -90,7 +90,7 @@ Result<std::string> revision_at(const ApiContext& api, const Request& request,
                                 std::string_view pattern) {
   if (pattern == kLimits)
     return api.parts.limits != nullptr ? api.parts.limits->state().revision : std::string();
-  const Named* named = resource_of(pattern);
+  const NamedRevision* named = resource_of(pattern);
   if (named == nullptr) return std::string();
   const auto actor = actor_at(api, request, *named);
   if (!actor) return tl::unexpected<Error>(actor.error());
@@ -99,7 +99,7 @@ Result<std::string> revision_at(const ApiContext& api, const Request& request,
 
 std::string revision_to_tell(const ApiContext& api, const Request& request,
                              std::string_view pattern) {
-  const Named* named = resource_of(pattern);
+  const NamedRevision* named = resource_of(pattern);
   if (pattern != kLimits && (named == nullptr || pattern != named->pattern)) return "";
   // What can't be found or read is told by the handler.
   return revision_at(api, request, pattern).value_or("");
@@ -119,7 +119,7 @@ void put_precondition(const Request& request, engine::Call& call) {
   const std::vector<std::string> tags = tags_of(request.header("If-Match"));
   if (std::find(tags.begin(), tags.end(), "*") != tags.end()) return;
   for (const std::string& tag : tags) call.only_if += (call.only_if.empty() ? "" : " ") + tag;
-  for (const Named& named : kNamed)
+  for (const NamedRevision& named : kNamed)
     if (!tags.empty() && named.kind == call.to.kind) call.only_if_rows = named.rows;
 }
 

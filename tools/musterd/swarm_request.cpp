@@ -12,7 +12,7 @@ namespace {
 
 namespace swarm = actors::swarm;
 
-Result<swarm::SwarmSpec> read_spec(const Json& spec) {
+Result<swarm::SwarmSpec> read_swarm_spec(const Json& spec) {
   auto parsed = swarm::parse_swarm(spec.dump());
   if (parsed) return std::move(*parsed);
   return fail(Errc::invalid, problem_lines(parsed.error()));
@@ -73,7 +73,7 @@ Result<SwarmRequest> read_swarm_request(const Json& body) {
   const auto document = body.find("spec");
   if (document == body.end() || !document->is_object())
     return fail(Errc::invalid, "'spec' must be the swarm file as an object");
-  auto spec = read_spec(*document);
+  auto spec = read_swarm_spec(*document);
   if (!spec) return tl::unexpected<Error>(spec.error());
   request.spec = std::move(*spec);
   request.plan = nlohmann::json::parse(document->dump()).dump();  // keys sorted

@@ -39,7 +39,7 @@ Result<void> write_down(const Paths& paths, const std::string& action, const std
   return head ? Result<void>{} : tl::unexpected<Error>(head.error());
 }
 
-std::string joined(const std::vector<std::string>& list) {
+std::string listed(const std::vector<std::string>& list) {
   std::string text;
   for (const std::string& each : list) text += (text.empty() ? "" : ",") + each;
   return text.empty() ? "all" : text;
@@ -83,7 +83,7 @@ Result<void> TokenCommand::create(const Paths& paths) {
     if (!lifetime) return fail(lifetime.error(), "--expires");
     token.expires = now + *lifetime;
   }
-  const std::string what = role_ + (proxy_ ? ", proxy" : "") + ", fleets " + joined(fleets_) +
+  const std::string what = role_ + (proxy_ ? ", proxy" : "") + ", fleets " + listed(fleets_) +
                            ", expires " + (token.expires ? to_rfc3339(*token.expires) : "never");
   if (auto noted = write_down(paths, "token.create", name_, what); !noted) return noted;
   const auto made = TokenStore(paths.tokens()).create(std::move(token), now);
@@ -118,7 +118,7 @@ Result<void> TokenCommand::list(const Paths& paths) const {
                 token.proxy ? "proxy" : std::string(name_of(token.role)).c_str(),
                 std::string(token.state(now)).c_str(),
                 token.expires ? to_rfc3339(*token.expires).c_str() : "never",
-                joined(token.scope.fleets).c_str());
+                listed(token.scope.fleets).c_str());
   return {};
 }
 

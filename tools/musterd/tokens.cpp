@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::size_t kMaxFile = 4u << 20;
+constexpr std::size_t kMaxTokenFile = 4u << 20;
 constexpr std::size_t kIdLength = 10;
 constexpr std::size_t kSecretLength = 51;  // 255 bits of base32
 constexpr std::size_t kSecretBytes = 32;
@@ -97,7 +97,7 @@ Result<std::shared_ptr<const TokenStore::Tokens>> TokenStore::read() const {
   if (tokens_ && now == seen_) return tokens_;
   auto tokens = std::make_shared<Tokens>();
   if (now) {
-    const auto text = read_file(file_, kMaxFile);
+    const auto text = read_file(file_, kMaxTokenFile);
     if (!text) return tl::unexpected<Error>(text.error());
     try {
       const auto document = ordered_json::parse(*text);

@@ -29,7 +29,7 @@ struct Scratch {
   std::filesystem::path path;
 };
 
-ActorId counter_id(const std::string& key) { return {"test", "counter", key}; }
+ActorId poisoned(const std::string& key) { return {"test", "counter", key}; }
 
 /// Counters that end the process at one type of message.
 template <class Deadly>
@@ -52,7 +52,7 @@ std::unique_ptr<Engine> start(const std::filesystem::path& directory) {
 template <class M>
 Result<std::string> call(Engine& engine, const M& message, const std::string& key) {
   Call c;
-  c.to = counter_id("a");
+  c.to = poisoned("a");
   c.payload = Counter::Messages::encode(message);
   c.key = key;
   c.digest = "digest";
@@ -62,7 +62,7 @@ Result<std::string> call(Engine& engine, const M& message, const std::string& ke
 }
 std::string new_key(Engine& engine) { return new_uuid_v7(engine.now()); }
 
-fbs::AddT add(std::int64_t amount) {
+fbs::AddT addition(std::int64_t amount) {
   fbs::AddT m;
   m.amount = amount;
   return m;
@@ -108,7 +108,7 @@ TEST_CASE("A call whose step ends the process twice is parked at the third start
   const auto answer = call(*engine, fbs::FailT{}, key);
   REQUIRE_FALSE(answer);
   CHECK(answer.error().message.find("ended twice") != std::string::npos);
-  CHECK(call(*engine, add(5), new_key(*engine)) == "5");  // The actor goes on.
+  CHECK(call(*engine, addition(5), new_key(*engine)) == "5");  // The actor goes on.
   REQUIRE(letters(*engine).size() == 1);
   CHECK(letters(*engine)[0].text == "Fail {}");
 }
@@ -136,8 +136,8 @@ TEST_CASE("A timer whose step ends the process twice is parked, and can be repla
     const auto engine = start<fbs::DueT>(scratch.path);
     REQUIRE(engine);
     set(*engine);
-    CHECK(call(*engine, add(1), new_key(*engine)) == "1");
-    while (letters(*engine).empty()) (void)call(*engine, add(0), new_key(*engine));
+    CHECK(call(*engine, addition(1), new_key(*engine)) == "1");
+    while (letters(*engine).empty()) (void)call(*engine, addition(0), new_key(*engine));
     id = letters(*engine)[0].id;
     CHECK(letters(*engine)[0].text == "Due { amount: 7 }");
   }
@@ -149,7 +149,7 @@ TEST_CASE("A timer whose step ends the process twice is parked, and can be repla
   std::promise<Result<std::string>> done;
   mended->operate(replay, [&](Result<std::string> r) { done.set_value(std::move(r)); });
   CHECK(done.get_future().get());
-  CHECK(call(*mended, add(0), new_key(*mended)) == "8");
+  CHECK(call(*mended, addition(0), new_key(*mended)) == "8");
 }
 
 TEST_CASE("A breadcrumb counts ends of the process, not messages") {

@@ -19,7 +19,7 @@ Histogram sampled(const char* text, std::uint64_t most = kMaxPhaseMs) {
   return h;
 }
 
-std::string why_not(const char* text) {
+std::string why_no_plan(const char* text) {
   const auto distribution = parse_times(text);
   return distribution ? "" : distribution.error().message;
 }
@@ -57,15 +57,15 @@ TEST_CASE("No sample exceeds the bound") {
 }
 
 TEST_CASE("What is no distribution is refused with what was meant") {
-  CHECK(why_not("2s") == "");
-  CHECK(why_not("0") == "");
-  CHECK(why_not("normal:2s") ==
+  CHECK(why_no_plan("2s") == "");
+  CHECK(why_no_plan("0") == "");
+  CHECK(why_no_plan("normal:2s") ==
         "'normal' is no distribution: fixed (2s), uniform:1s..5s, exp:2s, lognormal:2s,1.0");
-  CHECK(why_not("uniform:5s") == "'uniform:5s': expected uniform:A..B or lognormal:MEDIAN,SIGMA");
-  CHECK(why_not("uniform:5s..1s") == "'uniform:5s..1s': the second is smaller than the first");
-  CHECK(why_not("lognormal:5s,x") == "not a number: 'x'");
-  CHECK_FALSE(why_not("exp:fast").empty());
-  CHECK_FALSE(why_not("").empty());
+  CHECK(why_no_plan("uniform:5s") == "'uniform:5s': expected uniform:A..B or lognormal:MEDIAN,SIGMA");
+  CHECK(why_no_plan("uniform:5s..1s") == "'uniform:5s..1s': the second is smaller than the first");
+  CHECK(why_no_plan("lognormal:5s,x") == "not a number: 'x'");
+  CHECK_FALSE(why_no_plan("exp:fast").empty());
+  CHECK_FALSE(why_no_plan("").empty());
 }
 
 TEST_CASE("Shares are between none and all") {

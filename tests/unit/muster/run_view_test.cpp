@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-const Instant kNow = *parse_rfc3339("2026-11-22T12:10:00Z");
+const Instant kViewed = *parse_rfc3339("2026-11-22T12:10:00Z");
 
 TEST_CASE("a run's story") {
   std::string tail;
@@ -36,7 +36,7 @@ TEST_CASE("a run's story") {
                                tail + R"("}]}]})");
   std::string lines;
   for (int i = 11; i <= 30; ++i) lines += "      | line " + std::to_string(i) + "\n";
-  CHECK(run_text(run, {}, kNow) ==
+  CHECK(run_text(run, {}, kViewed) ==
         R"(7K2MABCDEFGHJ  acme/api  failed(verification) tests (escalated)
   tests: exit 1
   fleet     libgreet-2, wave 1
@@ -74,7 +74,7 @@ TEST_CASE("a step that was cut off did run") {
       R"({"id": "7K2MABCDEFGHJ", "state": "failed", "attempts": [{"attempt": 1, "steps": [
       {"name": "agent", "exit_code": -1, "signal": 0, "reason": "", "started_at": "2026-11-22T12:00:03.000Z", "ended_at": "2026-11-22T12:00:03.981Z"},
       {"name": "verify:a", "exit_code": -1, "signal": 0, "reason": "", "started_at": null, "ended_at": null}]}]})");
-  const std::string text = run_text(run, {}, kNow);
+  const std::string text = run_text(run, {}, kViewed);
   CHECK(text.find("    agent            cut off  981ms\n    verify:a         did not run\n") !=
         std::string::npos);
 }
@@ -83,7 +83,7 @@ TEST_CASE("a run that waits says why") {
   const json run = json::parse(
       R"({"id": "7K2MABCDEFGHJ", "fleet": "f", "repository": "acme/api", "url": "u", "state": "queued", "wave": 1,
     "why": "the fleet's limit of 20 is reached", "attempts": []})");
-  CHECK(run_text(run, {}, kNow) == R"(7K2MABCDEFGHJ  acme/api  queued
+  CHECK(run_text(run, {}, kViewed) == R"(7K2MABCDEFGHJ  acme/api  queued
   fleet     f, wave 2
   from      u
   waits     because the fleet's limit of 20 is reached
@@ -99,7 +99,7 @@ TEST_CASE("lists of runs, pull requests and hosts") {
           {json::parse(
               R"({"id": "7K2MABCDEFGHJ", "repository": "acme/api", "fleet": "f", "state": "delivered", "attempt": 1, "host": "local",
       "pull": 3, "started_at": "2026-11-22T12:00:00Z", "ended_at": "2026-11-22T12:00:04Z", "message": ""})")},
-          {}, kNow) ==
+          {}, kViewed) ==
       "RUN     REPOSITORY  FLEET  STATE      ATTEMPT  HOST   PULL  TIME  MESSAGE\n"
       "7K2MAB  acme/api    f      delivered        1  local    #3  4.0s\n");
   const json pull = json::parse(
@@ -107,10 +107,10 @@ TEST_CASE("lists of runs, pull requests and hosts") {
       "run": "7K2MABCDEFGHJ", "title": "Use libgreet 2.0", "body": "> Move\u0007\n", "branch": "muster/f", "base_branch": "main", "head_sha": "abc",
       "draft": true, "labels": ["auto"], "author": "alice", "diff": {"files": 1, "insertions": 2, "deletions": 1}, "problem": "the base branch is checked out",
       "created_at": "2026-11-22T12:00:00Z"})");
-  CHECK(pull_table({pull}, {}, kNow) ==
+  CHECK(pull_table({pull}, {}, kViewed) ==
         "PULL REQUEST  STATE         TITLE             BRANCH    CHANGES     AGE\n"
         "acme/api#3    open (draft)  Use libgreet 2.0  muster/f    +2 -1  10m00s\n");
-  CHECK(pull_text(pull, {}, kNow) == R"(acme/api#3  open (draft)
+  CHECK(pull_text(pull, {}, kViewed) == R"(acme/api#3  open (draft)
 Use libgreet 2.0
   merges    muster/f into main
   url       /srv/git/acme/api.git
@@ -129,7 +129,7 @@ Use libgreet 2.0
           {json::parse(
               R"({"name": "local", "state": "ready", "slots": 4, "used": 1, "cpus_milli": 2500, "memory_bytes": 8589934592,
       "labels": {"zone": "a"}, "warm": 12, "version": "0.1.0", "connected_at": "2026-11-22T12:00:00Z"})")},
-          {}, kNow) ==
+          {}, kViewed) ==
       "HOST   STATE  SLOTS  CPUS   MEMORY  WARM  VERSION   CONNECTED  LABELS\n"
       "local  ready    1/4   2.5  8.0 GiB    12  0.1.0    10m00s ago  zone=a\n");
 }

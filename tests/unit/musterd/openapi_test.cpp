@@ -12,7 +12,7 @@ namespace {
 
 const std::set<std::string> kMethods{"get", "put", "post", "delete", "head", "patch", "options"};
 
-std::string lower(std::string text) {
+std::string lower_case(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
 }
@@ -62,7 +62,7 @@ TEST_CASE_METHOD(ApiFixture, "the document and the routes name the same operatio
     }
   std::set<std::string> served;
   for (const Route& route : api.router().routes())
-    served.insert(lower(route.method) + " " + route.pattern);
+    served.insert(lower_case(route.method) + " " + route.pattern);
   CHECK(documented == served);
 }
 

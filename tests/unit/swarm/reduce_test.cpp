@@ -9,13 +9,13 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> kFacets = {"c", "a", "b", "absent"};
+const std::vector<std::string> kNames = {"c", "a", "b", "absent"};
 
 /// The value, then what is worth a word: undecided, missing, left out; or the error.
 std::string reduced(const char* declared, const std::map<std::string, json>& results) {
   const auto reducer = parse_reducer(json::parse(declared));
   if (!reducer) return reducer.error().message;
-  const auto done = reduce(*reducer, kFacets, results);
+  const auto done = reduce(*reducer, kNames, results);
   if (!done) return std::string(to_string(done.error().code)) + ": " + done.error().message;
   std::string out = done->value.dump();
   if (!done->decided) out += " undecided";

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kMaxExport = 1u << 30;
 
 /// "17  2026-11-22T17:53:36.476Z  alice  fleet.pause  default/fleet/bump  decided  lunch"
-void print(Context& context, const Json& entry) {
+void print_entry(Context& context, const Json& entry) {
   if (context.json()) {
     context.out() << dumped(entry) << "\n";
     return;
@@ -66,16 +66,16 @@ int verify_file(Context& context, const AuditFlags& flags) {
   const auto report = storage::verify_audit_export(
       flags.file, flags.heads.empty() ? "/nonexistent" : flags.heads, *key);
   if (!report) return context.fail({report.error().code, report.error().message, ""});
-  Json json = {{"sound", report->findings.empty()},
+  Json verdict = {{"sound", report->findings.empty()},
                {"first", report->first},
                {"last", report->head.number},
                {"entries", report->entries},
                {"torn", report->torn},
                {"findings", report->findings}};
   if (report->newest_signed)
-    json["newest_signed"] = {{"number", report->newest_signed->head.number},
+    verdict["newest_signed"] = {{"number", report->newest_signed->head.number},
                              {"at", to_rfc3339(report->newest_signed->at)}};
-  return show(context, json);
+  return show(context, verdict);
 }
 
 }  // namespace
@@ -104,14 +104,14 @@ int audit_tail(Context& context, const AuditFlags& flags) {
     cursor = str(*page, "next");
     if (cursor.empty()) break;
   }
-  for (const Json& entry : newest) print(context, entry);
+  for (const Json& entry : newest) print_entry(context, entry);
   context.out().flush();
   if (!flags.follow) return 0;
   if (last.empty()) last = "0";
   for (;;) {
     const auto ended =
         (*client)->events(query(flags), last, [&](const std::string&, const Json& entry) {
-          print(context, entry);
+          print_entry(context, entry);
           context.out().flush();
           return static_cast<bool>(context.out());
         });

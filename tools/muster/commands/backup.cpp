@@ -6,7 +6,7 @@
 namespace muster::cli {
 namespace {
 
-void print(Context& context, const Json& backup) {
+void print_backup(Context& context, const Json& backup) {
   context.out() << safe_line(str(backup, "id")) << "  " << safe_line(str(backup, "at")) << "  "
                 << count(backup, "files") << " files  " << count(backup, "bytes") << " bytes";
   if (backup.contains("new_bytes"))
@@ -26,7 +26,7 @@ int backup_create(Context& context, const std::string& directory, const std::str
   if (context.json())
     context.out() << dumped(*made, 2) << "\n";
   else
-    print(context, *made);
+    print_backup(context, *made);
   return 0;
 }
 
@@ -39,7 +39,7 @@ int backup_list(Context& context, const std::string& directory) {
     context.out() << dumped(*all, 2) << "\n";
     return 0;
   }
-  for (const Json& backup : list(*all, "backups")) print(context, backup);
+  for (const Json& backup : list(*all, "backups")) print_backup(context, backup);
   return 0;
 }
 

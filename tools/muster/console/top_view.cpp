@@ -8,11 +8,11 @@
 namespace muster::cli::console {
 namespace {
 
-std::string ms(std::int64_t milliseconds) {
+std::string millis(std::int64_t milliseconds) {
   return human_duration(Duration{milliseconds});
 }
 std::string us(std::int64_t microseconds) {
-  return microseconds < 10'000 ? std::to_string(microseconds) + "us" : ms(microseconds / 1'000);
+  return microseconds < 10'000 ? std::to_string(microseconds) + "us" : millis(microseconds / 1'000);
 }
 std::string rate(double per_second) {
   return human_count(static_cast<std::uint64_t>(per_second + 0.5)) + "/s";
@@ -68,7 +68,7 @@ void add_head(Screenful& screen, const TopData& data, const std::optional<TopRat
   screen.add("actors " + human_count(count(actors, "in_memory")) + " in memory, " +
              human_count(count(actors, "busy")) + " busy  messages " +
              human_count(count(actors, "pending")) + " waiting" +
-             (num(actors, "oldest_ms") > 0 ? ", oldest " + ms(num(actors, "oldest_ms")) : "") +
+             (num(actors, "oldest_ms") > 0 ? ", oldest " + millis(num(actors, "oldest_ms")) : "") +
              "  dead letters " + human_count(count(data.engine, "dead_letters")));
 }
 
@@ -121,7 +121,7 @@ Table mailboxes_table(const TopData& data) {
                {"OLDEST", Table::Align::right}});
   for (const Doc& actor : list(data.waiting, "actors"))
     table.add({Cell(str(actor, "id")), Cell(str(actor, "state")),
-               Cell(human_count(count(actor, "pending"))), Cell(ms(num(actor, "oldest_ms")))});
+               Cell(human_count(count(actor, "pending"))), Cell(millis(num(actor, "oldest_ms")))});
   return table;
 }
 
@@ -146,7 +146,7 @@ Table queue_table(const TopData& data) {
                {"WHY", Table::Align::left, true}});
   for (const Doc& run : list(data.queue, "queue"))
     table.add({Cell(str(run, "run")), Cell(str(run, "repository")), Cell(str(run, "fleet")),
-               Cell(ms(num(run, "waited_ms"))), Cell(str(run, "why"))});
+               Cell(millis(num(run, "waited_ms"))), Cell(str(run, "why"))});
   return table;
 }
 

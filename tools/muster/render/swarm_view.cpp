@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kShaShown = 10;
 
-std::string short_sha(const std::string& sha) {
+std::string short_commit(const std::string& sha) {
   return sha.substr(0, kShaShown);
 }
 
@@ -51,11 +51,11 @@ std::string about(const Json& facet) {
   const std::string state = str(facet, "state"), why = safe_line(str(facet, "why"));
   const Json& run = at(facet, "run");
   std::string out;
-  if (state == "merged") out = "as " + short_sha(str(facet, "merge"));
+  if (state == "merged") out = "as " + short_commit(str(facet, "merge"));
   if (state == "working" && run.is_object())
     out = "run " + short_id(str(run, "id")) + " " + str(run, "state") +
           (str(run, "host").empty() ? "" : " on " + safe_line(str(run, "host")));
-  if (state == "handed_in" || state == "trying") out = short_sha(str(facet, "commit"));
+  if (state == "handed_in" || state == "trying") out = short_commit(str(facet, "commit"));
   if (state == "waiting" && count(facet, "waits_for") != 0) out = "needs " + joined(facet, "needs");
   if (state == "rejected" || state == "unchanged") return why;
   const std::uint64_t evictions = count(facet, "evictions");
@@ -68,7 +68,7 @@ std::string about(const Json& facet) {
 std::string line_head(const Json& line, const Look& look) {
   std::string out = styled(safe_line(str(line, "repository")), Style::bold, look);
   const std::string green = str(line, "green"), state = str(line, "state");
-  out += green.empty() ? "  no line yet" : "  green " + short_sha(green);
+  out += green.empty() ? "  no line yet" : "  green " + short_commit(green);
   if (!green.empty() && green == str(line, "begin")) out += " (nothing integrated yet)";
   if (state == "merging" || state == "verifying" || state == "moving")
     out += "  " + state + " " + plural(count(line, "trying"), "facet");
@@ -197,9 +197,9 @@ std::string ledger_text(const Json& ledger, const Look& look) {
   for (const Json& commit : list(ledger, "commits")) {
     const std::string fate = str(commit, "fate");
     std::string what = safe_line(str(commit, "reason"));
-    if (fate == "merged") what = "as " + short_sha(str(commit, "merge"));
-    if (fate == "superseded") what = "by " + short_sha(str(commit, "successor"));
-    table.add({short_sha(str(commit, "commit")),
+    if (fate == "merged") what = "as " + short_commit(str(commit, "merge"));
+    if (fate == "superseded") what = "by " + short_commit(str(commit, "successor"));
+    table.add({short_commit(str(commit, "commit")),
                str(commit, "facet"),
                short_id(str(commit, "run")),
                {fate, style_of_facet(fate)},
@@ -208,11 +208,11 @@ std::string ledger_text(const Json& ledger, const Look& look) {
   std::string out = table.text(look);
   for (const Json& line : list(ledger, "repositories"))
     out += safe_line(str(line, "repository")) + ": " + plural(count(line, "merges"), "merge") +
-           " from " + short_sha(str(line, "begin")) + " to " + short_sha(str(line, "deliverable")) +
+           " from " + short_commit(str(line, "begin")) + " to " + short_commit(str(line, "deliverable")) +
            "\n";
   for (const Json& finding : list(ledger, "findings"))
     out += styled(safe_line(str(finding, "kind")), Style::red, look) + " " +
-           short_sha(str(finding, "commit")) + ": " + safe_line(str(finding, "text")) + "\n";
+           short_commit(str(finding, "commit")) + ": " + safe_line(str(finding, "text")) + "\n";
   const std::uint64_t open = count(ledger, "open");
   const std::string commits = plural(list(ledger, "commits").size(), "commit");
   if (flag(ledger, "proven"))
