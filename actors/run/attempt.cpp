@@ -115,7 +115,8 @@ void RunLife::start_effect(const fbs::CreateRunT& create) {
   start.feedback_json = create.feedback_json;
   if (s_.attempt > 1)
     start.feedback_json =
-        feedback_json(must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt - 1)).value()));
+        feedback_json(must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt - 1)).value()),
+                      create.feedback_json);
   const std::string key = "start/" + sandbox_id(id(), s_.attempt);
   ctx_.perform({"host", key, encode_effect(std::move(start)), limits::kStartEffect,
                 unknown<Run>(key, s_.attempt)});

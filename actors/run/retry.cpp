@@ -33,7 +33,7 @@ Duration backoff(const fbs::RunPolicyT& policy, std::string_view run, std::uint3
   return Duration(delay - static_cast<std::int64_t>(spread % static_cast<std::uint64_t>(half + 1)));
 }
 
-std::string feedback_json(const fbs::AttemptRowT& last) {
+std::string feedback_json(const fbs::AttemptRowT& last, const std::string& before) {
   nlohmann::json feedback = {{"attempt", last.attempt},
                              {"class", to_string(last.class_)},
                              {"reason", last.reason},
@@ -45,6 +45,7 @@ std::string feedback_json(const fbs::AttemptRowT& last) {
     feedback["step"] = step.name;
     feedback["output"] = bounded_tail(step.tail, limits::kFeedbackBytes);
   }
+  if (nlohmann::json::accept(before)) feedback["before"] = nlohmann::json::parse(before);
   return feedback.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -14,7 +14,8 @@ namespace muster::actors {
 Duration backoff(const fbs::RunPolicyT& policy, std::string_view run, std::uint32_t attempt);
 
 /// MUSTER_FEEDBACK_FILE of the attempt after `last`: {"attempt", "class", "reason", "message", "step", "output"},
-/// the output being the end of the failing step's, bounded. Always valid UTF-8.
-std::string feedback_json(const fbs::AttemptRowT& last);
+/// the output being the end of the failing step's, bounded. Always valid UTF-8. What the run was told from its
+/// beginning (JSON, or nothing) stands in it as "before".
+std::string feedback_json(const fbs::AttemptRowT& last, const std::string& before = {});
 
 }  // namespace muster::actors

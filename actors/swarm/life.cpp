@@ -103,7 +103,8 @@ void SwarmLife::set_timers() {
 
 void SwarmLife::progress() {
   s_.progress_unix_ms = now();
-  ctx_.after<Swarm>("stall", Duration(s_.stall_ms), fbs::SwarmTickT{});
+  const Duration quiet = s_.state == SwarmState::delivering ? kDelivering : Duration(s_.stall_ms);
+  ctx_.after<Swarm>("stall", quiet, fbs::SwarmTickT{});
 }
 
 void SwarmLife::read_plan() {
@@ -219,6 +220,9 @@ void SwarmLife::on(const fbs::RetrySwarmT& m) {
   s_.state = SwarmState::pending;
   s_.reason.clear();
   s_.stopping = s_.cancelled = false;
+  if (!s_.paused.empty()) ctx_.send<Fleet>(name(), fbs::ResumeFleetT{});
+  s_.paused.clear();
+  s_.draining.clear();
   s_.retrying = true;
   s_.retry_from = 0;
   s_.ended_unix_ms = 0;

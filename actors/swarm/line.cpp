@@ -285,13 +285,16 @@ void SwarmLife::lose_green(std::uint32_t number, const std::string& error) {
   stop(why);
 }
 
-/// The present order once more; too often, and the swarm stops.
+/// The present order once more; too often, and the swarm stops. git may have moved green already when nobody
+/// answered: until it says so, a swarm that stops does not end either.
 void SwarmLife::try_again(std::uint32_t number, const std::string& trouble) {
   fbs::LineRowT& row = line(number);
   touched_.insert(number);
-  if (++row.tries >= swarm::kOrderTries || s_.stopping) {
+  const bool moving = row.state == LineState::moving;
+  const std::uint32_t most = moving ? swarm::kMoveTries : swarm::kOrderTries;
+  if (++row.tries >= most || (s_.stopping && !moving)) {
     const std::string why = "repository " + row.line->id + ": " + trouble;
-    if (row.state == LineState::moving) {
+    if (moving) {
       row.state = LineState::idle;
       ++row.number;
       return lose_green(number, trouble);

@@ -58,6 +58,8 @@ inline constexpr std::uint32_t kMaxBatch = 200;
 inline constexpr std::uint32_t kMaxLines = 100;
 /// Tries of one order to a line when its port gives no answer or an error.
 inline constexpr std::uint32_t kOrderTries = 4;
+/// … and of a move of green, which may have happened: an hour of no answers.
+inline constexpr std::uint32_t kMoveTries = 30;
 /// Of one facet's feedback.
 inline constexpr std::size_t kFeedbackBytes = 32u << 10;
 inline constexpr std::size_t kWhyBytes = 500;

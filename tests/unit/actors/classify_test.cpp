@@ -190,6 +190,8 @@ TEST_CASE("feedback is valid JSON whatever the output was, and keeps its end") {
   const std::string long_one = feedback_json(row);
   CHECK(long_one.size() < 10'000);
   CHECK(long_one.find("the end\"") != std::string::npos);
+  const std::string told = feedback_json(row, R"({"class":"integration","output":"==== a.txt"})");
+  CHECK(told.find(R"("before":{"class":"integration","output":"==== a.txt"})") != std::string::npos);
 }
 
 TEST_CASE("a pull request's text is composed of intent, summary, verification and facts") {

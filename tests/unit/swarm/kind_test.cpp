@@ -404,6 +404,48 @@ TEST_CASE("a move of green under way is waited for by a cancel") {
   CHECK(facet(stage, 0).state == FacetState::merged);
 }
 
+TEST_CASE("a move of green that nobody answers for is asked for again, also by a swarm that stops") {
+  Stage<Swarm> stage("docs");
+  begin(stage, create(2), plan(2));
+  hand_in(stage, 0, "c0");
+  stage.tell(merged(stage));
+  stage.tell(checked(stage, true));
+  const std::string key = "line/docs/r/green/" + std::to_string(line(stage).number);
+  stage.tell(fbs::CancelSwarmT{});
+  fbs::EffectUnknownT unknown;
+  unknown.key = key;
+  for (std::uint32_t i = 1; i < swarm::kMoveTries; ++i) {
+    stage.tell(unknown);
+    CHECK(acts(stage) == "effect " + key + "\n");
+  }
+  SECTION("it happened") {
+    stage.tell(moved(stage));
+    CHECK(stage.state().state == SwarmState::cancelled);
+    CHECK(facet(stage, 0).state == FacetState::merged);
+  }
+  SECTION("nobody ever says") {
+    stage.tell(unknown);
+    CHECK(stage.state().state == SwarmState::cancelled);
+    CHECK(facet(stage, 0).why == "repository r: git gave no answer");
+  }
+}
+
+TEST_CASE("a swarm that ended drained is retried as a whole") {
+  Stage<Swarm> stage("docs");
+  begin(stage, create(2), plan(2));
+  stage.tell(fbs::DrainSwarmT{});
+  fbs::SwarmRunEndedT failed;
+  failed.state = fbs::RunState::failed;
+  for (const std::uint32_t i : {0U, 1U}) {
+    failed.run = facet(stage, i).run;
+    stage.tell(failed);
+  }
+  CHECK(stage.state().state == SwarmState::completed_with_rejections);
+  stage.tell(fbs::RetrySwarmT{});
+  CHECK(stage.state().state == SwarmState::running);
+  CHECK(facet(stage, 0).state == FacetState::working);
+}
+
 TEST_CASE("a verification that can't be run is repeated, and then stops the swarm") {
   Stage<Swarm> stage("docs");
   begin(stage, create(1), plan(1));
