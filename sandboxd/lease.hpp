@@ -1,7 +1,11 @@
 // How long this host may go on without the engine: a pure clock of heartbeats. Times are CLOCK_BOOTTIME milliseconds.
 //
 // The lease counts from when the last *acknowledged* heartbeat was *sent*; the engine counts from when it received it,
-// plus a margin: so the host always ends first.
+// plus a margin: so the host always knows first.
+//
+// Its end stops every sandbox and ends none: they are frozen, because the engine may have given their runs to another
+// host. Whether it has, only the engine can tell: one that was away itself, or behind a broken network, gives each host
+// a whole lease when it is back, and names in its Welcome what goes on. After an hour without a word they are ended.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +15,10 @@ namespace muster::sandbox {
 
 class Lease {
  public:
+  static constexpr std::int64_t kLongestAloneMs = 3'600'000;
+
+  enum class Standing : std::uint8_t { held, suspended, over };
+
   /// A session began with a Hello that was sent then.
   void begin(std::int64_t hello_sent, std::int64_t lease_ms) {
     sent_.clear();
@@ -31,8 +39,11 @@ class Lease {
   void restore(std::int64_t until) { until_ = until; }
 
   [[nodiscard]] std::int64_t until() const { return until_; }
-  /// False before the first session: who never had a lease has nothing to lose.
-  [[nodiscard]] bool lost(std::int64_t now) const { return until_ > 0 && now >= until_; }
+  /// Held before the first session: who never had a lease has nothing to lose.
+  [[nodiscard]] Standing standing(std::int64_t now) const {
+    if (until_ == 0 || now < until_) return Standing::held;
+    return now - until_ < kLongestAloneMs ? Standing::suspended : Standing::over;
+  }
 
  private:
   static constexpr std::size_t kMaxUnanswered = 256;

@@ -78,6 +78,11 @@ void feed_all(LogReader& reader, Progress& progress) {
   }
 }
 
+std::int64_t deadline_of(const wire::SandboxSpecT& spec) {
+  if (spec.deadline_unix_ms <= 0) return 0;
+  return std::max<std::int64_t>(1, boot_ms() + spec.deadline_unix_ms - wall_clock_now().unix_ms);
+}
+
 }  // namespace
 
 struct Supervisor::Sandbox {
@@ -87,11 +92,13 @@ struct Supervisor::Sandbox {
   Phase phase = Phase::fetching;
   std::optional<unsigned> slot;
   Started started;
+  std::optional<Started> held_back;  // fetched, while nothing may begin
   // running
   std::shared_ptr<Progress> progress;
   std::shared_ptr<LogReader> reader;
   int watch = -1;
   std::optional<StopCause> stop;
+  std::int64_t ends_at = 0;  // boot_ms, so that no jump of the wall's clock ends it; 0: it has no deadline
   std::int64_t kill_at = 0;  // boot_ms; 0: not yet
   std::optional<wire::Phase> said;  // the last of accepted, running, verifying
   // its log and the engine
@@ -100,6 +107,7 @@ struct Supervisor::Sandbox {
   bool fresh = false;   // made by this process
   bool let_go = false;  // after its setup
   bool caught_up = false;  // the log has been read to its end since this process took it up
+  bool over_quota = false;
   bool frozen = false;
   std::int64_t frozen_since = 0, frozen_ms = 0;
   // finished
@@ -144,6 +152,7 @@ void Supervisor::start(std::string_view bytes) {
   sandbox->id = id;
   sandbox->origin = {frame.run, frame.attempt, *start->epoch};
   sandbox->spec = std::make_shared<const wire::SandboxSpecT>(*start->spec);
+  sandbox->ends_at = deadline_of(*sandbox->spec);
   if (!take_slot(*sandbox)) return refuse(frame, "no_slot");
   const Places places(host_.config.paths, id);
   ::mkdir(places.kept.c_str(), 0711);
@@ -206,6 +215,10 @@ void Supervisor::fetched(const std::string& id, tl::expected<Started, AttemptFai
   if (sandbox == nullptr || sandbox->phase != Phase::fetching) return;
   if (!started) return unstarted(*sandbox, started.error());
   if (sandbox->stop) return unstarted(*sandbox, {});
+  if (suspended_) {
+    sandbox->held_back = std::move(*started);
+    return;
+  }
   sandbox->phase = Phase::creating;
   workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started)] {
     auto made = create_attempt(host_, *spec, was, slot);
@@ -243,6 +256,7 @@ void Supervisor::run(Sandbox& sandbox) {
   sandbox.phase = Phase::running;
   sandbox.progress = std::make_shared<Progress>(*sandbox.spec, step_names(sandbox.started.environment));
   sandbox.reader = std::make_shared<LogReader>(places.log());
+  if (suspended_) set_frozen(sandbox);
   const auto watch = loop_.watch(places.log().string(), IN_MODIFY,
                                  [this, id = sandbox.id](std::string_view) { follow(id); });
   if (watch) sandbox.watch = *watch;
@@ -311,17 +325,43 @@ void Supervisor::check_spool(Sandbox& sandbox) {
   const std::uint64_t bytes = sandbox.progress->bytes();
   const std::uint64_t waiting = bytes - std::min(bytes, sandbox.log_acknowledged);
   if (sandbox.stop) return;  // it is ending, and has to run for that
-  if (waiting > quota && !sandbox.frozen) set_frozen(sandbox, true);
-  if (waiting <= quota / 2 && sandbox.frozen && sandbox.caught_up) set_frozen(sandbox, false);
+  if (waiting > quota) sandbox.over_quota = true;
+  if (waiting <= quota / 2 && sandbox.caught_up) sandbox.over_quota = false;
+  set_frozen(sandbox);
 }
 
-void Supervisor::set_frozen(Sandbox& sandbox, bool frozen) {
-  if (auto done = host_.ops.freeze(sandbox.id, frozen); !done)
-    return spdlog::error("{}: {}", sandbox.id, done.error().message);
+void Supervisor::suspend(bool suspended) {
+  const std::int64_t now = boot_ms();
+  const std::int64_t was = suspended_ ? now - suspended_since_ : 0;  // of which nothing counts for a deadline
+  suspended_ = suspended;
+  suspended_since_ = now;
+  for (const auto& [id, sandbox] : sandboxes_) {
+    if (sandbox->ends_at > 0) sandbox->ends_at += was;
+    if (sandbox->phase == Phase::running) set_frozen(*sandbox);
+    go_on(*sandbox);
+  }
+}
+
+/// With what was held back, when it may.
+void Supervisor::go_on(Sandbox& sandbox) {
+  if (!sandbox.held_back || (suspended_ && !sandbox.stop)) return;
+  fetched(sandbox.id, std::move(*std::exchange(sandbox.held_back, std::nullopt)));
+}
+
+void Supervisor::set_frozen(Sandbox& sandbox) {
+  const bool frozen = !sandbox.stop && (suspended_ || sandbox.over_quota);
+  if (frozen == sandbox.frozen) return;
+  if (auto done = host_.ops.freeze(sandbox.id, frozen); !done) {
+    spdlog::error("{}: {}", sandbox.id, done.error().message);
+    if (suspended_ && !sandbox.stop)
+      end(sandbox, {stop_name(wire::StopReason::lease_lost), true}, kLimitGraceMs);
+    return;
+  }
   const std::int64_t now = boot_ms();
   if (frozen) {
-    spdlog::warn("{}: frozen: more than {} bytes of its log wait for the engine", sandbox.id,
-                 host_.config.log_spool_bytes);
+    spdlog::warn("{}: frozen: {}", sandbox.id,
+                 suspended_ ? "this host has no lease"
+                            : "too much of its log waits for the engine");
     sandbox.frozen_since = now;
   } else {
     spdlog::info("{}: goes on", sandbox.id);
@@ -363,9 +403,10 @@ void Supervisor::end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms) {
   write_small(Places(host_.config.paths, sandbox.id).kept / "stop",
               (cause.by_engine ? "engine " : "limit ") + cause.reason);
   sandbox.stop = std::move(cause);
+  if (suspended_) grace_ms = 0;  // without a lease nothing runs on
   sandbox.kill_at = boot_ms() + grace_ms;
-  if (sandbox.phase != Phase::running) return;
-  if (sandbox.frozen) set_frozen(sandbox, false);
+  if (sandbox.phase != Phase::running) return go_on(sandbox);
+  set_frozen(sandbox);
   host_.ops.signal(sandbox.id, grace_ms > 0 ? SIGTERM : SIGKILL);
 }
 
@@ -388,7 +429,7 @@ void Supervisor::conclude(Sandbox& sandbox) {
             conclude_attempt(host_, *spec, started, *progress, stop));
         if (frozen_ms > 0)
           report->warnings.push_back("it was frozen for " + std::to_string(frozen_ms) +
-                                     " ms, until the engine had taken enough of its log");
+                                     " ms, until the engine was back or had taken enough of its log");
         write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
         tear_down(host_, id, *report);
         loop_.post([this, id, report] { finished(id, report); });
@@ -455,7 +496,6 @@ void Supervisor::forget_if_taken(const std::string& id) {
 
 void Supervisor::tick() {
   const std::int64_t now = boot_ms();
-  const std::int64_t wall = wall_clock_now().unix_ms;
   const bool check = now >= next_check_;
   if (check) next_check_ = now + kCheckMs;
   std::vector<std::string> lost;
@@ -465,7 +505,7 @@ void Supervisor::tick() {
       host_.ops.signal(id, SIGKILL);
       sandbox->kill_at = now + kCheckMs;
     }
-    if (!sandbox->stop && sandbox->spec->deadline_unix_ms > 0 && wall > sandbox->spec->deadline_unix_ms)
+    if (!sandbox->stop && !suspended_ && sandbox->ends_at > 0 && now > sandbox->ends_at)
       end(*sandbox, {"timed_out", false}, kLimitGraceMs);
     if (check && (host_.ops.exit_code(id) || !host_.ops.supervised(id))) lost.push_back(id);
   }
@@ -543,6 +583,7 @@ void Supervisor::recover_one(const std::string& id,
   sandbox.id = id;
   sandbox.origin = {start->spec->run, start->spec->attempt, *start->epoch};
   sandbox.spec = std::make_shared<const wire::SandboxSpecT>(*start->spec);
+  sandbox.ends_at = deadline_of(*sandbox.spec);
   if (const auto stop = read_file(places.kept / "stop", 4096))
     sandbox.stop = StopCause{stop->substr(std::min(stop->find(' '), stop->size() - 1) + 1),
                              stop->starts_with("engine ")};
@@ -585,7 +626,7 @@ void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
   // With exec.fifo still there an exit code is the runtime's: it was let go by a daemon that died before it had listened.
   if (lives || ran || (!waits && host_.ops.exit_code(sandbox.id))) {
     spdlog::info("{}: {}", sandbox.id, lives ? "adopted" : "had ended");
-    sandbox.frozen = lives && host_.ops.frozen(sandbox.id);
+    sandbox.frozen = sandbox.over_quota = lives && host_.ops.frozen(sandbox.id);
     sandbox.frozen_since = boot_ms();
     run(sandbox);
     if (!lives && !host_.ops.exit_code(sandbox.id) && !host_.ops.supervised(sandbox.id))

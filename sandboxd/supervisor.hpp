@@ -61,6 +61,8 @@ class Supervisor {
   /// Ends what is not named.
   void keep_only(const std::set<std::string>& placed);
   void stop_all(wire::StopReason reason);
+  /// Freezes what runs, and what would begin to, or lets it go on. What can't be frozen is ended.
+  void suspend(bool suspended);
   /// The engine has every event up to `mark`.
   void events_taken(std::uint64_t mark);
   /// The engine has the log up to `offset`: a sandbox that was frozen until then goes on.
@@ -95,9 +97,11 @@ class Supervisor {
   void finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report);
   void keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end);
   void end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms);
-  /// Freezes the sandbox while more of its log waits for the engine than its quota, and lets it go on at half of that.
+  /// A sandbox is over its quota while more of its log waits for the engine, until it is half of that.
   void check_spool(Sandbox& sandbox);
-  void set_frozen(Sandbox& sandbox, bool frozen);
+  /// Frozen while it is over its quota, or all are suspended.
+  void set_frozen(Sandbox& sandbox);
+  void go_on(Sandbox& sandbox);
   void refuse(const wire::FrameT& frame, const std::string& reason);
   void forget_if_taken(const std::string& id);
   void recover_one(const std::string& id, const std::function<Spooled(const std::string&)>& spooled);
@@ -116,6 +120,8 @@ class Supervisor {
   std::map<std::string, std::unique_ptr<Sandbox>> sandboxes_;
   std::uint64_t mark_ = 0;
   std::int64_t next_check_ = 0, next_measure_ = 0;
+  bool suspended_ = false;
+  std::int64_t suspended_since_ = 0;
   bool measuring_ = false;
   bool disk_low_ = false, cleaning_ = false;
   Workers fetches_;

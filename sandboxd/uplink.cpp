@@ -70,6 +70,7 @@ Outlet Uplink::outlet() {
 
 void Uplink::attach(Supervisor& supervisor) {
   supervisor_ = &supervisor;
+  check_lease();  // before anything that was adopted goes on
   loop_.every(kUplinkTick, [this] { tick(); });
 }
 
@@ -171,7 +172,6 @@ void Uplink::received(const storage::Session* session, const std::string& bytes)
 
 void Uplink::welcome(const wire::Welcome& welcome) {
   lease_.begin(hello_sent_, welcome.lease_ms());
-  lease_lost_ = false;
   remember_lease();
   heartbeat_ms_ = std::max<std::int64_t>(welcome.heartbeat_ms(), 10);
   welcomed_ = true;
@@ -188,6 +188,7 @@ void Uplink::welcome(const wire::Welcome& welcome) {
   parcel_offset_ = 0;
   supervisor_->events_taken(spool_.mark());
   supervisor_->keep_only(placed);
+  check_lease();
   pump_events();
   for (const auto& [id, end] : supervisor_->logs()) {
     auto& log = logs_.try_emplace(id, Places(config_.host.paths, id).log()).first->second;
@@ -208,14 +209,22 @@ void Uplink::blob(const wire::Blob& blob) {
 void Uplink::tick() {
   const std::int64_t now = boot_ms();
   if (session_ && welcomed_ && now >= next_beat_) beat();
-  if (lease_.lost(now) && !lease_lost_) {
-    spdlog::warn("the lease has ended: every sandbox is stopped");
-    lease_lost_ = true;
-    supervisor_->stop_all(wire::StopReason::lease_lost);
-  }
+  check_lease();
   pump_events();
   for (auto& [id, log] : logs_)  // what no file event told
     if (log.credited && !log.last_said && log.reader.offset() < log.up_to) pump_log(id);
+}
+
+void Uplink::check_lease() {
+  const Lease::Standing now = lease_.standing(boot_ms());
+  if (now == standing_) return;
+  standing_ = now;
+  if (now == Lease::Standing::suspended)
+    spdlog::warn("the lease has ended: every sandbox is frozen until the engine says which go on");
+  supervisor_->suspend(now != Lease::Standing::held);
+  if (now != Lease::Standing::over) return;
+  spdlog::warn("the engine has not been heard of since the lease ended: every sandbox is ended");
+  supervisor_->stop_all(wire::StopReason::lease_lost);
 }
 
 void Uplink::beat() {

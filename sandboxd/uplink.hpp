@@ -68,6 +68,7 @@ class Uplink {
   Sent send_next(const std::string& id, Log& log);
   Result<std::size_t> send_chunk(const std::string& id, Log* from, std::uint64_t offset, std::size_t limit);
   void tick();
+  void check_lease();
   void beat();
   Result<void> send(storage::Stream stream, wire::FrameT frame);
   void remember_lease();
@@ -79,7 +80,7 @@ class Uplink {
   std::shared_ptr<storage::Session> session_;
   bool welcomed_ = false;
   Lease lease_;
-  bool lease_lost_ = false;
+  Lease::Standing standing_ = Lease::Standing::held;  ///< As the supervisor was last told.
   std::uint64_t heartbeat_ = 0;
   std::int64_t hello_sent_ = 0, heartbeat_ms_ = 1000, next_beat_ = 0;
   std::uint64_t next_event_ = 1;      // of the spool, not yet sent in this session

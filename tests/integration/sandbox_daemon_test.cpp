@@ -98,16 +98,6 @@ TEST_CASE("what the engine does not believe to be here is ended at the next sess
   world.wait_forgotten(kId);
 }
 
-TEST_CASE("when the lease ends without a word, every sandbox is stopped") {
-  World world;
-  world.engine.start(world.sandboxes.spec(kPause));
-  world.wait_file(world.output(kId) / "here");
-  world.engine.set_lease(300);
-  world.engine.acknowledge(true, false);
-  world.daemon->kill_and_restart();
-  CHECK(brief(world.engine.wait_report(kId)).starts_with("cancelled(lease_lost)"));
-}
-
 TEST_CASE("no slot, a bad spec and a missing bundle are refused with a reason") {
   World world;
   auto spec = world.sandboxes.spec(kPause);

@@ -137,4 +137,35 @@ TEST_CASE("the engine goes away: sandboxes go on and end, and on its return ever
   world.wait_forgotten(other);
 }
 
+TEST_CASE("when the lease ends without a word, every sandbox is frozen until the engine is back") {
+  World world;
+  auto& ops = world.sandboxes.host().ops;
+  world.engine.start(world.sandboxes.spec(std::string(kPause) + "echo x > new.txt"));
+  world.wait_file(world.output(kId) / "here");
+  world.engine.set_lease(300);
+  world.engine.acknowledge(true, false);
+  world.daemon->kill_and_restart();
+  await([&] { return ops.frozen(kId); });
+  world.engine.set_lease(60'000);
+  world.engine.acknowledge(true, true);
+  SECTION("and goes on, when the engine still wants it") {
+    world.daemon->kill_and_restart();
+    world.engine.wait([&] { return world.engine.hellos == 3; });
+    world.touch(world.output(kId) / "go");
+    CHECK(brief(world.engine.wait_report(kId)) == "changed agent=0");
+  }
+  SECTION("and goes on, when it was only the network") {
+    world.engine.disconnect();
+    world.engine.listen();
+    world.touch(world.output(kId) / "go");
+    CHECK(brief(world.engine.wait_report(kId)) == "changed agent=0");
+  }
+  SECTION("and is ended, when the engine gave its run to somebody else") {
+    world.engine.place({});
+    world.daemon->kill_and_restart();
+    CHECK(brief(world.engine.wait_report(kId)).starts_with("cancelled(superseded)"));
+  }
+  world.wait_forgotten(kId);
+}
+
 }  // namespace muster::sandbox::test
