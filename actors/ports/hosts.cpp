@@ -26,6 +26,8 @@ Duration boot_clock_now() {
   return Duration{t.tv_sec * 1'000 + t.tv_nsec / 1'000'000};
 }
 
+bool was_away(Duration last_look, Duration now, Duration margin) { return now - last_look > margin; }
+
 class Hosts::Impl {
  public:
   Impl(HostsConfig config, HostsNeeds needs)
@@ -88,7 +90,8 @@ class Hosts::Impl {
   const HostsNeeds needs_;
   engine::Engine* engine_ = nullptr;  // set, with placements_, before the strand sees a host
   std::optional<Placements> placements_;
-  std::atomic<std::uint64_t> welcomed_{0}, lease_ends_{0}, events_{0}, events_refused_{0};
+  std::atomic<std::uint64_t> welcomed_{0}, lease_ends_{0}, events_{0}, events_refused_{0},
+      looks_{0};
 
   struct Published {
     HostLease lease;
@@ -101,6 +104,7 @@ class Hosts::Impl {
   std::map<Session*, std::shared_ptr<Inflow>> inflows_;
 
   bool loaded_ = false;
+  Duration ticked_{0};
   Lines lines_;
   std::vector<std::pair<engine::PendingEffect, engine::EffectDone>> early_effects_;
   std::shared_ptr<void> subscription_;
@@ -142,7 +146,7 @@ void Hosts::Impl::stop() {
 }
 
 HostsStats Hosts::Impl::stats() const {
-  return {welcomed_, lease_ends_, events_, events_refused_,
+  return {welcomed_, lease_ends_, events_, events_refused_, looks_,
           server_ ? server_->stats() : storage::LinkStats{}};
 }
 
@@ -158,6 +162,7 @@ void Hosts::Impl::load() {
   if (!listed) spdlog::error("the hosts can't be read: {}", listed.error().message);
   for (const std::string& name : names) load_host(name);
   loaded_ = true;
+  ticked_ = config_.clock();
   for (auto& [effect, done] : std::exchange(early_effects_, {}))
     run_effect(effect, std::move(done));
   tick();
@@ -376,11 +381,16 @@ void Hosts::Impl::drop(HostLine& line, const std::string& why) {
 // ---- leases ----
 
 void Hosts::Impl::tick() {
+  const Duration now = config_.clock();
+  const bool away = was_away(ticked_, now, config_.lease_margin);
+  ticked_ = now;
   for (auto& [name, line] : lines_) {
+    if (away) line.lease_until = lease_end();
     flush_tells(line);
     try_welcome(line);
     check_lease(line);
   }
+  ++looks_;
   work_.expire(engine_->now());
   publish_leases();
   strand_->after(config_.tick, [this] { tick(); });

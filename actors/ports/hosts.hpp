@@ -33,6 +33,11 @@ namespace muster::actors {
 /// machine's start.
 Duration boot_clock_now();
 
+/// Whether the engine itself stood still between two looks at its leases: the machine slept, or everything on it waited.
+/// Heartbeats of that time may lie unread, so that no lease can be said to have ended: each host gets a whole one, as
+/// after a start.
+bool was_away(Duration last_look, Duration now, Duration margin);
+
 struct HostsConfig {
   std::string address = "127.0.0.1:7411";
   storage::TlsFiles tls;
@@ -60,6 +65,7 @@ struct HostsStats {
   std::uint64_t lease_ends = 0;
   std::uint64_t events = 0;          ///< Durable.
   std::uint64_t events_refused = 0;  ///< Of runs that were not, or no longer, placed there.
+  std::uint64_t looks = 0;           ///< At the leases.
   storage::LinkStats link;
 };
 

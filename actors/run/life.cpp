@@ -131,6 +131,8 @@ void RunLife::on(const fbs::SupersedeT&) {
 
 void RunLife::on(const fbs::StateTimeoutT& m) {
   if (m.state != s_.state || m.attempt != s_.attempt) return;
+  if (held_up(m) && (on_host() || s_.state == RunState::delivering))
+    return timer(Duration{m.delay_ms}, m.stage);
   if (on_host()) {
     if (m.stage == 0 && !s_.stopping) stop(wire::StopReason::timed_out);
     if (m.stage == 1) host_gone_silent();
@@ -142,6 +144,12 @@ void RunLife::on(const fbs::StateTimeoutT& m) {
     s_.class_ = FailureClass::none;
     end(RunState::cancelled, "deadline", "the fleet's time was over");
   }
+}
+
+/// The engine was away when this was due, or its clock jumped: so nobody could say a word to it, or had the time. The
+/// host keeps the limits itself, and effects were handed out again: the backstop's whole time begins anew.
+bool RunLife::held_up(const fbs::StateTimeoutT& m) const {
+  return m.due_unix_ms != 0 && now() - m.due_unix_ms > limits::kHeldUp.count();
 }
 
 void RunLife::on(const fbs::EffectUnknownT& m) {
@@ -219,6 +227,8 @@ void RunLife::timer(Duration delay, std::uint8_t stage) {
   timeout.state = s_.state;
   timeout.attempt = s_.attempt;
   timeout.stage = stage;
+  timeout.due_unix_ms = now() + delay.count();
+  timeout.delay_ms = delay.count();
   ctx_.after<Run>("state", delay, timeout);
 }
 

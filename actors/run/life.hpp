@@ -53,6 +53,7 @@ class RunLife {
   void tell_result(fbs::RunStatusT& status);
   void timer(Duration delay, std::uint8_t stage = 0);
   void wait_timer();
+  [[nodiscard]] bool held_up(const fbs::StateTimeoutT& m) const;
   void enqueue();
   void attempt_over(const Verdict& verdict);
   void back_off();

@@ -24,6 +24,8 @@ inline constexpr Duration kStopEffect = 1min;
 /// running and verifying: the policy's attempt_timeout_ms and this margin. Much longer than a lease, so that an
 /// unreachable host is decided by HostLost and not by this timer.
 inline constexpr Duration kAttemptMargin = 10min;
+/// A timer that fires so much later than it was due says nothing about the host: the engine was away, or its clock jumped.
+inline constexpr Duration kHeldUp = 1min;
 /// The attempt's limit when the policy names none.
 inline constexpr Duration kDefaultAttempt = 1h;
 /// From telling the host to stop until the run goes on without its word: grace, teardown, a lease.

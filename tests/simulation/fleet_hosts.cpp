@@ -1,5 +1,7 @@
-// Machines: they dial the engine, count their lease from when they sent what was acknowledged, end their sandboxes
-// with it, and repeat each event until it is acknowledged. They survive crashes of the engine.
+// Machines: they dial the engine, count their lease from when they sent what was acknowledged, freeze their sandboxes
+// with its end until the engine says which go on, and repeat each event until it is acknowledged. They survive crashes
+// of the engine.
+#include "sandboxd/lease.hpp"
 #include "tests/simulation/fleet_parts.hpp"
 
 namespace muster::sim {
@@ -72,12 +74,20 @@ void FleetWorld::beat(Machine& machine, std::uint64_t connection) {
 void FleetWorld::renewed(Machine& machine, std::uint64_t number) {
   const auto found = machine.beats.find(number);
   if (found == machine.beats.end()) return;
+  const bool was = frozen(machine);
   machine.lease_until = std::max(machine.lease_until, found->second + lease_);
+  if (!was || frozen(machine)) return;
+  for (const auto& [sandbox, what] : machine.sandboxes) work(machine, sandbox);
 }
 
 /// Nothing runs on after the lease: the engine may give it to somebody else.
+bool FleetWorld::frozen(const Machine& machine) const {
+  return scheduler_.now() >= machine.lease_until;
+}
+
 void FleetWorld::check_machine(Machine& machine) {
-  if (scheduler_.now() >= machine.lease_until) kill_all(machine, "lease_lost");
+  constexpr Duration kLongestAlone{sandbox::Lease::kLongestAloneMs};
+  if (scheduler_.now() >= machine.lease_until + kLongestAlone) kill_all(machine, "lease_lost");
 }
 
 void FleetWorld::kill_all(Machine& machine, const std::string& reason) {
@@ -106,7 +116,7 @@ void FleetWorld::begin(Machine& machine, const std::string& run, wire::Epoch epo
     throw Violation("run " + run + ": attempt " + std::to_string(epoch.attempt()) + " on " +
                     machine.name + " after attempt " + std::to_string(attempt) + " on " + host);
   for (const auto& other : machines_) {
-    check_machine(*other);
+    if (frozen(*other)) continue;
     for (const auto& [id, what] : other->sandboxes)
       if (id.first == run)
         throw Violation("run " + run + " runs on " + other->name + " and on " + machine.name);
@@ -137,6 +147,7 @@ void FleetWorld::work(Machine& machine, const SandboxId& sandbox) {
       Duration{pause}, "host/" + machine.name,
       [this, &machine, sandbox, phase = found->second.phase] {
         check_machine(machine);
+        if (frozen(machine)) return;  // Whoever lets it go on works on.
         const auto at = machine.sandboxes.find(sandbox);
         if (at == machine.sandboxes.end() || at->second.phase != phase || at->second.silent ||
             machine.away)
@@ -196,7 +207,7 @@ std::shared_ptr<wire::AttemptReportT> FleetWorld::draw_report(const SandboxId& s
     report->steps.back()->name = name;
     report->steps.back()->exit_code = exit_code;
   };
-  const std::int64_t what = scheduler_.between(1, 100);
+  const std::int64_t what = options_.interrupted() ? 1 : scheduler_.between(1, 100);
   if (what <= 65) {
     report->outcome = wire::Outcome::changed;
     report->base_sha = std::string(40, 'b');

@@ -14,7 +14,7 @@ struct FleetWorld::Event {
   std::shared_ptr<wire::AttemptReportT> report;
 };
 
-/// A host: survives crashes of the engine; its sandboxes end with its lease.
+/// A host: survives crashes of the engine; its sandboxes stand still without its lease.
 struct FleetWorld::Machine {
   struct Sandbox {
     wire::Epoch epoch;

@@ -406,7 +406,7 @@ void FleetWorld::run() {
   while (scheduler_.step()) {
     if (scheduler_.steps() > kMaxFleetSteps) throw Violation("it does not come to an end");
     if (!closing_ && scheduler_.steps() % 64 == 0) closing_ = installation_.up() && everybody_done();
-    if (!interrupted_ && options_.interrupted() && anything_runs()) once_in_the_middle();
+    if (!interrupted_ && options_.interrupted() && anything_runs() && s.chance(5)) once_in_the_middle();
     if (!options_.faults || closing_ || faults_ >= options_.most_faults || --until_fault > 0) continue;
     if (!installation_.up()) continue;
     ++faults_;
@@ -463,6 +463,12 @@ void FleetWorld::verify() {
   installation_.must_be_empty(Family::backlog, "backlog");
   installation_.must_be_empty(Family::outbox, "outbox");
   installation_.must_be_empty(Family::effects, "effects");
+}
+
+std::uint32_t FleetWorld::most_attempts() const {
+  std::uint32_t most = 0;
+  for (const auto& [run, where] : accepted_) most = std::max(most, where.first);
+  return most;
 }
 
 std::size_t FleetWorld::delivered() const {

@@ -54,6 +54,8 @@ class FleetWorld : Surroundings {
   [[nodiscard]] std::size_t digest() const { return installation_.digest(); }
   [[nodiscard]] const std::string& story() const { return installation_.story(); }
   [[nodiscard]] std::size_t delivered() const;
+  /// The highest number of an attempt that a host began.
+  [[nodiscard]] std::uint32_t most_attempts() const;
   [[nodiscard]] int lease_ends() const { return lease_ends_; }
   /// With their host, or with its lease.
   [[nodiscard]] int sandboxes_lost() const { return sandboxes_lost_; }
@@ -142,6 +144,7 @@ class FleetWorld : Surroundings {
                 const std::set<SandboxId>& placed);
   void beat(Machine& machine, std::uint64_t connection);
   void renewed(Machine& machine, std::uint64_t number);
+  [[nodiscard]] bool frozen(const Machine& machine) const;
   void check_machine(Machine& machine);
   void kill_all(Machine& machine, const std::string& reason);
   void begin(Machine& machine, const std::string& run, wire::Epoch epoch);

@@ -116,6 +116,29 @@ std::string where(RunStage& run) {
 
 }  // namespace
 
+TEST_CASE("a backstop that comes much later than it was due is set again: the engine was away, or its clock jumped") {
+  const auto timeout = [](RunStage& run, RunState state, std::int64_t late_ms) {
+    fbs::StateTimeoutT m;
+    m.state = state;
+    m.attempt = 1;
+    m.delay_ms = 900'000;
+    m.due_unix_ms = run.now().unix_ms - late_ms;
+    return run.tell(m);
+  };
+  for (const auto& [where, state] :
+       {std::pair("provisioning", RunState::provisioning), std::pair("running", RunState::running),
+        std::pair("verifying", RunState::verifying), std::pair("pull", RunState::delivering)}) {
+    INFO(where);
+    RunStage late = led_to(where);
+    CHECK(timeout(late, state, 600'000).find("timer state +15m ") != std::string::npos);
+    CHECK(late.state().state == state);
+    CHECK_FALSE(late.state().stopping);
+    RunStage punctual = led_to(where);
+    timeout(punctual, state, 60'000);
+    CHECK((punctual.state().stopping || punctual.state().state != state));
+  }
+}
+
 TEST_CASE("a run from creation to its pull request") {
   RunStage run("R");
   run.tell(create_run());

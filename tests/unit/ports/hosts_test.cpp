@@ -197,10 +197,10 @@ TEST_CASE("when the lease ends the run is placed elsewhere, and the old host is 
   const auto b = house.host({.name = "host-b"});
   REQUIRE(b->wait([&] { return b->renewed > 0; }));
   // Both leases end by the clock, but only b's heartbeats renew one.
-  house.clock += 30'000;
+  house.pass(30'000);
   const std::uint64_t renewed = b->renewed;
   REQUIRE(b->wait([&] { return b->renewed > renewed + 1; }));
-  house.clock += 6'000;
+  house.pass(6'000);
   const auto second = b->start_of(id + "-2");
   b->event(second, Phase::accepted);
   b->event(second, Phase::running);
@@ -230,11 +230,33 @@ TEST_CASE("a host that is connected but sends no heartbeat loses its lease") {
            lease->left == Duration{35'000};
   }));
   REQUIRE(!house.hosts->lease("nobody"));
-  house.clock += 36'000;
+  house.pass(36'000);
   REQUIRE(host->wait([&] { return host->welcomes.size() == 2; }));
   REQUIRE(house.hosts->stats().lease_ends == 1);
   REQUIRE(house.wait([&] { return house.hosts->lease("host-a")->session == 2; }));
   REQUIRE(house.host_head("host-a").session == 2);
+}
+
+TEST_CASE("an engine that slept gives every host a whole lease") {
+  House house;
+  const auto host = house.host({.heartbeats = false});
+  REQUIRE(host->wait([&] { return host->welcomes.size() == 1; }));
+  house.pass(30'000);
+  house.clock += 600'000;  // the machine slept
+  house.pass(34'000);
+  REQUIRE(house.hosts->stats().lease_ends == 0);
+  house.pass(2'000);
+  REQUIRE(host->wait([&] { return host->welcomes.size() == 2; }));
+  REQUIRE(house.hosts->stats().lease_ends == 1);
+}
+
+TEST_CASE("a look at the leases that comes much later than the last one was held up") {
+  using actors::was_away;
+  const Duration margin{5'000}, last{1'000'000};
+  REQUIRE_FALSE(was_away(last, last + Duration{250}, margin));
+  REQUIRE_FALSE(was_away(last, last + margin, margin));
+  REQUIRE(was_away(last, last + Duration{5'001}, margin));
+  REQUIRE(was_away(last, last + Duration{600'000}, margin));
 }
 
 TEST_CASE("after a restart of the engine sessions go on, and leases begin whole") {
@@ -281,9 +303,9 @@ TEST_CASE("after a restart a host that stays away loses its runs when a whole le
   const auto other = house.host({.name = "host-b", .slots = 0});
   REQUIRE(other->wait([&] { return other->welcomes.size() == 1; }));
   REQUIRE(house.host_head("host-a").state == HostState::unreachable);
-  house.clock += 34'000;
+  house.pass(34'000);
   REQUIRE(house.run_head(id).state == RunState::running);
-  house.clock += 2'000;
+  house.pass(2'000);
   REQUIRE(house.wait_run(id, RunState::queued));
   REQUIRE(house.attempt(id, 1).reason == "host_lost");
 }
