@@ -39,7 +39,8 @@ struct DirectoryHash {
   std::size_t operator()(const ActorId& id) const { return std::hash<ActorId>()(id); }
 };
 
-/// A timer of the shard's own: when it fires, a finished actor is archived. No kind's timer is called so.
+/// A timer of the shard's own: when it fires, a finished actor is archived, and what is left of a
+/// removed one goes. No kind's timer is called so.
 inline constexpr std::string_view kArchiveTimer = "\x02" "archive";
 
 struct PendingTimer {
@@ -63,6 +64,7 @@ struct Activation {
   std::uint64_t timer_generation = 0;
   bool finished = false;
   bool archived = false;        ///< Its head and rows lie in the archive's record.
+  bool removed = false;         ///< It was there: its head says only what it had consumed.
   bool paused = false;          ///< Known once it is loaded.
   std::size_t state_bytes = 0;  ///< When it was last encoded.
 

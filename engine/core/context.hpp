@@ -18,6 +18,7 @@ struct DecisionLimits {
   std::size_t sends = 256;
   std::size_t bytes = 1u << 20;
   std::size_t timers = 64;  ///< Pending at once, per actor.
+  std::size_t removed_rows = 1'000;  ///< Of an actor that is removed.
 };
 
 struct Outgoing {
@@ -78,6 +79,7 @@ struct Decision {
   std::vector<AuditEntry> audits;
   std::optional<Reply> reply;
   bool finished = false;
+  bool removed = false;
 };
 
 /// What Context throws when a step asks for more than DecisionLimits allow.
@@ -129,6 +131,10 @@ class Context {
   void unindex(std::string index, std::string key);
   /// Nothing is expected to happen to this actor any more; its state may be archived.
   void finish() { decision_.finished = true; }
+  /// The actor goes with this decision: head, rows and timers. One with more rows than
+  /// DecisionLimits say erases them before, in pages; entries of indexes it takes back itself. A
+  /// message that comes later finds no such actor, unless it makes a new one.
+  void remove() { decision_.removed = true; }
 
   /// Rows see this decision's own changes.
   std::optional<std::string> row(std::string_view key);

@@ -52,6 +52,7 @@ Result<bool> walk_heads(const storage::Journal& journal, std::string lower,
                                   if (!id) return true;
                                   if (is_head(rest)) {
                                     rows = 0;
+                                    if (is_removed(value)) return true;
                                     go_on = each(*id, value, std::string(key));
                                     return go_on;
                                   }
@@ -155,7 +156,7 @@ Result<ActorLook> parse_head(const ActorId& actor, std::string_view head) {
 Result<std::optional<ActorLook>> look_at(const Journals& journals, const ActorId& actor) {
   auto head = find_head(journal_of(journals, actor), actor);
   if (!head) return tl::unexpected<Error>(head.error());
-  if (!*head) return std::optional<ActorLook>{};
+  if (!*head || is_removed(**head)) return std::optional<ActorLook>{};
   auto look = parse_head(actor, **head);
   if (!look) return tl::unexpected<Error>(look.error());
   return std::optional<ActorLook>(std::move(*look));

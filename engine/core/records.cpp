@@ -223,4 +223,9 @@ Result<std::string> state_in_head(std::string_view head) {
   return std::string(reinterpret_cast<const char*>(state->data()), state->size());
 }
 
+bool is_removed(std::string_view head) {
+  const auto table = verified<fbs::HeadRecordT>(head);
+  return table && (*table)->removed();
+}
+
 }  // namespace muster::engine

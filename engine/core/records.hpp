@@ -48,5 +48,7 @@ PendingEffect effect_of(const fbs::EffectRecordT& record);
 
 /// The state in a head, as the API reads it: nothing for an actor that was only addressed.
 Result<std::string> state_in_head(std::string_view head);
+/// Whether this head is only what a removed actor leaves behind. False for bytes that are no head.
+bool is_removed(std::string_view head);
 
 }  // namespace muster::engine

@@ -180,6 +180,7 @@ class Shard {
   bool stale_timer(Activation& a, const Envelope& m);
   Result<void> marked_step(Activation& a, const Envelope& m, Stepped& stepped);
   Result<void> try_step(Activation& a, const Envelope& m, Stepped& stepped);
+  void make(Activation& a, const Envelope& m);
   Result<void> within_limits(const Activation& a, const Stepped& stepped) const;
   void consume(Activation& a, const WindowEntry& entry);
   void apply(Activation& a, const Envelope& m, Stepped& stepped);
@@ -202,6 +203,8 @@ class Shard {
   void archive(const fbs::TimerRecordT& timer);
   void put_away(Activation& a);
   void take_out(Activation& a);
+  void remove(Activation& a);
+  void bury(Activation& a);
 
   // shard_commit.cpp
   /// Nothing waits for a commit. A step that only changed its actor's state has touched it, and wrote no row yet.

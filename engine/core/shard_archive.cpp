@@ -1,8 +1,15 @@
-// Finished actors out of the way: head and rows become one record when nobody has spoken to them for long.
+// Finished actors out of the way: head and rows become one record when nobody has spoken to them
+// for long.
 //
-// Each decision of a finished actor sets a timer of the shard's own. When that fires, one batch writes the record and
-// deletes what it holds; whatever touches the actor later puts everything back in the batch that it changes. So an
-// actor is wholly here or wholly there, after any crash.
+// Each decision of a finished actor sets a timer of the shard's own. When that fires, one batch
+// writes the record and deletes what it holds; whatever touches the actor later puts everything
+// back in the batch that it changes. So an actor is wholly here or wholly there, after any crash.
+//
+// A kind may have its actor removed (Context::remove). What is left then is a head without a state:
+// it says what was consumed, because a recovery may read those messages again. It goes by the same
+// timer, when nothing can ask for it any more.
+#include <algorithm>
+
 #include "engine/core/keys.hpp"
 #include "engine/core/shard.hpp"
 
@@ -30,6 +37,7 @@ void Shard::archive(const fbs::TimerRecordT& timer) {
   }
   touch(*a);
   a->timers.erase(armed);
+  if (a->removed) return bury(*a);
   if (a->state != nullptr && a->timers.empty() && !a->pending() && !a->queued && !a->paused)
     put_away(*a);
 }
@@ -69,6 +77,34 @@ void Shard::take_out(Activation& a) {
     rows_.put(Family::state, keys::row(a.id, bytes_of(row->name)), bytes_of(row->value));
   rows_.erase(Family::state, std::move(key));
   set_archive_timer(a);
+}
+
+/// In the batch of the decision that asked for it.
+void Shard::remove(Activation& a) {
+  const auto [rows_from, rows_to] = keys::rows(a.id, "", "");
+  for (const auto& [key, value] :
+       sure(rows_.scan(Family::state, rows_from, rows_to, 2 * limits_.decision.removed_rows)))
+    rows_.erase(Family::state, key);
+  for (const auto& [key, value] :
+       sure(rows_.scan(Family::state, keys::snapshot(a.id, 0),
+                       keys::snapshot(a.id, ~std::uint64_t{0}), limits_.snapshots_kept + 1)))
+    rows_.erase(Family::state, key);
+  for (const auto& [name, timer] : a.timers) timers_.cancel(keys::timer(timer.due, a.id, name));
+  a.timers.clear();
+  a.rows.clear();
+  a.state.reset();
+  a.finished = false;
+  a.removed = true;
+  set_archive_timer(a);
+}
+
+/// Only below the low-water mark: above it a recovery asks which messages were consumed.
+void Shard::bury(Activation& a) {
+  Sequence newest = 0;
+  for (const LaneWindow& lane : a.lanes) newest = std::max(newest, lane.consumed);
+  if (a.pending() || newest >= low_water()) return set_archive_timer(a);
+  a.removed = false;
+  rows_.append_erase(Family::state, keys::head(a.id));
 }
 
 }  // namespace muster::engine

@@ -42,14 +42,15 @@ void Shard::write_heads() {
     return a->slot != b->slot ? a->slot < b->slot : a->id < b->id;
   });
   for (Activation* a : touched_)
-    if (a->state != nullptr && !a->archived)  // Not there: its dead letters say what was consumed.
+    // Never there: its dead letters say what was consumed.
+    if ((a->state != nullptr || a->removed) && !a->archived)
       rows_.append(Family::state, keys::head(a->id), encode_head(*a));
 }
 
 /// Valid until `scratch_` is used again.
 std::string_view Shard::encode_head(Activation& a) {
   scratch_.Clear();
-  const std::string encoded = a.kind->encode_state(a.state.get());
+  const std::string encoded = a.removed ? std::string() : a.kind->encode_state(a.state.get());
   a.state_bytes = encoded.size();
   const auto state = encode_bytes(scratch_, encoded);
   std::array<std::uint64_t, kLanes> marks{};
@@ -71,6 +72,7 @@ std::string_view Shard::encode_head(Activation& a) {
   head.add_kind_version(a.kind->version);
   head.add_finished(a.finished);
   head.add_paused(a.paused);
+  head.add_removed(a.removed);
   return finish_record<fbs::HeadRecordT>(scratch_, head.Finish());
 }
 

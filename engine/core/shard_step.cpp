@@ -1,5 +1,6 @@
 // Stepping: one message through its kind, and the decision into the batch that is being filled.
 #include <algorithm>
+#include <utility>
 
 #include "engine/core/archive.hpp"
 #include "engine/core/keys.hpp"
@@ -105,12 +106,15 @@ void Shard::load(Activation& a) {
     a.broken = Error{Errc::refused, "its state was written by a newer version of this kind"};
     return;
   }
-  auto state = a.kind->decode_state(bytes_of(head->state));
-  if (!state) {
-    a.broken = state.error();
-    return;
+  a.removed = head->removed;
+  if (!a.removed) {
+    auto state = a.kind->decode_state(bytes_of(head->state));
+    if (!state) {
+      a.broken = state.error();
+      return;
+    }
+    a.state = std::move(*state);
   }
-  a.state = std::move(*state);
   a.incarnation = head->incarnation;
   a.decision = head->decision;
   a.timer_generation = head->timer_generation;
@@ -222,6 +226,12 @@ Result<void> Shard::within_limits(const Activation& a, const Stepped& stepped) c
   if (timers > limits_.decision.timers)
     return fail(Errc::internal, "an actor may have " + std::to_string(limits_.decision.timers) +
                                     " timers pending");
+  if (!stepped.decision.removed) return {};
+  const std::size_t most = limits_.decision.removed_rows;
+  const auto [lower, upper] = keys::rows(a.id, "", "");
+  if (sure(rows_.scan(Family::state, lower, upper, most + 1)).size() > most)
+    return fail(Errc::internal, "an actor with more than " + std::to_string(most) +
+                                    " rows can't be removed at once");
   return {};
 }
 
@@ -235,7 +245,7 @@ void Shard::record_change(Activation& a, const Envelope& m, Instant at, bool dea
 }
 
 void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
-  if (a.state == nullptr) a.incarnation = m.sequence;
+  if (a.state == nullptr) make(a, m);
   a.state = std::move(stepped.state);
   ++a.decision;
   Decision& d = stepped.decision;
@@ -259,8 +269,19 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
     record.correlation = m.correlation;
     rows_.append(Family::audit, keys::audit(position_, ordinal++), encode_record(record));
   }
-  snapshot_if_due(a, m, stepped.at);
+  if (d.removed)
+    remove(a);
+  else
+    snapshot_if_due(a, m, stepped.at);
   answer(m.dedup_key, d.reply);
+}
+
+/// Also one that takes a removed actor's name.
+void Shard::make(Activation& a, const Envelope& m) {
+  a.incarnation = m.sequence;
+  if (!std::exchange(a.removed, false)) return;
+  a.decision = 0;
+  change_timer(a, {std::string(kArchiveTimer), std::nullopt, {}}, {});
 }
 
 void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d) {

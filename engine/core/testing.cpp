@@ -73,6 +73,7 @@ std::string render_decision(const ActorId& self, Instant now, const Decision& de
     text += "reply " + bytes_as_text(decision.reply->body) + "\n";
   }
   if (decision.finished) text += "finished\n";
+  if (decision.removed) text += "removed\n";
   return text;
 }
 

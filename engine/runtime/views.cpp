@@ -15,7 +15,7 @@ Result<std::optional<std::string>> read_head(const storage::Journal& journal,
                                              const ActorId& actor) {
   auto head = find_head(journal, actor);
   if (!head) return tl::unexpected<Error>(head.error());
-  if (!*head) return std::optional<std::string>{};
+  if (!*head || is_removed(**head)) return std::optional<std::string>{};
   auto state = state_in_head(**head);
   if (!state) return tl::unexpected<Error>(state.error());
   return std::optional<std::string>{std::move(*state)};

@@ -186,8 +186,10 @@ void Installation::must_be_empty(Family family, std::string_view name) const {
 
 std::optional<std::string> Installation::head(const engine::ActorId& id) const {
   const auto& disk = rows(shard_of(id), Family::state);
-  if (const auto live = disk.find(engine::keys::head(id)); live != disk.end())
+  if (const auto live = disk.find(engine::keys::head(id)); live != disk.end()) {
+    if (engine::is_removed(live->second)) return std::nullopt;
     return engine::state_in_head(live->second).value();
+  }
   const auto archived = disk.find(engine::keys::archive(id));
   if (archived == disk.end()) return std::nullopt;
   const auto record = engine::decode_record<engine::fbs::ArchiveRecordT>(archived->second).value();

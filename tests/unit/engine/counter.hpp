@@ -1,4 +1,5 @@
-// A counter: the smallest kind that uses everything a step may do. An example for whoever writes one.
+// A counter: the smallest kind that uses everything a step may do. An example for whoever writes
+// one.
 #pragma once
 
 #include <stdexcept>
@@ -16,7 +17,7 @@ struct Counter {
   using Messages =
       engine::MessageSet<fbs::CounterBodyUnionTraits, fbs::OpenT, fbs::AddT, fbs::AddLaterT,
                          fbs::ForgetT, fbs::DueT, fbs::LookupT, fbs::AnswerT, fbs::PassT,
-                         fbs::FailT, fbs::FillT, fbs::CloseT>;
+                         fbs::FailT, fbs::FillT, fbs::CloseT, fbs::DepartT>;
   using Message = Messages::Variant;
 
   static bool creates(const Message& m) { return std::holds_alternative<fbs::OpenT>(m); }
@@ -86,6 +87,11 @@ struct Counter {
   static void on(State&, const fbs::CloseT&, Context& ctx) {
     ctx.unindex("counter", ctx.self().key);
     ctx.finish();
+  }
+  static void on(State&, const fbs::DepartT&, Context& ctx) {
+    ctx.unindex("counter", ctx.self().key);
+    ctx.remove();
+    ctx.reply("gone");
   }
 };
 

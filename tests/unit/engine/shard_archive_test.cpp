@@ -96,13 +96,16 @@ TEST_CASE("A finished actor that nobody speaks to becomes one record, which read
   }
 }
 
-TEST_CASE("A message turns an archived actor back, with all of its rows, and it is archived again") {
+TEST_CASE(
+    "A message turns an archived actor back, with all of its rows, and it is archived again") {
   ShardBench bench(soon());
   finish(bench, "a");
   bench.advance(kAfter);
   REQUIRE(archived(bench, "a"));
   SECTION("at once") {}
-  SECTION("after a restart") { bench.restart(); }
+  SECTION("after a restart") {
+    bench.restart();
+  }
   CHECK(bench.call("a", add(5)) == "12");
   CHECK_FALSE(archived(bench, "a"));
   CHECK(read(bench, "a") == "12 fill/0 fill/1 fill/2 fill/3 total");
@@ -120,7 +123,9 @@ TEST_CASE("A message on its way to the same commit as the archiving turns the ac
   const auto fires = bench.send("b", fbs::OpenT{});
   bench.run_strand();  // Archived, and not committed.
   const auto added = bench.send("a", add(5));
-  SECTION("in one batch") { bench.run(); }
+  SECTION("in one batch") {
+    bench.run();
+  }
   SECTION("in two") {
     bench.run_writer();
     bench.run();
@@ -185,4 +190,113 @@ TEST_CASE("An actor stays that is not finished, still has a timer, is spoken to,
     CHECK_FALSE(archived(bench, "a"));
     CHECK(bench.rows(Family::timers) == 0);
   }
+}
+
+// ---- removed ----
+
+namespace {
+
+bool has_head(const ShardBench& bench, const std::string& key) {
+  const auto& rows = bench.disk->rows[static_cast<std::size_t>(Family::state)];
+  return rows.contains(engine::keys::head(counter_id(key)));
+}
+
+/// As tools see it.
+bool listed(const ShardBench& bench, const std::string& key) {
+  const engine::Journals journals{bench.journal.get()};
+  bool found = false;
+  const engine::ActorQuery all{"test", "", "", ""};
+  REQUIRE(engine::each_actor(journals, all, [&](const auto& id, auto, const auto&) {
+    found = found || id.key == key;
+    return true;
+  }));
+  CHECK(engine::look_at(journals, counter_id(key)).value().has_value() == found);
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("An actor that has itself removed leaves what it consumed, and in the end nothing") {
+  ShardBench bench(soon());
+  REQUIRE(bench.call("a", fbs::OpenT{}) == "created");
+  REQUIRE(bench.call("a", add(7)) == "7");
+  bench.call("a", fill(4, 10));
+  bench.call("a", add_later(1, 10 * kAfter));
+  SECTION("as it is") {}
+  SECTION("archived") {
+    bench.call("a", fbs::ForgetT{});
+    bench.call("a", fbs::CloseT{});
+    bench.advance(kAfter);
+    REQUIRE(archived(bench, "a"));
+  }
+  REQUIRE(bench.call("a", fbs::DepartT{}) == "gone");
+  CHECK(bench.rows(Family::state) == 1);
+  CHECK(has_head(bench, "a"));
+  CHECK(bench.rows(Family::index) == 0);
+  CHECK(bench.rows(Family::timers) == 1);
+  CHECK_FALSE(listed(bench, "a"));
+  CHECK(bench.call("a", add(1)) == "not_found");
+  SECTION("in one life") {}
+  SECTION("over a restart") {
+    bench.restart();
+    CHECK_FALSE(listed(bench, "a"));
+    CHECK(bench.call("a", add(1)) == "not_found");
+  }
+  bench.advance(kAfter);
+  CHECK(bench.rows(Family::state) == 0);
+  CHECK(bench.rows(Family::timers) == 0);
+  CHECK(bench.shard->active_actors() == 0);
+  CHECK(bench.call("a", fbs::OpenT{}) == "created");
+  CHECK(bench.state("a").total == 0);
+}
+
+TEST_CASE("A new actor takes a removed one's name, at once too, and is as new") {
+  ShardBench bench(soon());
+  finish(bench, "a");
+  REQUIRE(bench.call("a", fbs::DepartT{}) == "gone");
+  SECTION("at once") {}
+  SECTION("after a restart") {
+    bench.restart();
+  }
+  REQUIRE(bench.call("a", fbs::OpenT{}) == "created");
+  CHECK(bench.call("a", add(3)) == "3");
+  CHECK(read(bench, "a") == "3 total");
+  CHECK(bench.rows(Family::timers) == 0);
+  bench.advance(2 * kAfter);
+  CHECK(read(bench, "a") == "3 total");
+  CHECK_FALSE(archived(bench, "a"));  // Its predecessor had finished, not it.
+  bench.restart();
+  CHECK(bench.state("a").total == 3);
+}
+
+TEST_CASE(
+    "After a crash an actor is wholly there or wholly removed, and nothing is stepped twice") {
+  ShardBench bench(soon());
+  finish(bench, "a");
+  const auto departs = bench.send("a", fbs::DepartT{});
+  const auto adds = bench.send("a", add(1));
+  bench.run_strand();
+  SECTION("before the commit") {
+    bench.kill();
+    bench.start();
+    CHECK(read(bench, "a") == kWhole);
+  }
+  SECTION("after it") {
+    while (bench.run_writer()) bench.run_strand();
+    bench.kill();
+    bench.start();
+    CHECK(has_head(bench, "a"));
+    CHECK_FALSE(listed(bench, "a"));
+    const auto reasons = bench.dead_reasons();
+    CHECK(reasons == std::vector<std::string>{"there is no counter a"});
+  }
+}
+
+TEST_CASE("An actor with too many rows is not removed at once") {
+  auto limits = soon();
+  limits.decision.removed_rows = 4;
+  ShardBench bench(limits);
+  finish(bench, "a");  // Five rows.
+  CHECK(bench.call("a", fbs::DepartT{}) == "internal");
+  CHECK(read(bench, "a") == kWhole);
 }
