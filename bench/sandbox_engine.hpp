@@ -46,6 +46,7 @@ class TimedRunLog final : public storage::RunLog {
     return store_->read(key, offset, limit);
   }
   Result<std::uint64_t> end(const storage::RunLogKey& key) override { return store_->end(key); }
+  Result<void> remove(const std::string& run) override { return store_->remove(run); }
 
   /// Durable bytes by run, and when they became so.
   [[nodiscard]] std::map<std::string, std::pair<std::uint64_t, BenchTime>> durable() const {

@@ -114,6 +114,7 @@ void FleetLife::on(const fbs::NextPageT& m) {
   const bool opening = m.what == FanOut::open_wave || m.what == FanOut::retry;
   if (!exists() || (opening && s_.cancelling)) return;
   if (m.what == FanOut::cancel && !s_.cancelling) return;  // a swarm went on meanwhile
+  if (m.what == FanOut::forget && !s_.forgetting) return;
   page(m);
   settle();
 }
@@ -132,12 +133,15 @@ bool FleetLife::page(const fbs::NextPageT& page) {
     if (page.what == FanOut::open_wave) sent += open_row(row, page.wave);
     if (page.what == FanOut::cancel) sent += cancel_row(row);
     if (page.what == FanOut::retry) sent += retry_row(*create, row, page);
+    if (page.what == FanOut::forget) sent += forget_row(row);
   }
   const bool more = looked_at < rows.size() || rows.size() == fleet::kScan;
   if (more) {
     fbs::NextPageT next = page;
     next.from = rows[looked_at - 1].first + '\0';
     ctx_.send<Fleet>(name(), next);
+  } else if (page.what == FanOut::forget) {
+    ctx_.remove();
   }
   return sent > 0 || more;
 }
@@ -153,6 +157,14 @@ std::size_t FleetLife::cancel_row(const fbs::RunRowT& row) {
   fbs::CancelRunT cancel;
   cancel.reason = s_.reason;
   ctx_.send<Run>(row.run, cancel);
+  return 1;
+}
+
+/// The run goes, and with it the row: its counters stay true to the end.
+std::size_t FleetLife::forget_row(const fbs::RunRowT& row) {
+  ctx_.send<Run>(row.run, fbs::ForgetRunT{});
+  fleet::count(s_, row, -1);
+  ctx_.erase_row(row_key(row.run));
   return 1;
 }
 

@@ -19,6 +19,9 @@ void Fleet::step(State& state, const Message& message, engine::Context& ctx) {
 
 void FleetLife::on(const fbs::CreateFleetT& m) {
   if (exists()) {
+    if (s_.forgetting)
+      return ctx_.refuse(Errc::conflict,
+                         "the old fleet " + name() + " is being removed: try again in a moment");
     if (s_.digest == m.digest) return ctx_.reply("continued");
     if (!m.swarm.empty()) ctx_.send<Swarm>(m.swarm, fbs::FleetTakenT{});
     return ctx_.refuse(Errc::conflict, "fleet " + name() + " exists with another content (" +

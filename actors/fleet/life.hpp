@@ -1,5 +1,6 @@
-// One step of a fleet, internal to this folder. life.cpp: creation, waves, ends; operators.cpp: what people ask;
-// fanout.cpp: pages of rows and messages.
+// One step of a fleet, internal to this folder. life.cpp: creation, waves, ends; operators.cpp:
+// what people ask; fanout.cpp: pages of rows and messages; removal.cpp: what goes long after the
+// end.
 #pragma once
 
 #include <functional>
@@ -29,6 +30,10 @@ class FleetLife {
   void on(const fbs::AddRunT& m);
   void on(const fbs::CloseFleetT& m);
 
+  // removal.cpp
+  void on(const fbs::RemoveContentsT& m);
+  void on(const fbs::ForgetFleetT& m);
+
   // fanout.cpp
   void on(const fbs::SnapshotPageT& m);
   void on(const fbs::NextPageT& m);
@@ -48,6 +53,9 @@ class FleetLife {
   void begin_for_swarm();
   void tell_swarm(const fbs::RunStatusT& m);
   [[nodiscard]] bool only_for_swarm(const char* what);
+
+  // removal.cpp
+  [[nodiscard]] bool ended_at(std::int64_t unix_ms);
 
   // life.cpp
   void settle();
@@ -76,6 +84,7 @@ class FleetLife {
   std::size_t cancel_row(const fbs::RunRowT& row);
   std::size_t retry_row(const fbs::CreateFleetT& create, const fbs::RunRowT& row,
                         const fbs::NextPageT& page);
+  std::size_t forget_row(const fbs::RunRowT& row);
   fbs::CreateFleetT created();
 
   fbs::FleetHeadT& s_;

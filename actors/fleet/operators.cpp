@@ -33,8 +33,9 @@ std::string retry_words(const fbs::RetryFleetT& m) {
 
 /// True, with a refusal, when there is no fleet behind this name (its creation was refused).
 bool FleetLife::gone() {
-  if (!exists()) ctx_.refuse(Errc::not_found, "no fleet " + name());
-  return !exists();
+  const bool there = exists() && !s_.forgetting;
+  if (!there) ctx_.refuse(Errc::not_found, "no fleet " + name());
+  return !there;
 }
 
 void FleetLife::on(const fbs::PauseFleetT& m) {

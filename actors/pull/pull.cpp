@@ -109,6 +109,14 @@ class PullStep {
                                                         one_line(m.error, kProblemBytes));
   }
 
+  void on(const fbs::ForgetPullT&) {
+    if (s_.state == PullState::open || !s_.busy.empty())
+      return ctx_.refuse(Errc::refused, name() + " is open");
+    ctx_.unindex(std::string(index::kPull), name());
+    ctx_.unindex(std::string(index::kPullByFleet), s_.fleet + '\0' + name());
+    ctx_.remove();
+  }
+
   void on(const fbs::EffectUnknownT& m) {
     if (s_.busy.empty() || m.key != effect_key()) return;
     if (++s_.tries < Pull::kTries) {

@@ -19,7 +19,7 @@ struct Pull {
   using State = fbs::PullHeadT;
   using Messages = engine::MessageSet<fbs::PullBodyUnionTraits, fbs::CreatePullT, fbs::UpdatePullT,
                                       fbs::MergePullT, fbs::ClosePullT, fbs::MergeDoneT,
-                                      fbs::CloseDoneT, fbs::EffectUnknownT>;
+                                      fbs::CloseDoneT, fbs::EffectUnknownT, fbs::ForgetPullT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreatePullT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);

@@ -168,6 +168,12 @@ void RunLife::on(const fbs::EffectUnknownT& m) {
   }
 }
 
+void RunLife::on(const fbs::ForgetRunT&) {
+  if (!is_end(s_.state)) return;
+  ctx_.unindex(std::string(index::kRun), id());
+  ctx_.remove();
+}
+
 void RunLife::end(RunState state, std::string reason, std::string message) {
   s_.reason = std::move(reason);
   s_.message = one_line(message, limits::kLineBytes);

@@ -23,6 +23,7 @@ class RunLife {
   void on(const fbs::BackoffOverT& m);
   void on(const fbs::StateTimeoutT& m);
   void on(const fbs::EffectUnknownT& m);
+  void on(const fbs::ForgetRunT& m);
 
   // attempt.cpp
   void on(const fbs::PlacedT& m);

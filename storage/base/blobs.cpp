@@ -97,10 +97,18 @@ bool Blobs::has(std::string_view digest) const {
   return is_sha256_hex(digest) && fs::is_regular_file(path(digest), ignored);
 }
 
+/// So that who removes old ones leaves it to the one who brought it now.
+void Blobs::arrived_again(std::string_view digest) const {
+  (void)::utimensat(AT_FDCWD, path(digest).c_str(), nullptr, 0);
+}
+
 Result<void> Blobs::put(std::string_view digest, std::string_view bytes) {
   if (auto ok = check(digest, bytes.size()); !ok) return ok;
   if (sha256_hex(bytes) != digest) return tl::unexpected(wrong_digest(digest));
-  if (has(digest)) return {};
+  if (has(digest)) {
+    arrived_again(digest);
+    return {};
+  }
   if (auto made = make_directory(directory_ / "partial", 0750); !made) return made;
   const std::string temporary = partial(digest).string() + unique_suffix();
   const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
@@ -127,7 +135,10 @@ Result<bool> Blobs::append(std::string_view digest, std::uint64_t offset, std::u
   if (auto ok = check(digest, total); !ok) return tl::unexpected(ok.error());
   if (offset > total || bytes.size() > total - offset)
     return fail(Errc::invalid, "a part ends beyond the total of " + std::to_string(total));
-  if (has(digest)) return true;
+  if (has(digest)) {
+    arrived_again(digest);
+    return true;
+  }
   if (auto made = make_directory(directory_ / "partial", 0750); !made)
     return tl::unexpected(made.error());
 
@@ -170,6 +181,21 @@ Result<void> Blobs::remove(std::string_view digest) {
   std::error_code ignored;
   if (!fs::is_directory(path(digest).parent_path(), ignored)) return {};
   return sync_directory(path(digest).parent_path());
+}
+
+Result<void> Blobs::each(
+    const std::function<void(const std::string& digest, Instant arrived)>& each) const {
+  std::error_code error;
+  if (!fs::exists(directory_, error)) return {};
+  for (auto it = fs::recursive_directory_iterator(directory_, error);
+       !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    struct stat info {};
+    if (is_sha256_hex(name) && it->path() == path(name) && ::stat(it->path().c_str(), &info) == 0)
+      each(name, Instant{info.st_mtim.tv_sec * 1'000LL + info.st_mtim.tv_nsec / 1'000'000});
+  }
+  if (error) return fail_errno("list " + directory_.string(), error.value());
+  return {};
 }
 
 Result<std::size_t> Blobs::clean(Duration older_than) {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -38,12 +39,18 @@ class Blobs {
   /// Also what append() has so far. Removing what isn't there is done already.
   Result<void> remove(std::string_view digest);
 
+  /// Complete ones in no order, with the time at which each last arrived. What comes or goes
+  /// meanwhile may be told.
+  Result<void> each(
+      const std::function<void(const std::string& digest, Instant arrived)>& each) const;
+
   /// Removes what writers that died left behind: unfinished files unchanged for at least `older_than`.
   /// Returns how many. With no age only at the start, before anybody writes.
   Result<std::size_t> clean(Duration older_than = Duration{0});
 
  private:
   [[nodiscard]] std::filesystem::path partial(std::string_view digest) const;
+  void arrived_again(std::string_view digest) const;
   [[nodiscard]] Result<void> check(std::string_view digest, std::uint64_t size) const;
   Result<void> publish(const std::filesystem::path& from, std::string_view digest) const;
 

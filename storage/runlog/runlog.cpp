@@ -52,6 +52,7 @@ class FileRunLog final : public RunLog {
     const auto log = find(key);
     return log ? (*log)->end() : tl::unexpected(log.error());
   }
+  Result<void> remove(const std::string& run) override;
 
  private:
   using Keys = std::list<RunLogKey>;
@@ -113,6 +114,22 @@ std::shared_ptr<AttemptLog> FileRunLog::put_one_to_rest() {
   resting_.splice(resting_.begin(), awake_, entry.place);
   entry.awake = false;
   return entry.log;
+}
+
+Result<void> FileRunLog::remove(const std::string& run) {
+  if (!is_log_key({run, 1})) return fail(Errc::invalid, "not a run id");
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto it = logs_.lower_bound({run, 0}); it != logs_.end() && it->first.run == run;) {
+      (it->second.awake ? awake_ : resting_).erase(it->second.place);
+      it = logs_.erase(it);
+    }
+  }
+  const fs::path directory = directory_ / run.substr(0, 2) / run;
+  std::error_code error;
+  if (fs::remove_all(directory, error) == 0 && !error) return {};
+  if (error) return fail_errno("remove " + directory.string(), error.value());
+  return sync_directory(directory.parent_path());
 }
 
 /// Makes room for one. A log goes only when nobody is inside it and all of it is durable, because the next

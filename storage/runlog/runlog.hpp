@@ -72,6 +72,10 @@ class RunLog {
   /// such log, Errc::corrupt when the disk changed it. What was appended can be read at once, synced or not.
   virtual Result<std::string> read(const RunLogKey& key, std::uint64_t offset, std::size_t limit) = 0;
   virtual Result<std::uint64_t> end(const RunLogKey& key) = 0;
+
+  /// Removes the logs of all attempts of a run that has ended; removing what isn't there is done
+  /// already. After an error, or a crash, a part of them may be left: repeat it.
+  virtual Result<void> remove(const std::string& run) = 0;
 };
 
 }  // namespace muster::storage

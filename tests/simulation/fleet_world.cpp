@@ -334,6 +334,7 @@ void FleetWorld::attempt(Person& person) {
 }
 
 void FleetWorld::next_wish(Person& person) {
+  if (removing_) return next_removal(person);
   using Messages = kinds::Fleet::Messages;
   const engine::ActorId fleet = id<kinds::Fleet>(person.fleet);
   if (!person.created) {
@@ -401,11 +402,19 @@ void FleetWorld::run() {
   start();
   for (const auto& machine : machines_) connect(*machine);
   for (const auto& person : people_) next_wish(*person);
+  play();
+  verify();
+  if (sabotage_ == Sabotage::none) remove_everything();
+}
 
+/// Until nothing moves.
+void FleetWorld::play() {
+  Scheduler& s = scheduler_;
   std::int64_t until_fault = s.between(1, 400);
   while (scheduler_.step()) {
     if (scheduler_.steps() > kMaxFleetSteps) throw Violation("it does not come to an end");
-    if (!closing_ && scheduler_.steps() % 64 == 0) closing_ = installation_.up() && everybody_done();
+    if (!closing_ && scheduler_.steps() % 64 == 0)
+      closing_ = installation_.up() && (removing_ ? everything_removed() : everybody_done());
     if (!interrupted_ && options_.interrupted() && anything_runs() && s.chance(5)) once_in_the_middle();
     if (!options_.faults || closing_ || faults_ >= options_.most_faults || --until_fault > 0) continue;
     if (!installation_.up()) continue;
@@ -413,7 +422,6 @@ void FleetWorld::run() {
     until_fault = s.between(1, s.chance(20) ? 10 : 700);
     fault();
   }
-  verify();
 }
 
 // ---- the end ----

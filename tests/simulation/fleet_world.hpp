@@ -156,6 +156,14 @@ class FleetWorld : Surroundings {
   std::shared_ptr<wire::AttemptReportT> draw_report(const SandboxId& sandbox);
   void lose(Machine& machine);
 
+  void play();
+
+  // Long after (fleet_removal.cpp).
+  void remove_everything();
+  void next_removal(Person& person);
+  [[nodiscard]] bool everything_removed() const;
+  void verify_removed();
+
   // The end.
   void verify();
   void verify_fleet(const std::string& name);
@@ -188,6 +196,7 @@ class FleetWorld : Surroundings {
   int sandboxes_lost_ = 0;
   int faults_ = 0;
   bool closing_ = false;
+  bool removing_ = false;
   bool interrupted_ = false;
 };
 

@@ -63,6 +63,7 @@ struct ApiParts {
   std::function<Result<void>()> compact{};
   /// Compares a swarm's ledger with git: actors::swarm::prove_line.
   std::function<Result<actors::swarm::LineProof>(const actors::swarm::LineClaim&)> prove_line{};
+  std::function<RetentionCounts()> retention{};  ///< May be empty.
 };
 
 class Api {

@@ -185,6 +185,18 @@ Result<void> check_step(const std::string& run, const std::string& wanted,
   return fail(Errc::not_found, "run " + run + " has no step " + wanted + "; there are " + known);
 }
 
+/// Errc::not_found, with the date, when that was removed long after the fleet's end.
+Result<void> check_kept(const ApiContext& api, const std::string& run, const char* what) {
+  const auto head = api.view.run_head(run);
+  if (!head || !is_end(head->state)) return {};
+  const auto fleet = api.view.fleet(head->fleet);
+  if (!fleet || head->ended_unix_ms > fleet->removed_unix_ms) return {};
+  constexpr std::size_t kDate = 10;
+  return fail(Errc::not_found, std::string("the ") + what + " of run " + run + " were removed on " +
+                                   to_rfc3339(Instant{fleet->removed_unix_ms}).substr(0, kDate) +
+                                   ", long after fleet " + head->fleet + " had ended");
+}
+
 constexpr std::uint64_t kMaxAttempt = 9999;
 
 Result<Response> run_logs(const ApiContext& api, const Request& request) {
@@ -212,6 +224,7 @@ Result<Response> run_logs(const ApiContext& api, const Request& request) {
   if (number > 0 && !follows)
     if (auto exists = api.view.attempt(*id, number); !exists)
       return fail(Errc::not_found, "run " + *id + " has no attempt " + std::to_string(number));
+  if (auto kept = check_kept(api, *id, "logs"); !kept) return tl::unexpected<Error>(kept.error());
   KnownSteps steps = known_steps(api, *id);
   const std::string step = request.parameter("step");
   if (auto known = check_step(*id, step, steps); !known)
@@ -257,6 +270,9 @@ Result<Response> run_diff(const ApiContext& api, const Request& request) {
   auto diff = !report.pack_digest.empty() && api.parts.packs.has(report.pack_digest)
                   ? api.parts.diff_pack(push, kMaxDiff)
                   : api.parts.forge.diff(push.url, push.base_sha, push.head_sha, kMaxDiff);
+  if (!diff)
+    if (auto kept = check_kept(api, *id, "packs"); !kept)
+      return tl::unexpected<Error>(kept.error());
   if (!diff) return tl::unexpected<Error>(diff.error());
   response.body = std::move(*diff);
   return response;
@@ -298,6 +314,8 @@ Result<Response> run_artifacts(const ApiContext& api, const Request& request) {
                 (*number == 0 ? "no attempt of run " + *id
                               : "attempt " + std::to_string(*number) + " of run " + *id) +
                     " has left artefacts");
+  if (auto kept = check_kept(api, *id, "artefacts"); !kept)
+    return tl::unexpected<Error>(kept.error());
   const std::string& digest = attempt->report->artifacts_digest;
   Fd file(::open(api.parts.packs.path(digest).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file.valid()) return fail(Errc::not_found, "the artefacts of run " + *id + " are gone");

@@ -99,6 +99,7 @@ Result<Response> metrics(const ApiContext& api, const Request&) {
   for (const engine::ShardStats& shard : now.shards) now.messages += shard.position;
   now.log_bytes = api.parts.logs.taken_bytes();
   if (api.parts.free_bytes) now.data_free_bytes = api.parts.free_bytes();
+  if (api.parts.retention) now.retention = api.parts.retention();
   if (api.parts.audit_log != nullptr) {
     now.audit_in_trouble = !api.parts.audit_log->trouble().empty();
     const auto head = api.parts.audit_log->head();

@@ -19,9 +19,9 @@
 #include "actors/repo/repo.hpp"
 #include "actors/run/run.hpp"
 #include "actors/spec/derive.hpp"
-#include "engine/core/inspect.hpp"
 #include "actors/swarm/swarm.hpp"
 #include "actors/swarm/swarm_port.hpp"
+#include "engine/core/inspect.hpp"
 #include "engine/runtime/runtime.hpp"
 #include "storage/base/files.hpp"
 #include "storage/link/link.hpp"
@@ -34,6 +34,7 @@
 #include "tools/musterd/problem.hpp"
 #include "tools/musterd/refusal_meter.hpp"
 #include "tools/musterd/render.hpp"
+#include "tools/musterd/retention.hpp"
 #include "tools/musterd/tls_front.hpp"
 #include "tools/musterd/version.hpp"
 
@@ -119,6 +120,7 @@ class Daemon final : public App {
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<actors::Dispatcher> dispatcher_;
   std::unique_ptr<LimitsStore> limits_;
+  std::unique_ptr<Retention> retention_;
   std::atomic<bool> stopping_{false};     ///< Ends what would take long.
   std::unique_ptr<actors::Forge> forge_;  ///< Of the API: diffs.
   std::unique_ptr<EventHub> events_;
@@ -245,6 +247,11 @@ Result<void> Daemon::serve_api() {
   events_ = std::make_unique<EventHub>();
   events_->follow(*engine_);
   forge_ = actors::make_git_forge(forge_options("api"));
+  RetentionLimits retention;
+  retention.contents = config_.keep_contents_days * RetentionLimits::kDay;
+  retention.fleets = config_.keep_fleets_days * RetentionLimits::kDay;
+  retention.dry_run = config_.retention_dry_run;
+  retention_ = std::make_unique<Retention>(*engine_, *logs_, packs_, retention);
   api_ = std::make_unique<Api>(ApiParts{
       *engine_,
       blobs_,
@@ -279,7 +286,8 @@ Result<void> Daemon::serve_api() {
       [this] { return compact(); },
       [this](const actors::swarm::LineClaim& claim) {
         return actors::swarm::prove_line(claim, scratch_ / "swarm");
-      }});
+      },
+      [this] { return retention_->counts(); }});
   auto http =
       HttpServer::start({config_.socket_path(), config_.http, {}},
                         {[this](Request& request) { return api_->handle(request); },
@@ -287,6 +295,7 @@ Result<void> Daemon::serve_api() {
                          [this](Request& request) { return api_->admit(request); }});
   if (!http) return tl::unexpected<Error>(http.error());
   http_ = std::move(*http);
+  retention_->start();
   return {};
 }
 
@@ -380,6 +389,7 @@ void Daemon::stop() {
   tls_.reset();  // Hands nobody over any more.
   http_.reset();
   api_.reset();
+  retention_.reset();
   attempts_.reset();
   traces_.reset();
   events_.reset();

@@ -97,6 +97,10 @@ Settings settings_of(Config& c) {
           {"keep_host", into(c.keep_host)},
           {"allow_host_network", into(c.allow_host_network)},
           {"git_config", into(c.git_config)},
+          {"keep_contents_days", into(c.keep_contents_days)},
+          {"keep_fleets_days", into(c.keep_fleets_days)},
+          {"retention_dry_run", into(c.retention_dry_run)},
+          {"shards", into(c.shards)},
           {"log_level", into(c.log_level)},
           {"log_format", into(c.log_format)}};
 }
@@ -245,6 +249,17 @@ Result<void> check(const Config& config) {
     wrong("proxy_roles", "proxy_roles without proxy_user_header");
   if (config.audit_refusals_per_minute < 1 || config.audit_refusals_per_minute > 100'000)
     wrong("audit_refusals_per_minute", "audit_refusals_per_minute must be 1 to 100000");
+  constexpr unsigned kMostDays = 36'500;
+  for (const auto& [key, days] : {std::pair{"keep_contents_days", config.keep_contents_days},
+                                  std::pair{"keep_fleets_days", config.keep_fleets_days}})
+    if (days > kMostDays) wrong(key, std::string(key) + " must be 0 (for ever) to 36500");
+  if (config.keep_fleets_days > 0 && config.keep_contents_days > config.keep_fleets_days)
+    wrong("keep_contents_days",
+          "keep_contents_days must not be more than keep_fleets_days: what a run left goes with "
+          "its fleet");
+  if (config.shards != 1)
+    wrong("shards",
+          "shards must be 1: events, backups and the dispatcher of musterd work with one shard");
   if (config.slots > 1024) wrong("slots", "a host has at most 1024 slots");
   if (!problems.empty()) return fail(Errc::invalid, problems);
   return {};

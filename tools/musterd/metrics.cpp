@@ -40,6 +40,20 @@ prometheus::MetricFamily one(const char* name, const char* help, MetricType type
   return family;
 }
 
+/// The same with a label "what".
+prometheus::MetricFamily by_what(const char* name, const char* help, MetricType type,
+                                 const std::map<std::string, std::uint64_t>& values) {
+  prometheus::MetricFamily family{name, help, type, {}};
+  for (const auto& [what, value] : values) {
+    prometheus::ClientMetric metric;
+    metric.label.push_back({"what", what});
+    if (type == MetricType::Counter) metric.counter.value = static_cast<double>(value);
+    if (type == MetricType::Gauge) metric.gauge.value = static_cast<double>(value);
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
 double number(std::uint64_t value) {
   return static_cast<double>(value);
 }
@@ -135,6 +149,15 @@ std::string Metrics::scrape(const Now& now) {
        counter("muster_trace_spans_total", "Spans sent to the collector", number(now.traces_sent)),
        counter("muster_trace_spans_dropped_total", "Spans that found no room or no collector",
                number(now.traces_dropped)),
+       by_what("muster_retention_due",
+               "Fleets that ended so long ago that it is time, by what goes", MetricType::Gauge,
+               {{"contents", now.retention.contents_due}, {"fleets", now.retention.fleets_due}}),
+       by_what("muster_retention_removed_total",
+               "What was removed of fleets that ended long ago: their contents, they, and packs",
+               MetricType::Counter,
+               {{"contents", now.retention.contents_removed},
+                {"fleets", now.retention.fleets_removed},
+                {"packs", now.retention.packs_removed}}),
        gauge("process_resident_memory_bytes", "Resident memory of musterd",
              number(resident_bytes()))});
   for (auto& family : engine_families(now.shards)) families.push_back(std::move(family));

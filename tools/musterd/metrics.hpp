@@ -13,6 +13,16 @@
 
 namespace muster::musterd {
 
+/// What went of fleets that ended long ago (retention.hpp), since the start, and what is due by the
+/// last look.
+struct RetentionCounts {
+  std::uint64_t contents_due = 0;  ///< Fleets whose logs, packs and artefacts go.
+  std::uint64_t fleets_due = 0;
+  std::uint64_t contents_removed = 0;
+  std::uint64_t fleets_removed = 0;
+  std::uint64_t packs_removed = 0;  ///< And artefacts.
+};
+
 class Metrics {
  public:
   Metrics();
@@ -40,6 +50,7 @@ class Metrics {
     std::uint64_t audit_entries = 0;
     std::uint64_t traces_sent = 0;
     std::uint64_t traces_dropped = 0;
+    RetentionCounts retention;
     bool engine_in_trouble = false;
     bool audit_in_trouble = false;
     std::size_t connections = 0;

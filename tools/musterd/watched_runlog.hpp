@@ -31,6 +31,7 @@ class WatchedRunLog final : public storage::RunLog {
     return store_->read(key, offset, limit);
   }
   Result<std::uint64_t> end(const storage::RunLogKey& key) override { return store_->end(key); }
+  Result<void> remove(const std::string& run) override { return store_->remove(run); }
 
   /// Since the start.
   [[nodiscard]] std::uint64_t taken_bytes() const { return taken_bytes_; }

@@ -237,7 +237,8 @@ TEST_CASE("a retry makes a new generation of what failed and matches, and reopen
   fbs::RetryFleetT retry;
   retry.classes = {fbs::FailureClass::delivery};
   stage.tell(retry);
-  CHECK(acts(stage) == "refuse refused: no failed run of fleet f to retry with that class and repository\n");
+  CHECK(acts(stage) ==
+        "refuse refused: no failed run of fleet f to retry with that class and repository\n");
   retry.classes = {fbs::FailureClass::agent};
   retry.repository_glob = "nobody/*";
   stage.tell(retry);
@@ -257,7 +258,8 @@ TEST_CASE("a retry makes a new generation of what failed and matches, and reopen
   says(stage, old, RunState::superseded);
   for (const fbs::RunRowT& row : rows_of(stage))
     if (row.generation == 2) says(stage, row, RunState::delivered);
-  CHECK(stage.state().state == FleetState::completed_with_failures);  // the verification still failed
+  CHECK(stage.state().state ==
+        FleetState::completed_with_failures);  // the verification still failed
   stage.tell(fbs::RetryFleetT{});
   for (const fbs::RunRowT& row : rows_of(stage))
     if (row.state == RunState::failed) says(stage, row, RunState::superseded);
@@ -376,4 +378,88 @@ TEST_CASE("a swarm whose name a fleet has is told so") {
   other.swarm = "f";
   stage.tell(other, kSwarm);
   CHECK(acts(stage).starts_with("swarm FleetTaken\nrefuse conflict: fleet f exists"));
+}
+
+namespace {
+
+fbs::RemoveContentsT contents(FleetStage& stage, bool done) {
+  fbs::RemoveContentsT m;
+  m.ended_unix_ms = stage.state().ended_unix_ms;
+  m.done = done;
+  return m;
+}
+
+fbs::ForgetFleetT forget(FleetStage& stage) {
+  fbs::ForgetFleetT m;
+  m.ended_unix_ms = stage.state().ended_unix_ms;
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "long after its end a fleet gives its contents up, and then it goes with its runs, page by "
+    "page") {
+  FleetStage stage = made(create_fleet(150));
+  stage.tell(contents(stage, false));
+  CHECK(acts(stage) == "refuse refused: fleet f has not ended at that time\n");
+  all_say(stage, 0, RunState::delivered);
+  stage.tell(forget(stage));
+  CHECK(acts(stage) == "refuse refused: fleet f still has its contents\n");
+  stage.tell(contents(stage, true));
+  CHECK(acts(stage) == "refuse refused: the contents of fleet f were not given up\n");
+  stage.advance(Duration{1'000});
+  stage.tell(contents(stage, false));
+  CHECK(acts(stage) == "reply \n");
+  const std::int64_t given_up = stage.state().removed_unix_ms;
+  CHECK(given_up == stage.now().unix_ms);
+  stage.advance(Duration{1'000});
+  stage.tell(contents(stage, false));  // Once more, after a crash in between.
+  CHECK(stage.state().removed_unix_ms == given_up);
+  CHECK_FALSE(stage.state().contents_gone);
+  stage.tell(contents(stage, true));
+  CHECK(stage.state().contents_gone);
+
+  stage.tell(forget(stage));
+  CHECK(acts(stage).ends_with("unindex fleet\nreply \n"));
+  int forgotten = count_of(acts(stage), "run ForgetRun\n");
+  while (count_of(acts(stage), "fleet NextPage\n") == 1) {
+    CHECK_FALSE(stage.decision().removed);
+    const auto next = Fleet::Messages::decode(stage.decision().sends.back().payload);
+    stage.tell(create_fleet(150));
+    CHECK(acts(stage).starts_with("refuse conflict: the old fleet f is being removed"));
+    stage.tell(fbs::RetryFleetT{});
+    CHECK(acts(stage).starts_with("refuse not_found"));
+    stage.tell(std::get<fbs::NextPageT>(*next));
+    CHECK(stage.decision().sends.size() <= fleet::kPage + 1);
+    forgotten += count_of(acts(stage), "run ForgetRun\n");
+  }
+  CHECK(forgotten == 150);
+  CHECK(stage.decision().removed);
+  CHECK(rows_of(stage).empty());
+  CHECK(fleet::counter_differences(stage.state(), fleet::recount({}, stage.state().waves)) == "");
+}
+
+TEST_CASE("what a retry brings is not given up with what was before it") {
+  FleetStage stage = made(create_fleet(2));
+  all_say(stage, 0, RunState::failed, fbs::FailureClass::agent);
+  const auto old = contents(stage, false);
+  stage.advance(Duration{1'000});
+  stage.tell(old);
+  stage.tell(fbs::RetryFleetT{});
+  auto late = old;
+  late.done = true;
+  stage.tell(late);
+  CHECK(acts(stage) == "refuse refused: fleet f has not ended at that time\n");
+  stage.advance(Duration{1'000});
+  for (const auto& row : rows_of(stage))
+    if (row.generation == 1) says(stage, row, RunState::superseded);
+  all_say(stage, 0, RunState::unchanged);
+  REQUIRE(stage.state().state == FleetState::completed);
+  CHECK(stage.state().removed_unix_ms < stage.state().ended_unix_ms);
+  stage.tell(contents(stage, true));
+  CHECK(acts(stage) == "refuse refused: the contents of fleet f were not given up\n");
+  stage.tell(contents(stage, false));
+  stage.tell(contents(stage, true));
+  CHECK(stage.state().contents_gone);
 }

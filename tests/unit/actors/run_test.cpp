@@ -421,6 +421,17 @@ TEST_CASE("a failed run is superseded; a name that is taken fails it") {
   CHECK(where(taken) == "failed policy name_taken");
 }
 
+TEST_CASE("a run is removed with its fleet, once it has ended") {
+  for (const std::string& place : kEverywhere) {
+    INFO(place);
+    RunStage run = led_to(place);
+    const bool ended = is_end(run.state().state);
+    run.tell(fbs::ForgetRunT{});
+    CHECK(run.decision().removed == ended);
+    CHECK(acts(run) == (ended ? "unindex run\n" : ""));
+  }
+}
+
 TEST_CASE("an enormous report is kept within a row's limits") {
   RunStage run = led_to("verifying");
   fbs::HostEventT report = finished(wire::Outcome::step_failed, "agent", 1);

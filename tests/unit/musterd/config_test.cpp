@@ -78,6 +78,10 @@ TEST_CASE("settings that make no sense are refused") {
   CHECK(check(Config{}));
   CHECK(refused([](Config& c) { c.log_level = "loud"; }));
   CHECK(refused([](Config& c) { c.log_format = "xml"; }));
+  CHECK(refused([](Config& c) { c.shards = 0; }));
+  CHECK(refused([](Config& c) { c.shards = 3; }));
+  CHECK(refused([](Config& c) { c.keep_contents_days = 401; }));
+  CHECK(refused([](Config& c) { c.keep_fleets_days = 36'501; }));
   CHECK(refused([](Config& c) { c.host_name = "../x"; }));
   CHECK(refused([](Config& c) { c.host_name = ""; }));
   CHECK(refused([](Config& c) { c.slots = 5000; }));

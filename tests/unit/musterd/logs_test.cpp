@@ -87,6 +87,31 @@ TEST_CASE_METHOD(OneRun,
         "commit");
 }
 
+TEST_CASE_METHOD(OneRun, "the log of a run whose contents were removed says so, with the date") {
+  fbs::RunHeadT head;
+  head.fleet = "bump";
+  head.state = fbs::RunState::unchanged;
+  head.attempt = 1;
+  head.ended_unix_ms = 1'795'000'000'000;
+  engine.put_head("run", kId, head);
+  finish_attempt(1, 0);
+  fbs::FleetHeadT fleet;
+  fleet.name = "bump";
+  engine.put_head("fleet", "bump", fleet);
+  CHECK(send("GET", "/v1/runs/7K2M/logs").status == 200);
+  fleet.removed_unix_ms = 1'800'000'000'000;
+  engine.put_head("fleet", "bump", fleet);
+  const Response gone = send("GET", "/v1/runs/7K2M/logs");
+  CHECK(gone.status == 404);
+  CHECK(
+      Json::parse(gone.body).at("detail") ==
+      "the logs of run 7K2M7K2M7K2M7 were removed on 2027-01-15, long after fleet bump had ended");
+  // One of a retry that ended later has its log still.
+  head.ended_unix_ms = fleet.removed_unix_ms + 1;
+  engine.put_head("run", kId, head);
+  CHECK(send("GET", "/v1/runs/7K2M/logs").status == 200);
+}
+
 TEST_CASE_METHOD(OneRun, "an environment brings setup steps of its own, which may be asked for") {
   fbs::CreateFleetT create;
   const std::string spec =

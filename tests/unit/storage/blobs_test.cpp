@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <thread>
 #include <vector>
 
@@ -51,6 +53,33 @@ TEST_CASE("a blob is found by its digest, once") {
   CHECK(read_file(blobs.path(kDigest)).value() == kText);
   CHECK(tree(temp.path()) == "blobs/" + kPlace + ":11\n");
   CHECK(Blobs(temp.path() / "blobs").get(kDigest).value() == kText);
+}
+
+TEST_CASE("all complete blobs are told with the time of their last arrival") {
+  const TempDirectory temp;
+  Blobs blobs(temp.path() / "blobs");
+  const auto told = [&] {
+    std::map<std::string, Instant> all;
+    REQUIRE(blobs.each([&](const std::string& digest, Instant at) { all.emplace(digest, at); }));
+    return all;
+  };
+  CHECK(told().empty());
+  REQUIRE(blobs.put(kDigest, kText));
+  const std::string other = "in parts";
+  REQUIRE(blobs.append(sha256_hex(other), 0, other.size(), other.substr(0, 3)));
+  CHECK(told().size() == 1);
+  const auto aged = [&] {
+    fs::last_write_time(blobs.path(kDigest),
+                        fs::file_time_type::clock::now() - std::chrono::hours(5));
+    return told().at(kDigest);
+  };
+  const Instant recent = wall_clock_now() - Duration{3'600'000};
+  CHECK(aged() < recent);
+  REQUIRE(blobs.put(kDigest, kText));
+  CHECK(told().at(kDigest) > recent);
+  CHECK(aged() < recent);
+  REQUIRE(blobs.append(kDigest, 0, kText.size(), kText));
+  CHECK(told().at(kDigest) > recent);
 }
 
 TEST_CASE("bytes with another digest, and too many, are refused and leave nothing") {

@@ -72,6 +72,27 @@ std::string noise(std::size_t size, unsigned seed) {
 
 }  // namespace
 
+TEST_CASE("the logs of a run go with all of its attempts, and can begin again") {
+  const TempDirectory temp;
+  const auto log = open(temp);
+  for (const std::uint32_t attempt : {1U, 2U}) {
+    REQUIRE(log->append({"7K2M", attempt}, 0, "some text"));
+    REQUIRE(log->sync({"7K2M", attempt}));
+  }
+  REQUIRE(log->finish({"7K2M", 2}));
+  REQUIRE(log->append({"7K2N", 1}, 0, "another run's"));
+  REQUIRE(log->remove("7K2M"));
+  CHECK_FALSE(fs::exists(temp.path() / "logs/7K/7K2M"));
+  for (const std::uint32_t attempt : {1U, 2U})
+    CHECK(log->read({"7K2M", attempt}, 0, 100).error().code == Errc::not_found);
+  CHECK(log->read({"7K2N", 1}, 0, 100).value() == "another run's");
+  REQUIRE(log->remove("7K2M"));
+  CHECK(log->remove("../7K2N").error().code == Errc::invalid);
+  REQUIRE(log->append(kKey, 0, "anew"));
+  CHECK(log->sync(kKey).value() == 4);
+  CHECK(open(temp)->read(kKey, 0, 100).value() == "anew");
+}
+
 TEST_CASE("bytes appended at the end are read from any offset") {
   const TempDirectory temp;
   const auto log = open(temp);
