@@ -124,25 +124,43 @@ class HostStep {
     ctx_.send<Run>(m.run, placed);
   }
 
-  void take_warm(const std::vector<std::string>& warm) {
+  [[nodiscard]] std::vector<std::string> warm() {
+    const auto bytes = ctx_.row(Host::kWarmRow);
+    return bytes ? must_decode<fbs::WarmRowT>(*bytes).urls : s_.warm;
+  }
+
+  void keep_warm(std::vector<std::string> urls) {
     s_.warm.clear();
+    s_.warm_count = static_cast<std::uint32_t>(urls.size());
+    ++s_.warm_changes;
+    fbs::WarmRowT row;
+    row.urls = std::move(urls);
+    ctx_.put_row(std::string(Host::kWarmRow), engine::encode_table(row));
+  }
+
+  void take_warm(const std::vector<std::string>& said) {
+    std::vector<std::string> urls;
     std::size_t bytes = 0;
-    for (const std::string& url : warm) {
+    for (const std::string& url : said) {
       bytes += url.size() + 16;
       if (bytes > Host::kWarmBytes) break;
-      s_.warm.push_back(url);
+      urls.push_back(url);
     }
-    std::sort(s_.warm.begin(), s_.warm.end());
-    s_.warm.erase(std::unique(s_.warm.begin(), s_.warm.end()), s_.warm.end());
+    std::sort(urls.begin(), urls.end());
+    urls.erase(std::unique(urls.begin(), urls.end()), urls.end());
+    if (urls != warm()) keep_warm(std::move(urls));
   }
 
   /// Its mirror is there now, most likely: a hint for placement, which the next connection corrects.
   void worked_on(const std::string& url) {
-    const auto at = std::lower_bound(s_.warm.begin(), s_.warm.end(), url);
-    if (url.empty() || (at != s_.warm.end() && *at == url)) return;
+    std::vector<std::string> urls = warm();
+    const auto at = std::lower_bound(urls.begin(), urls.end(), url);
+    if (url.empty() || (at != urls.end() && *at == url)) return;
     std::size_t bytes = url.size() + 16;
-    for (const std::string& each : s_.warm) bytes += each.size() + 16;
-    if (bytes <= Host::kWarmBytes) s_.warm.insert(at, url);
+    for (const std::string& each : urls) bytes += each.size() + 16;
+    if (bytes > Host::kWarmBytes) return;
+    urls.insert(at, url);
+    keep_warm(std::move(urls));
   }
 
   void take_labels(const std::vector<std::unique_ptr<wire::KeyValueT>>& labels) {

@@ -35,6 +35,7 @@ struct Host {
   /// A LeaseEnded tells each slot's run in one decision (256 sends), and the head stays below 64 KiB.
   static constexpr std::uint32_t kMaxSlots = 128;
   static constexpr std::size_t kWarmBytes = 32u << 10;
+  static constexpr std::string_view kWarmRow = "warm";
   static constexpr std::size_t kMaxLabels = 32;
 };
 

@@ -10,6 +10,7 @@
 
 #include "actors/host/host.hpp"
 #include "actors/indexes.hpp"
+#include "actors/ports/patience.hpp"
 #include "actors/ports/queue_view.hpp"
 #include "actors/ports/strand.hpp"
 #include "actors/run/run.hpp"
@@ -78,7 +79,10 @@ std::string explain(WaitReason reason) {
 class Dispatcher::Impl {
  public:
   Impl(engine::Engine& engine, DispatcherConfig config)
-      : engine_(engine), config_(std::move(config)), admission_(config_.limits) {}
+      : engine_(engine),
+        config_(std::move(config)),
+        admission_(config_.limits),
+        patience_(config_.repropose, config_.longest_repropose) {}
   ~Impl() { stop(); }
 
   void start();
@@ -93,7 +97,11 @@ class Dispatcher::Impl {
     std::string fleet;
     WaitReason reason = WaitReason::next_round;
   };
-  using Reasons = std::unordered_map<std::string, Reason>;
+  using Counts = std::map<std::string, std::uint64_t>;
+  struct Reasons {
+    std::unordered_map<std::string, Reason> by_run;
+    std::unordered_map<std::string, Counts> by_fleet;
+  };
 
   void changed(const std::vector<engine::Change>& changes);
 
@@ -107,6 +115,7 @@ class Dispatcher::Impl {
   void apply_entry(std::string_view index, const std::string& key,
                    const std::optional<std::string>& value);
   void load_host(const std::string& name);
+  const std::vector<std::string>& warm_of(const std::string& name, std::uint32_t changes);
   void round_after(Duration pause);
   void round();
   void propose(const engine::Proposal& proposal);
@@ -129,6 +138,12 @@ class Dispatcher::Impl {
   bool publish_planned_ = false;
   bool had_room_ = true;
   Duration rest_{}, publish_rest_{};
+  struct Warm {
+    std::uint32_t changes = 0;
+    std::vector<std::string> urls;
+  };
+  std::map<std::string, Warm> warm_;  ///< By host.
+  Patience patience_;
 
   mutable std::mutex reasons_mutex_;
   std::shared_ptr<const Reasons> reasons_ = std::make_shared<Reasons>();
@@ -191,6 +206,7 @@ void Dispatcher::Impl::apply_entry(std::string_view index, const std::string& ke
   }
   const auto entry = value ? decode_entry(*value) : std::nullopt;
   if (index == index::kQueued) {
+    if (!entry) patience_.answered(key, Clock::now());
     view_.queued(key, entry);
   } else {
     view_.placed(key, entry);
@@ -200,8 +216,24 @@ void Dispatcher::Impl::apply_entry(std::string_view index, const std::string& ke
 void Dispatcher::Impl::load_host(const std::string& name) {
   const auto bytes = engine_.head({config_.org, std::string(Host::kName), name});
   if (!bytes || !*bytes) return;
-  const auto head = engine::decode_table<fbs::HostHeadT>(**bytes);
-  if (head) view_.host(name, *head);
+  auto head = engine::decode_table<fbs::HostHeadT>(**bytes);
+  if (!head) return;
+  if (head->warm_changes != 0) head->warm = warm_of(name, head->warm_changes);
+  view_.host(name, *head);
+}
+
+/// The row is long and seldom changes. One that is newer than the head that was read is as good a
+/// hint.
+const std::vector<std::string>& Dispatcher::Impl::warm_of(const std::string& name,
+                                                          std::uint32_t changes) {
+  Warm& warm = warm_[name];
+  if (warm.changes == changes) return warm.urls;
+  const auto bytes = engine_.row({config_.org, std::string(Host::kName), name}, Host::kWarmRow);
+  const auto row = bytes && *bytes ? engine::decode_table<fbs::WarmRowT>(**bytes)
+                                   : Result<fbs::WarmRowT>(fail(Errc::not_found, "no such row"));
+  if (!row) return warm.urls;
+  warm = {changes, row->urls};
+  return warm.urls;
 }
 
 void Dispatcher::Impl::load_index(std::string_view index) {
@@ -227,6 +259,7 @@ void Dispatcher::Impl::resync() {
   ++resyncs_;
   // What is proposed is forgotten too: at worst it is proposed twice, and the host takes one.
   view_.clear();
+  patience_.clear();
   for (const std::string_view index : {index::kFleetHeld, index::kPlaced, index::kQueued})
     load_index(index);
   load_hosts();
@@ -301,13 +334,14 @@ void Dispatcher::Impl::propose(const engine::Proposal& proposal) {
       });
   ++proposals_;
   view_.propose(proposal);
-  strand_->after(config_.repropose, [this, run = proposal.run, attempt = proposal.attempt] {
-    withdraw(run, attempt);
-  });
+  strand_->after(
+      patience_.asked(proposal.run, Clock::now()),
+      [this, run = proposal.run, attempt = proposal.attempt] { withdraw(run, attempt); });
 }
 
 void Dispatcher::Impl::withdraw(const std::string& run, std::uint32_t attempt) {
   if (!view_.withdraw(run, attempt)) return;
+  patience_.in_vain(run);
   ++repeated_;
   round_after(config_.pause);
 }
@@ -326,23 +360,29 @@ void Dispatcher::Impl::publish_later() {
 
 void Dispatcher::Impl::publish() {
   auto reasons = std::make_shared<Reasons>();
-  reasons->reserve(view_.demand().size() + view_.proposed().size());
+  auto& by_run = reasons->by_run;
+  by_run.reserve(view_.demand().size() + view_.proposed().size());
   for (const engine::Demand& demand : view_.demand())
-    reasons->emplace(demand.run, Reason{demand.fleet});
+    by_run.emplace(demand.run, Reason{demand.fleet});
   for (const auto& [run, entry] : view_.proposed())
-    reasons->emplace(run, Reason{entry.first.fleet, WaitReason::none});
+    by_run.emplace(run, Reason{entry.first.fleet, WaitReason::none});
   for (const engine::Waiting& waiting : last_waiting_)
-    if (const auto found = reasons->find(waiting.run);
-        found != reasons->end() && found->second.reason != WaitReason::none)
+    if (const auto found = by_run.find(waiting.run);
+        found != by_run.end() && found->second.reason != WaitReason::none)
       found->second.reason = waiting.reason;
+  // Whoever scrapes asks for every fleet: each asking must not go over every run.
+  for (const auto& [run, reason] : by_run)
+    ++reasons->by_fleet[reason.fleet][reason.reason == WaitReason::none
+                                          ? "being_placed"
+                                          : std::string(to_string(reason.reason))];
   const std::lock_guard lock(reasons_mutex_);
   reasons_ = std::move(reasons);
 }
 
 std::string Dispatcher::Impl::why(std::string_view run) const {
   const std::lock_guard lock(reasons_mutex_);
-  const auto found = reasons_->find(std::string(run));
-  return found == reasons_->end() ? "" : explain(found->second.reason);
+  const auto found = reasons_->by_run.find(std::string(run));
+  return found == reasons_->by_run.end() ? "" : explain(found->second.reason);
 }
 
 std::map<std::string, std::uint64_t> Dispatcher::Impl::waiting(std::string_view fleet) const {
@@ -351,12 +391,8 @@ std::map<std::string, std::uint64_t> Dispatcher::Impl::waiting(std::string_view 
     const std::lock_guard lock(reasons_mutex_);
     reasons = reasons_;
   }
-  std::map<std::string, std::uint64_t> counts;
-  for (const auto& [run, reason] : *reasons)
-    if (reason.fleet == fleet)
-      ++counts[reason.reason == WaitReason::none ? "being_placed"
-                                                 : std::string(to_string(reason.reason))];
-  return counts;
+  const auto found = reasons->by_fleet.find(std::string(fleet));
+  return found == reasons->by_fleet.end() ? Counts() : found->second;
 }
 
 DispatcherStats Dispatcher::Impl::stats() const {

@@ -30,7 +30,10 @@ struct DispatcherConfig {
   engine::AdmissionLimits limits{.running_per_repository = UINT32_MAX};
   Duration pause{5};  ///< Between rounds while hosts have room; changes meanwhile share a round.
   Duration full_pause{250};   ///< While none has: only the reasons of those that wait can change.
-  Duration repropose{1'000};  ///< A proposal without effect is made again after so long.
+  /// A proposal without effect is made again after so long, or after four times as long as they
+  /// take now: an engine that is slow to answer must not be asked ever more often.
+  Duration repropose{1'000};
+  Duration longest_repropose{10'000};
   Duration resync{60'000};    ///< Everything is read anew.
   Duration resync_pause{1'000};  ///< At most so often when changes were missed.
 };

@@ -223,9 +223,12 @@ void Hosts::Impl::frame(Session& session, Stream stream, std::string_view bytes)
     session.close("it sent a frame on the wrong stream");
     return;
   }
+  const bool is_beat = wire::GetFrame(bytes.data())->body_type() == wire::Body::Heartbeat;
   FramePtr taken = inflow->take(stream, bytes);
   if (is_log) {
     logs_.chunk(inflow->session(), std::move(taken));
+  } else if (is_beat) {  // However many events wait, its lease must not.
+    strand_->post_first([this, inflow, taken = std::move(taken)] { control(inflow, taken); });
   } else {
     strand_->post([this, inflow, taken = std::move(taken)] { control(inflow, taken); });
   }

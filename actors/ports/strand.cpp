@@ -14,6 +14,13 @@ void Strand::post(std::function<void()> task) {
   changed_.notify_one();
 }
 
+void Strand::post_first(std::function<void()> task) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  first_.push_back(std::move(task));
+  changed_.notify_one();
+}
+
 void Strand::after(Duration delay, std::function<void()> task) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
@@ -22,12 +29,13 @@ void Strand::after(Duration delay, std::function<void()> task) {
 }
 
 void Strand::stop() {
-  std::deque<std::function<void()>> ready;
+  std::deque<std::function<void()>> first, ready;
   std::multimap<Clock::time_point, std::function<void()>> later;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    ready.swap(ready_);  // destroyed outside the lock: what they hold may post
+    first.swap(first_);  // destroyed outside the lock: what they hold may post
+    ready.swap(ready_);
     later.swap(later_);
     changed_.notify_one();
   }
@@ -58,9 +66,10 @@ bool Strand::take(std::function<void()>& task) {
       ready_.push_back(std::move(later_.begin()->second));
       later_.erase(later_.begin());
     }
-    if (!ready_.empty()) {
-      task = std::move(ready_.front());
-      ready_.pop_front();
+    for (auto* waiting : {&first_, &ready_}) {
+      if (waiting->empty()) continue;
+      task = std::move(waiting->front());
+      waiting->pop_front();
       return true;
     }
     if (later_.empty()) {

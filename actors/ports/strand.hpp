@@ -25,6 +25,8 @@ class Strand {
   Strand& operator=(const Strand&) = delete;
 
   void post(std::function<void()> task);
+  /// Before all that wait but those that were posted so.
+  void post_first(std::function<void()> task);
   /// Counted on the monotonic clock; for pauses, never for leases.
   void after(Duration delay, std::function<void()> task);
   /// The running task ends, the others are dropped. Not from a task.
@@ -39,6 +41,7 @@ class Strand {
   const std::string name_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::deque<std::function<void()>> first_;
   std::deque<std::function<void()>> ready_;
   std::multimap<Clock::time_point, std::function<void()>> later_;
   bool stopping_ = false;

@@ -1,7 +1,7 @@
 // bench/engine runs this: how fast the engine is beside the disk's limit. The last line is one JSON
 // object.
 //
-//   bench_engine [--quick] [--dir DIR] [--only shapes|latency|scale]
+//   bench_engine [--quick] [--dir DIR] [--only shapes|latency|scale|age]
 //   [--benchmark_filter=ring|fan|…]
 #include <benchmark/benchmark.h>
 
@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "bench/durable/age.hpp"
 #include "bench/durable/latency.hpp"
 #include "bench/durable/scale.hpp"
 #include "bench/durable/shapes.hpp"
@@ -146,6 +147,13 @@ json measure(const Options& options) {
     result["bytes_per_timer"] = s.bytes_per_timer;
     result["restart_s"] = s.restart_s;
     result["first_reply_s"] = s.first_reply_s;
+  }
+  if (options.wants("age")) {
+    const Age a = measure_age(scratch, options.quick);
+    result["open_old_us"] = a.open_old_us;
+    result["open_new_us"] = a.open_new_us;
+    result["open_old_ratio"] = a.open_old_us / a.open_new_us;
+    result["fleets_between"] = a.between;
   }
   return result;
 }

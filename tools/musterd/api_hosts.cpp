@@ -76,7 +76,7 @@ Result<Response> get_host(const ApiContext& api, const Request& request) {
                                  {"cpus_milli", slot->cpus_milli},
                                  {"memory_bytes", slot->memory_bytes}});
   json["warm_repositories"] = Json::array();
-  for (const std::string& url : head->warm) {
+  for (const std::string& url : api.view.host_warm(*head)) {
     if (json["warm_repositories"].size() == kMaxPage) break;
     json["warm_repositories"].push_back(url);
   }

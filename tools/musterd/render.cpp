@@ -297,7 +297,7 @@ Json host_json(const fbs::HostHeadT& head) {
           {"memory_bytes", head.memory_bytes},
           {"labels", labels_json(head.labels)},
           {"running", running},
-          {"warm", head.warm.size()},
+          {"warm", std::max<std::size_t>(head.warm.size(), head.warm_count)},
           {"connected_at", time_json(head.connected_unix_ms)}};
 }
 

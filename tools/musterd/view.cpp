@@ -1,5 +1,6 @@
 #include "tools/musterd/view.hpp"
 
+#include "actors/host/host.hpp"
 #include "actors/indexes.hpp"
 #include "actors/swarm/swarm.hpp"
 #include "engine/core/kind.hpp"
@@ -180,6 +181,11 @@ Result<fbs::PullHeadT> View::pull(std::string_view id) const {
 }
 Result<fbs::HostHeadT> View::host(std::string_view name) const {
   return head<fbs::HostHeadT>("host", name);
+}
+
+std::vector<std::string> View::host_warm(const fbs::HostHeadT& host) const {
+  auto row = decoded_row<fbs::WarmRowT>(actor("host", host.name), actors::Host::kWarmRow);
+  return row ? std::move(row->urls) : host.warm;
 }
 
 Result<fbs::SwarmHeadT> View::swarm(std::string_view name) const {

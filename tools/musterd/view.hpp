@@ -85,6 +85,8 @@ class View {
   [[nodiscard]] Result<fbs::PullHeadT> pull(std::string_view id) const;
   [[nodiscard]] Result<std::string> pull_body(std::string_view id) const;
   [[nodiscard]] Result<fbs::HostHeadT> host(std::string_view name) const;
+  /// The repositories that it has mirrors of.
+  [[nodiscard]] std::vector<std::string> host_warm(const fbs::HostHeadT& host) const;
   [[nodiscard]] Result<fbs::SwarmHeadT> swarm(std::string_view name) const;
   [[nodiscard]] Result<fbs::LineRowT> swarm_line(std::string_view name, std::uint32_t number) const;
   [[nodiscard]] Result<fbs::CreateSwarmT> swarm_create(std::string_view name) const;

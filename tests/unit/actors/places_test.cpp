@@ -8,7 +8,8 @@ using namespace muster::actors;
 
 namespace {
 
-fbs::AcquireT acquire(const std::string& run, std::uint32_t limit = 1, const std::string& url = "/srv/a") {
+fbs::AcquireT acquire(const std::string& run, std::uint32_t limit = 1,
+                      const std::string& url = "/srv/a") {
   fbs::AcquireT m;
   m.run = run;
   m.fleet = "f";
@@ -222,6 +223,17 @@ TEST_CASE("closing, with its branch or without") {
   CHECK(acts(pull) == "refuse refused: acme/api#3 is closed\n");
 }
 
+TEST_CASE("a pull request is removed with its fleet, once it is not open any more") {
+  auto pull = opened();
+  pull.tell(fbs::ForgetPullT{});
+  CHECK(acts(pull) == "refuse refused: acme/api#3 is open\n");
+  CHECK_FALSE(pull.decision().removed);
+  pull.tell(close_pull(false));
+  pull.tell(fbs::ForgetPullT{});
+  CHECK(acts(pull) == "unindex pull\nunindex pull-by-fleet\n");
+  CHECK(pull.decision().removed);
+}
+
 namespace {
 
 fbs::HostConnectedT connected(std::uint64_t session) {
@@ -319,6 +331,32 @@ TEST_CASE("a reconnection keeps the slots; the end of the present lease loses al
   CHECK(host.state().state == fbs::HostState::cordoned);
 }
 
+namespace {
+
+std::vector<std::string> warm_of(engine::testing::Stage<Host>& host) {
+  const auto row = host.rows().row(Host::kWarmRow);
+  const auto urls = row ? must_decode<fbs::WarmRowT>(*row).urls : std::vector<std::string>();
+  CHECK(host.state().warm_count == urls.size());
+  CHECK(host.state().warm.empty());
+  return urls;
+}
+
+}  // namespace
+
+TEST_CASE("what an older version kept in the head goes into the row") {
+  engine::testing::Stage<Host> host("h");
+  host.tell(connected(5));
+  host.state().warm = {"/srv/git/acme/old"};
+  auto placed = propose("A", 1, 5);
+  placed.canonical_url = "/srv/git/acme/api";
+  host.tell(placed);
+  fbs::FreeT free;
+  free.run = "A";
+  free.attempt = 1;
+  host.tell(free);
+  CHECK(warm_of(host) == std::vector<std::string>{"/srv/git/acme/api", "/srv/git/acme/old"});
+}
+
 TEST_CASE("a host is warm for what it has worked on, once, until it says itself what it has") {
   engine::testing::Stage<Host> host("h");
   host.tell(connected(5));
@@ -330,10 +368,12 @@ TEST_CASE("a host is warm for what it has worked on, once, until it says itself 
     free.run = "A";
     free.attempt = attempt;
     host.tell(free);
-    CHECK(host.state().warm == std::vector<std::string>{"/srv/git/acme/api"});
+    CHECK(warm_of(host) == std::vector<std::string>{"/srv/git/acme/api"});
+    CHECK(host.decision().rows.size() == (attempt == 1 ? 1 : 0));  // Written when it changes.
   }
   host.tell(connected(6));
-  CHECK(host.state().warm.empty());
+  CHECK(warm_of(host).empty());
+  CHECK(host.state().warm_changes == 2);
 }
 
 TEST_CASE("a host that claims much keeps its head small") {
@@ -347,7 +387,9 @@ TEST_CASE("a host that claims much keeps its head small") {
     huge.labels.back()->key = std::string(5'000, 'k');
   }
   host.tell(huge);
-  for (std::uint32_t i = 0; i < 2 * Host::kMaxSlots; ++i) host.tell(propose("R" + std::to_string(i), 1, 1));
+  for (std::uint32_t i = 0; i < 2 * Host::kMaxSlots; ++i)
+    host.tell(propose("R" + std::to_string(i), 1, 1));
   CHECK(host.state().used.size() == Host::kMaxSlots);
-  CHECK(engine::encode_table(host.state()).size() < (64u << 10));
+  CHECK(engine::encode_table(host.state()).size() < (48u << 10));
+  CHECK_FALSE(warm_of(host).empty());
 }

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <future>
 #include <map>
 #include <set>
 
+#include "actors/ports/patience.hpp"
 #include "actors/ports/run_limits.hpp"
+#include "actors/ports/strand.hpp"
 
 using namespace muster;
 using actors::QueueView;
@@ -180,4 +183,50 @@ TEST_CASE("an operator's limits and weights stand over what fleets ask for") {
   limits.fleets["nobody"] = {1, 1};
   limits.total = 4;
   CHECK(proposed(limits) == "1 and 3");
+}
+
+TEST_CASE("what is asked again waits for as long as answers take, within bounds") {
+  actors::Patience patience(Duration{1'000}, Duration{10'000});
+  actors::Patience::Time now{};
+  const auto answer = [&](int took_ms) {
+    patience.asked("R", now);
+    now += std::chrono::milliseconds(took_ms);
+    patience.answered("R", now);
+    patience.answered("R", now);  // Told twice.
+  };
+  CHECK(patience.asked("S", now) == Duration{1'000});
+  patience.in_vain("S");
+  CHECK(patience.asked("S", now) == Duration{2'000});
+  patience.answered("S", now);
+  CHECK(patience.asked("S", now) == Duration{1'000});
+  answer(1'000);
+  CHECK(patience.asked("S", now) == Duration{2'500});
+  for (int i = 0; i < 20; ++i) answer(60'000);
+  CHECK(patience.asked("S", now) == Duration{10'000});
+  for (int i = 0; i < 20; ++i) patience.in_vain("S");
+  CHECK(patience.asked("S", now) == Duration{10'000});
+  for (int i = 0; i < 20; ++i) answer(5);
+  CHECK(patience.asked("S", now) == Duration{1'000});
+}
+
+TEST_CASE("a strand takes first what was posted so, each kind in its order") {
+  std::promise<void> begun, go;
+  std::string order;
+  std::promise<void> done;
+  actors::Strand strand("test");
+  strand.post([&] {
+    begun.set_value();
+    go.get_future().wait();
+  });
+  begun.get_future().wait();
+  strand.post([&] { order += "a"; });
+  strand.post_first([&] { order += "1"; });
+  strand.post([&] {
+    order += "b";
+    done.set_value();
+  });
+  strand.post_first([&] { order += "2"; });
+  go.set_value();
+  done.get_future().wait();
+  CHECK(order == "12ab");
 }
