@@ -89,6 +89,7 @@ class Dispatcher::Impl {
   void stop();
   void set_limits(RunLimits limits);
   [[nodiscard]] std::string why(std::string_view run) const;
+  [[nodiscard]] std::string cause(std::string_view run) const;
   [[nodiscard]] std::map<std::string, std::uint64_t> waiting(std::string_view fleet) const;
   [[nodiscard]] DispatcherStats stats() const;
 
@@ -358,6 +359,15 @@ void Dispatcher::Impl::publish_later() {
   });
 }
 
+namespace {
+
+/// As a label of a metric.
+std::string name_of(WaitReason reason) {
+  return reason == WaitReason::none ? "being_placed" : std::string(to_string(reason));
+}
+
+}  // namespace
+
 void Dispatcher::Impl::publish() {
   auto reasons = std::make_shared<Reasons>();
   auto& by_run = reasons->by_run;
@@ -372,9 +382,7 @@ void Dispatcher::Impl::publish() {
       found->second.reason = waiting.reason;
   // Whoever scrapes asks for every fleet: each asking must not go over every run.
   for (const auto& [run, reason] : by_run)
-    ++reasons->by_fleet[reason.fleet][reason.reason == WaitReason::none
-                                          ? "being_placed"
-                                          : std::string(to_string(reason.reason))];
+    ++reasons->by_fleet[reason.fleet][name_of(reason.reason)];
   const std::lock_guard lock(reasons_mutex_);
   reasons_ = std::move(reasons);
 }
@@ -393,6 +401,12 @@ std::map<std::string, std::uint64_t> Dispatcher::Impl::waiting(std::string_view 
   }
   const auto found = reasons->by_fleet.find(std::string(fleet));
   return found == reasons->by_fleet.end() ? Counts() : found->second;
+}
+
+std::string Dispatcher::Impl::cause(std::string_view run) const {
+  const std::lock_guard lock(reasons_mutex_);
+  const auto found = reasons_->by_run.find(std::string(run));
+  return name_of(found == reasons_->by_run.end() ? WaitReason::next_round : found->second.reason);
 }
 
 DispatcherStats Dispatcher::Impl::stats() const {
@@ -415,6 +429,9 @@ void Dispatcher::set_limits(RunLimits limits) {
 }
 std::string Dispatcher::why(std::string_view run) const {
   return impl_->why(run);
+}
+std::string Dispatcher::cause(std::string_view run) const {
+  return impl_->cause(run);
 }
 std::map<std::string, std::uint64_t> Dispatcher::waiting(std::string_view fleet) const {
   return impl_->waiting(fleet);

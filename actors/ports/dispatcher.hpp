@@ -57,6 +57,8 @@ class Dispatcher {
 
   /// Why a queued run waits, for a person; empty when it is not queued. At most a moment old.
   [[nodiscard]] std::string why(std::string_view run) const;
+  /// The same in a word for machines: "hosts_full".
+  [[nodiscard]] std::string cause(std::string_view run) const;
   /// Queued runs of a fleet by why they wait: "hosts_full" -> 12.
   [[nodiscard]] std::map<std::string, std::uint64_t> waiting(std::string_view fleet) const;
   [[nodiscard]] DispatcherStats stats() const;

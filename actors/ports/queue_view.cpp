@@ -17,6 +17,7 @@ engine::Demand demand_of(const std::string& run, const fbs::QueuedRunT& entry) {
   demand.queued_at = Instant{entry.queued_unix_ms};
   demand.cpus_milli = entry.cpus_milli;
   demand.memory_bytes = entry.memory_bytes;
+  demand.left = entry.host;
   return demand;
 }
 

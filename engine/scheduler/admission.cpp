@@ -166,13 +166,14 @@ class Admission {
     return true;
   }
 
-  /// Warm first, then most free slots, then by name.
+  /// Not where the attempt before was, which failed there or was taken away; then warm first, then most free slots,
+  /// then by name.
   Room* best_room(const Demand& demand) {
     Room* best = nullptr;
-    std::pair<bool, std::uint32_t> best_score;
+    std::tuple<bool, bool, std::uint32_t> best_score;
     for (Room& room : rooms_) {
       if (!room.fits(demand)) continue;
-      const std::pair<bool, std::uint32_t> score{room.is_warm(demand), room.free()};
+      const std::tuple score{room.host->host != demand.left, room.is_warm(demand), room.free()};
       if (best != nullptr && score <= best_score) continue;
       best = &room;
       best_score = score;

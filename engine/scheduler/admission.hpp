@@ -3,7 +3,8 @@
 //
 // Weighted fair between fleets (the one with the least running per weight goes first, so a fleet of 5,000 does
 // not starve a fleet of one), within limits per host, organisation, fleet, repository and forge; within a
-// fleet by priority, then by age. A host is picked by a warm mirror first, then by most free slots.
+// fleet by priority, then by age. A host is picked by a warm mirror first, then by most free slots;
+// the one that the run's last attempt was on comes after every other that has room.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@ struct Demand {
   Instant queued_at;
   std::uint32_t cpus_milli = 1000;
   std::uint64_t memory_bytes = 0;
+  std::string left;            ///< The host of the attempt before; empty: none.
 };
 
 struct FleetLoad {

@@ -103,8 +103,8 @@ class ConsoleTest(InstallationTest):
             print("".join(f"\nmuster> {line}" for line in lines) + f"\n{done.stdout}{done.stderr}", end="", flush=True)
         return done
 
-    def documents(self, line):
-        return json.loads(self.muster.muster("console", "--json", "--exec", line).stdout)
+    def documents(self, line, check=True):
+        return json.loads(self.muster.muster("console", "--json", "--exec", line, check=check).stdout)
 
     def terminal(self):
         terminal = Terminal(self.muster.directory, str(BIN / "muster"), "--root", str(self.muster.root), "console")
@@ -142,12 +142,25 @@ class ConsoleTest(InstallationTest):
         terminal.line("jornal run/X")
         terminal.until("did you mean 'journal'?")
 
+        # Ctrl-C gives up a line or an answer, and the prompt goes on.
+        terminal.type("C-l")
+        terminal.type("-l", "cancel kind=run")
+        terminal.type("C-c")
+        terminal.until("cancel kind=run^C")
+        terminal.line("cordon host/local")
+        terminal.until("Reason:")
+        terminal.type("-l", "no")
+        terminal.type("C-c")
+        terminal.until("no^C", "a reason is needed")
+        terminal.line("show host/local")
+        terminal.until("muster> show host/local", "ready")
+
         # An order: reason, how many, and only then.
         terminal.type("C-l")
         terminal.line("cancel kind=run state=running")
         terminal.until("Reason:")
         terminal.line("it hangs")
-        terminal.until("would cancel 1: run/" + self.id["acme/hang"], "Do it? [yes/no]")
+        terminal.until("would cancel 1: run/" + self.id["acme/hang"], "at once: 0 messages, 1 effect", "Do it? [yes/no]")
         terminal.line("no")
         terminal.until("nothing was done")
         self.assertEqual(self.states()["acme/hang"], "running")
@@ -159,7 +172,7 @@ class ConsoleTest(InstallationTest):
         terminal.line("")
         terminal.until("Reason:")
         terminal.line("it hangs")
-        terminal.until("would send CancelRun", "Do it? [yes/no]")
+        terminal.until("would send CancelRun", "⇒ effect stop/" + self.id["acme/hang"], "Do it? [yes/no]")
         terminal.line("yes")
         terminal.until("sent CancelRun")
         wait_for(lambda: self.states()["acme/hang"] == "cancelled", "the run is cancelled")
@@ -217,7 +230,8 @@ class ConsoleTest(InstallationTest):
         first = self.muster.json("run", "show", run)["attempts"][0]
         self.assertEqual((first["class"], first["reason"]), ("infrastructure", "released"))
         self.assertIn("the host is slow", first["message"])
-        self.console(f"release run/{self.id['acme/fail']} reason=why confirm=yes", check=[1])
+        refused = self.console(f"release run/{self.id['acme/fail']} reason=why confirm=yes", check=[3])
+        self.assertIn("it stands on no host", refused.stdout)
 
         # Limits: a dry run without confirmation, then at once and for good.
         would = self.console("limit fleet=fates concurrency=1 weight=3 reason=slowly", check=[2]).stdout
@@ -274,6 +288,10 @@ class ConsoleTest(InstallationTest):
 
         followed = self.console("follow for=1s dead=yes")
         self.assertEqual(followed.stdout, "")
+
+        # What an order would do is known before: who has ended would refuse it.
+        would = self.documents("send run/" + run + " CancelRun reason=why confirm=no", check=[2])
+        self.assertIn("has ended", would["decides"]["refused"])
 
         # A message without what steps read is not sent.
         self.console(f"send run/{run} HostEvent reason=why confirm=yes", check=[2])

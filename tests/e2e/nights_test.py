@@ -221,20 +221,36 @@ class TheEngineIsOverloaded(Night):
     embedded_host = False
     CONNECTIONS = 256
 
+    def prepare(self):
+        self.repositories(1)
+
+    def waits_for_a_host(self):
+        def waited():
+            try:
+                return self.metric('muster_queue_wait_seconds{cause="no_host"}') > 0
+            except AssertionError:
+                return False
+        wait_for(waited, "the metrics tell for how long a run has waited for a host")
+
     def test_clients_are_told_to_come_back_and_the_others_work(self):
+        self.see("fleet", "run", self.fleet("night-5"), "--detach")
+        self.waits_for_a_host()
         path = str(self.muster.root / "run/muster/musterd.sock")
         held = []
         self.addCleanup(lambda: [each.close() for each in held])
-        for _ in range(self.CONNECTIONS):
+        for n in range(self.CONNECTIONS):
             each = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             each.connect(path)
+            if n > 0:  # Streams, which are no idle connections.
+                each.sendall(b"GET /v1/hosts HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
             held.append(each)
 
         def turned_away():
             one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            one.settimeout(10)
+            one.settimeout(60)
             one.connect(path)
             with one:
+                one.sendall(b"GET /v1/runs HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 answer = b""
                 while chunk := one.recv(4096):
                     answer += chunk
@@ -244,11 +260,16 @@ class TheEngineIsOverloaded(Night):
         self.assertTrue(answer.startswith("HTTP/1.1 429 "), answer)
         self.assertIn("Retry-After: 1", answer)
         self.assertIn("https://muster.dev/problems/overloaded", answer)
-        # One whom the door is shut to before it has spoken can't read why: it sees 6, as if nobody were there.
-        wait_for(lambda: self.see("fleet", "list", check=False).returncode == 7, "a client is told to come back")
         # One who was there before goes on.
-        held[0].sendall(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        held[0].sendall(b"GET /v1/fleets HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertIn(b"200 OK", held[0].recv(4096))
+        self.assertEqual(self.see("fleet", "list", check=False).returncode, 7)
+        # An operator gets through, and so do those who look whether it is well.
+        self.see("fleet", "pause", "night-5", "--reason", "too much at once")
+        self.assertIn("cancel: 1 of 1 done", self.console(
+            "cancel kind=run fleet=night-5 reason='too much at once' confirm=yes").stdout)
+        self.assertEqual(self.ready()["status"], "ready")
+        self.assertGreaterEqual(self.metric("muster_http_connections"), self.CONNECTIONS)
         for each in held:
             each.close()
         wait_for(lambda: self.see("fleet", "list", check=False).returncode == 0, "there is room again")

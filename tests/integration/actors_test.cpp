@@ -19,7 +19,7 @@ using tests::Followed;
 namespace {
 
 struct WaitingFleet {
-  WaitingFleet() {
+  explicit WaitingFleet(std::size_t runs = 4) {
     char name[] = "/tmp/muster-actors-XXXXXX";
     root = ::mkdtemp(name);
     config.paths = Paths{root};
@@ -28,7 +28,7 @@ struct WaitingFleet {
     if (!started) FAIL(started.error().message);
     app = std::move(*started);
     json list = json::array();
-    for (int i = 0; i < 4; ++i) {
+    for (std::size_t i = 0; i < runs; ++i) {
       const auto parsed = parse_repository("/srv/git/acme/r" + std::to_string(i) + ".git", "/");
       list.push_back({{"repository", parsed->owner_name},
                       {"url", parsed->fetch_url},
@@ -41,7 +41,8 @@ struct WaitingFleet {
                        {"repositories", list},
                        {"author", "alice"}};
     REQUIRE(api().post("/v1/fleets", body).status == 201);
-    until("/v1/queue", [](const json& doc) { return doc.at("queue").size() == 4; });
+    until("/v1/fleets/bump",
+          [runs](const json& doc) { return doc.at("counts").at("queued") == runs; });
   }
   ~WaitingFleet() {
     app.reset();
@@ -208,6 +209,8 @@ TEST_CASE_METHOD(WaitingFleet,
   const json would = api().post("/v1/operations", dry).json();
   CHECK(would.at("possible") == 4);
   CHECK(would.at("done") == 0);
+  CHECK(would.at("decides").at("messages").get<int>() >= 4);  // To the fleet, of each.
+  CHECK(would.at("decides").at("effects") == 0);
   CHECK(get("/v1/actors?kind=run&state=queued").at("actors").size() == 4);
 
   const std::string key = ApiClient::new_key();
@@ -233,6 +236,18 @@ TEST_CASE_METHOD(WaitingFleet,
   CHECK(noted.at(0).at("detail") == "wrong fleet");
   CHECK(noted.at(0).at("target").get<std::string>().find("run/" + run) != std::string::npos);
   CHECK(noted.at(0).at("correlation") == key);
+  // What has ended would refuse it, which a dry run knows without sending anything.
+  const json late = api()
+                        .post("/v1/operations", {{"action", "release"},
+                                                 {"reason", "x"},
+                                                 {"by", "ann"},
+                                                 {"dry_run", true},
+                                                 {"ids", {"run/" + run}}})
+                        .json();
+  CHECK(late.at("possible") == 0);
+  CHECK(late.at("failures").at(0).at("message").get<std::string>().find("stands on no host") !=
+        std::string::npos);
+
   const json mixed =
       api()
           .post("/v1/operations", {{"action", "cordon"},
@@ -251,6 +266,33 @@ TEST_CASE_METHOD(WaitingFleet,
             .post("/v1/operations",
                   {{"action", "explode"}, {"reason", "x"}, {"by", "ann"}, {"ids", {"run/" + run}}})
             .status == 400);
+}
+
+struct ThousandsWait : WaitingFleet {
+  ThousandsWait() : WaitingFleet(kRuns) {}
+  static constexpr std::size_t kRuns = 2'000;
+};
+
+TEST_CASE_METHOD(ThousandsWait, "an operation reaches thousands, and lists those that refuse") {
+  const auto order = [this](const char* action, bool dry) {
+    return api()
+        .post("/v1/operations", {{"action", action},
+                                 {"reason", "all of them"},
+                                 {"by", "ann"},
+                                 {"dry_run", dry},
+                                 {"select", {{"kind", "run"}}}})
+        .json();
+  };
+  CHECK(order("cancel", true).at("possible") == kRuns);
+  const json refused = order("release", false);
+  CHECK(refused.at("done") == 0);
+  CHECK(refused.at("failed") == kRuns);
+  CHECK(refused.at("failures").size() == 1'000);  // As many as are shown.
+  const json cancelled = order("cancel", false);
+  CHECK(cancelled.at("done") == kRuns);
+  CHECK(cancelled.at("failed") == 0);
+  until("/v1/fleets/bump",
+        [](const json& doc) { return doc.at("counts").at("cancelled") == kRuns; });
 }
 
 TEST_CASE_METHOD(WaitingFleet, "a typed message is checked by its schema before it is sent") {

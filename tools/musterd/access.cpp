@@ -1,5 +1,8 @@
 #include "tools/musterd/access.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace muster::musterd {
 namespace {
 
@@ -39,6 +42,24 @@ constexpr Row kTable[] = {
     {"/metrics", Reach::installation, Role::viewer, Role::admin},
 };
 
+constexpr std::string_view kUrgentOrders[] = {"/v1/operations",
+                                              "/v1/limits",
+                                              "/v1/admin/log-level",
+                                              "/v1/fleets/{name}/pause",
+                                              "/v1/fleets/{name}/resume",
+                                              "/v1/fleets/{name}/cancel",
+                                              "/v1/swarms/{name}/pause",
+                                              "/v1/swarms/{name}/resume",
+                                              "/v1/swarms/{name}/drain",
+                                              "/v1/swarms/{name}/cancel",
+                                              "/v1/runs/{id}/cancel",
+                                              "/v1/hosts/{name}/cordon",
+                                              "/v1/hosts/{name}/drain",
+                                              "/v1/hosts/{name}/uncordon",
+                                              "/v1/actors/{kind}/{key}/messages"};
+constexpr std::string_view kUrgentReads[] = {"/healthz/live", "/healthz/ready", "/metrics",
+                                             "/v1/engine",    "/v1/limits",     "/v1/kinds"};
+
 }  // namespace
 
 Access access_of(std::string_view method, std::string_view pattern) {
@@ -46,6 +67,11 @@ Access access_of(std::string_view method, std::string_view pattern) {
   for (const Row& row : kTable)
     if (pattern.starts_with(row.prefix)) return {reads ? row.reads : row.writes, row.reach};
   return {};
+}
+
+bool is_urgent(std::string_view method, std::string_view pattern) {
+  if (method == "POST") return std::ranges::find(kUrgentOrders, pattern) != std::end(kUrgentOrders);
+  return method == "GET" && std::ranges::find(kUrgentReads, pattern) != std::end(kUrgentReads);
 }
 
 }  // namespace muster::musterd

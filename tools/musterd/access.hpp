@@ -26,4 +26,8 @@ struct Access {
 
 Access access_of(std::string_view method, std::string_view pattern);
 
+/// Whether it goes through the server's urgent lane: orders that end trouble, which take no longer
+/// than a call or a bounded number of them, and the few reads by which trouble is seen.
+bool is_urgent(std::string_view method, std::string_view pattern);
+
 }  // namespace muster::musterd

@@ -161,4 +161,8 @@ std::size_t Api::body_limit(Request& request) const {
   return route ? (*route)->body_limit : kMaxBody;  // What has no route is answered, not measured.
 }
 
+bool Api::urgent(Request& request) const {
+  return is_urgent(request.method, pattern_of(router_, request));
+}
+
 }  // namespace muster::musterd

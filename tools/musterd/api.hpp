@@ -64,6 +64,8 @@ struct ApiParts {
   /// Compares a swarm's ledger with git: actors::swarm::prove_line.
   std::function<Result<actors::swarm::LineProof>(const actors::swarm::LineClaim&)> prove_line{};
   std::function<RetentionCounts()> retention{};  ///< May be empty.
+  /// What a queued run waits for, in one word for machines: "hosts_full".
+  std::function<std::string(const std::string& run)> cause_queued{};
 };
 
 class Api {
@@ -78,6 +80,8 @@ class Api {
   Response handle(Request& request) const;
   /// The largest body that the request's route takes.
   std::size_t body_limit(Request& request) const;
+  /// Whether it goes before others when there is too much to do.
+  bool urgent(Request& request) const;
   [[nodiscard]] const Router& router() const { return router_; }
 
  private:

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/core/rehearse.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/operation.hpp"
@@ -114,14 +115,40 @@ OperatorCommand command_of(const Order& order, OperatorCommand::Action action, s
   return command;
 }
 
-void add_actor(OperationPlan& plan, engine::Engine& engine, const Order& order,
-               const engine::ActorId& id) {
+/// False when the actor would refuse it, which is noted.
+bool rehearsed(OperationPlan& plan, engine::Inside& inside, const engine::ActorLook& actor,
+               const engine::Payload& payload, Instant now) {
+  const auto kind = inside.kinds().find(actor.id.kind);
+  if (kind == inside.kinds().end()) return true;
+  const auto decision = engine::rehearse(inside.journals(), kind->second, actor, payload, now);
+  if (!decision || (decision->reply && decision->reply->error)) {
+    plan.impossible.push_back(
+        {actor_name(actor.id),
+         decision ? Error{*decision->reply->error, decision->reply->body} : decision.error()});
+    return false;
+  }
+  plan.messages += decision->sends.size();
+  plan.effects += decision->effects.size();
+  return true;
+}
+
+void add_actor(OperationPlan& plan, const ApiContext& api, engine::Inside& inside,
+               const Order& order, const engine::ActorLook& actor) {
+  engine::Engine& engine = api.parts.engine;
+  const engine::ActorId& id = actor.id;
   const std::string name = actor_name(id);
   if (auto payload = message_for(order, id.kind)) {
+    if (order.dry_run && !rehearsed(plan, inside, actor, *payload, api.view.now())) return;
     plan.targets.push_back(
         {name, [&engine, order, id, payload](std::string key, engine::CallDone done) {
-           engine.call({id, *payload, engine::Lane::operator_, std::move(key), order.digest,
-                        order.correlation, {}, {}},
+           engine.call({id,
+                        *payload,
+                        engine::Lane::operator_,
+                        std::move(key),
+                        order.digest,
+                        order.correlation,
+                        {},
+                        {}},
                        std::move(done));
          }});
   } else if (const auto action = command_for(order.action, id.kind)) {
@@ -163,7 +190,7 @@ Result<void> plan_named(OperationPlan& plan, const ApiContext& api, engine::Insi
   for (const std::string& name : ids) {
     const auto actor = actor_named(api, inside, name);
     if (actor)
-      add_actor(plan, api.parts.engine, order, actor->id);
+      add_actor(plan, api, inside, order, *actor);
     else
       plan.impossible.push_back({name, actor.error()});
   }
@@ -198,7 +225,7 @@ Result<void> plan_selected(OperationPlan& plan, const ApiContext& api, engine::I
                            if (!actor)
                              parsed = tl::unexpected<Error>(actor.error());
                            else if (selection->takes(*actor, live.find(id), now))
-                             add_actor(plan, api.parts.engine, order, id);
+                             add_actor(plan, api, inside, order, *actor);
                            if (plan.targets.size() + plan.impossible.size() > kMaxTargets)
                              parsed = too_many();
                            return parsed.has_value();
@@ -296,6 +323,29 @@ Result<Response> operate(const ApiContext& api, const Request& request) {
 
 // ---- one message ----
 
+/// What the actor would decide of it, as far as its committed state tells.
+Json decides_json(engine::Inside& inside, const engine::ActorLook& actor,
+                  const engine::Payload& payload, Instant now) {
+  const auto kind = inside.kinds().find(actor.id.kind);
+  if (kind == inside.kinds().end()) return nullptr;
+  const auto decision = engine::rehearse(inside.journals(), kind->second, actor, payload, now);
+  Json json = {{"dead_letter", nullptr},
+               {"refused", nullptr},
+               {"messages", Json::array()},
+               {"effects", Json::array()}};
+  if (!decision) {
+    json["dead_letter"] = decision.error().message;
+    return json;
+  }
+  if (decision->reply && decision->reply->error) json["refused"] = decision->reply->body;
+  for (const engine::Outgoing& sent : decision->sends)
+    json["messages"].push_back(
+        {{"to", actor_name(sent.to)}, {"type", message_name(sent.to.kind, sent.payload.type)}});
+  for (const engine::EffectRequest& effect : decision->effects)
+    json["effects"].push_back({{"key", effect.key}, {"port", effect.port}});
+  return json;
+}
+
 Result<Response> send_message(const ApiContext& api, const Request& request) {
   auto inside = inside_of(api);
   if (!inside) return tl::unexpected<Error>(inside.error());
@@ -316,7 +366,10 @@ Result<Response> send_message(const ApiContext& api, const Request& request) {
                {"dry_run", order->dry_run},
                {"message", decoded_or_why(actor_schemas().message(actor->id.kind, *payload),
                                           payload->bytes.size())}};
-  if (order->dry_run) return json_response(json);
+  if (order->dry_run) {
+    json["decides"] = decides_json(**inside, *actor, *payload, api.view.now());
+    return json_response(json);
+  }
   if (auto noted = note_order(
           api, request,
           {order->by, "message.send", actor_name(actor->id) + " " + *type, order->reason});

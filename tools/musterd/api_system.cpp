@@ -1,4 +1,7 @@
 // Blobs, events, health, metrics, and the API's own description
+#include <algorithm>
+
+#include "actors/indexes.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/sse.hpp"
@@ -69,11 +72,29 @@ bool count_fleets(const ApiContext& api, Metrics::Now& now) {
       if (const auto index = static_cast<std::size_t>(failure);
           failure != fbs::FailureClass::none && index < head->failed_by_class.size())
         now.failed_runs[std::string(name_of(failure))] += head->failed_by_class[index];
-    for (const auto& [cause, runs] : api.parts.queued_by_reason(name))
-      now.queued_by_cause[cause] += runs;
     return ++fleets < kMaxScanned;
   });
   return listed.has_value();
+}
+
+/// Queued runs by what the scheduler says of them.
+void count_queue(const ApiContext& api, Metrics::Now& now) {
+  if (!api.parts.cause_queued) return;
+  const Instant present = api.view.now();
+  std::size_t runs = 0;
+  const auto listed =
+      api.parts.engine.list(actors::index::kQueued, "", "\xff",
+                            [&](std::string_view, const engine::ActorId&, std::string_view value) {
+                              const auto queued = engine::decode_table<fbs::QueuedRunT>(value);
+                              if (!queued) return true;
+                              const std::string cause = api.parts.cause_queued(queued->run);
+                              const Duration waited = present - Instant{queued->queued_unix_ms};
+                              ++now.queued_by_cause[cause];
+                              Duration& longest = now.longest_wait_by_cause[cause];
+                              longest = std::max(longest, waited);
+                              return ++runs < kMaxScanned;
+                            });
+  (void)listed;  // A read that fails shows as trouble already.
 }
 
 void count_hosts(const ApiContext& api, Metrics::Now& now) {
@@ -93,6 +114,7 @@ void count_hosts(const ApiContext& api, Metrics::Now& now) {
 Result<Response> metrics(const ApiContext& api, const Request&) {
   Metrics::Now now;
   now.engine_in_trouble = !count_fleets(api, now) || !api.parts.engine.trouble().empty();
+  count_queue(api, now);
   count_hosts(api, now);
   now.connections = api.parts.connections();
   now.shards = api.parts.engine.stats();

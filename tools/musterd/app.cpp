@@ -287,12 +287,14 @@ Result<void> Daemon::serve_api() {
       [this](const actors::swarm::LineClaim& claim) {
         return actors::swarm::prove_line(claim, scratch_ / "swarm");
       },
-      [this] { return retention_->counts(); }});
+      [this] { return retention_->counts(); },
+      [this](const std::string& run) { return dispatcher_->cause(run); }});
   auto http =
       HttpServer::start({config_.socket_path(), config_.http, {}},
                         {[this](Request& request) { return api_->handle(request); },
                          [this](Request& request) { return api_->body_limit(request); }, refusal,
-                         [this](Request& request) { return api_->admit(request); }});
+                         [this](Request& request) { return api_->admit(request); },
+                         [this](Request& request) { return api_->urgent(request); }});
   if (!http) return tl::unexpected<Error>(http.error());
   http_ = std::move(*http);
   retention_->start();

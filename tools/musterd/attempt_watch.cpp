@@ -1,5 +1,8 @@
 #include "tools/musterd/attempt_watch.hpp"
 
+#include <algorithm>
+
+#include "actors/indexes.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/render.hpp"
 
@@ -11,6 +14,19 @@ constexpr std::size_t kRemembered = 8'192;
 
 std::string hex_of(const std::string& text, std::size_t digits) {
   return sha256_hex(text).substr(0, digits);
+}
+
+/// Whether an attempt may have ended with it: the run left its host, or was told what becomes of it
+/// afterwards. A run is read for no other change, of which there are many.
+bool may_end_attempt(const engine::Change& change) {
+  if (change.actor.kind != "run") return false;
+  for (const fbs::RunBody last :
+       {fbs::RunBody::PushDone, fbs::RunBody::PullOpened, fbs::RunBody::EffectUnknown,
+        fbs::RunBody::CancelRun, fbs::RunBody::Supersede, fbs::RunBody::StateTimeout})
+    if (change.message_type == static_cast<std::uint16_t>(last)) return true;
+  return std::any_of(change.indexes.begin(), change.indexes.end(), [](const auto& index) {
+    return index.index == actors::index::kPlaced && !index.value;
+  });
 }
 
 }  // namespace
@@ -67,11 +83,12 @@ std::vector<Span> spans_of(const std::string& run, const fbs::RunHeadT& head,
 AttemptWatch::AttemptWatch(engine::Engine& engine, View view, Sinks sinks)
     : view_(std::move(view)), sinks_(std::move(sinks)) {
   subscription_ = engine.subscribe([this](const std::vector<engine::Change>& changes) {
-    const std::lock_guard lock(mutex_);
-    for (const engine::Change& change : changes)
-      if (change.actor.kind == "run" && waiting_.size() < kMaxWaiting)
-        waiting_.insert(change.actor.key);
-    changed_.notify_one();
+    for (const engine::Change& change : changes) {
+      if (!may_end_attempt(change)) continue;
+      const std::lock_guard lock(mutex_);
+      if (waiting_.size() < kMaxWaiting) waiting_.insert(change.actor.key);
+      changed_.notify_one();
+    }
   });
   thread_ = std::thread([this] { run(); });
 }

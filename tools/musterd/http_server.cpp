@@ -59,14 +59,27 @@ class Event : public std::enable_shared_from_this<Event> {
   bool set_ = false;
 };
 
+constexpr std::string_view kTooManyConnections = "too many connections";
+/// A body that is read whatever else is refused.
+constexpr std::size_t kSmallBody = 64u << 10;
+
 struct Connection {
   Connection(Protocol::socket socket, Peer its_peer)
       : stream(std::move(socket)), peer(std::move(its_peer)) {}
   Stream stream;
   Peer peer;
+  bool beyond = false;  ///< The house was full: it is for one urgent request.
   beast::flat_buffer buffer;
   bool busy = false;            ///< A request is being answered.
   std::shared_ptr<Event> wake;  ///< While a stream is being sent.
+};
+
+/// Workers, and the requests that wait for them.
+struct WorkLane {
+  WorkLane(std::size_t workers, std::size_t its_most) : pool(workers), most(its_most) {}
+  asio::thread_pool pool;
+  std::atomic<std::size_t> waiting{0};
+  const std::size_t most;
 };
 
 /// 0 when a malformed head needs no answer because the client is gone.
@@ -102,10 +115,12 @@ class Server final : public HttpServer {
         application_(std::move(application)),
         socket_path_(options.unix_socket),
         bodies_(options.limits.bodies_in_memory),
-        workers_(options.limits.workers) {}
+        everyday_(options.limits.workers, options.limits.waiting),
+        urgent_(options.limits.urgent_workers, options.limits.urgent_waiting) {}
   ~Server() override {
     stop(Duration{0});
-    workers_.join();
+    everyday_.pool.join();
+    urgent_.pool.join();
   }
 
   Result<void> listen(const HttpOptions& options);
@@ -126,11 +141,12 @@ class Server final : public HttpServer {
   /// One request and its response; false when the connection is to be closed.
   asio::awaitable<bool> serve_one(Connection& connection);
   asio::awaitable<bool> refuse(Connection& connection, int status, std::string_view why);
+  Response refusal_of(int status, std::string_view why);
   asio::awaitable<bool> turn_down(Connection& connection, Parser& parser, Request& request,
                                   Response& refused);
   asio::awaitable<int> read_body(Connection& connection, Parser& parser, Request& request,
-                                 ByteBudget::Share& share);
-  asio::awaitable<bool> run_on_worker(const std::function<void()>& work);
+                                 ByteBudget::Share& share, bool urgent);
+  asio::awaitable<bool> run_on_worker(WorkLane& lane, const std::function<void()>& work);
   asio::awaitable<bool> send(Connection& connection, Response& response, bool head, bool keep);
   asio::awaitable<bool> send_stream(Connection& connection, Response& response);
   asio::awaitable<bool> send_bytes(Connection& connection, const std::string& bytes);
@@ -145,8 +161,8 @@ class Server final : public HttpServer {
   asio::io_context io_{1};
   asio::local::stream_protocol::acceptor unix_acceptor_{io_};
   asio::ip::tcp::acceptor tcp_acceptor_{io_};
-  asio::thread_pool workers_;
-  std::atomic<std::size_t> waiting_{0};
+  WorkLane everyday_;
+  WorkLane urgent_;
   std::atomic<std::size_t> open_{0};
   std::set<std::shared_ptr<Connection>> connections_;  ///< I/O thread only.
   bool stopping_ = false;                              ///< I/O thread only.
@@ -202,8 +218,10 @@ asio::awaitable<void> Server::accept(Acceptor& acceptor) {
 }
 
 void Server::admit(Protocol::socket socket, Peer peer) {
-  if (connections_.size() >= limits_.connections) return turn_away(std::move(socket));
+  const std::size_t urgent = application_.urgent ? limits_.urgent_connections : 0;
+  if (connections_.size() >= limits_.connections + urgent) return turn_away(std::move(socket));
   auto connection = std::make_shared<Connection>(std::move(socket), std::move(peer));
+  connection->beyond = connections_.size() >= limits_.connections;
   connections_.insert(connection);
   open_ = connections_.size();
   asio::co_spawn(io_, serve(connection), [this, connection](const std::exception_ptr&) {
@@ -224,7 +242,7 @@ void Server::adopt(Fd socket, Peer peer) {
 
 /// One try to say why; a client that does not read at once gets nothing.
 void Server::turn_away(Protocol::socket socket) {
-  const Response response = application_.refuse(429, "too many connections");
+  const Response response = application_.refuse(429, kTooManyConnections);
   const std::string text =
       "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: " +
       std::to_string(limits_.retry_after_s) + "\r\nContent-Type: " + response.content_type +
@@ -252,7 +270,7 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
   parser.header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
   parser.body_limit(boost::none);  // Decided by the route, below.
   error_code error;
-  connection.stream.expires_after(limits_.idle);
+  connection.stream.expires_after(connection.beyond ? limits_.knock : limits_.idle);
   co_await http::async_read_header(connection.stream, connection.buffer, parser,
                                    asio::redirect_error(asio::use_awaitable, error));
   if (error && status_of(error) == 0) co_return false;
@@ -276,20 +294,27 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
       co_return again;
     }
   }
+  const bool urgent = application_.urgent && application_.urgent(*request);
+  if (connection.beyond && !urgent) {
+    Response full = refusal_of(429, kTooManyConnections);
+    co_await turn_down(connection, parser, *request, full);
+    co_return false;
+  }
   ByteBudget::Share share(bodies_);
-  const int status = co_await read_body(connection, parser, *request, share);
+  const int status = co_await read_body(connection, parser, *request, share, urgent);
   if (status != 0) {
     const std::string_view why = body_refusal(status);
     const bool again = co_await refuse(connection, status, why);
     co_return again;
   }
-  const bool keep = parser.get().keep_alive();
+  const bool keep = parser.get().keep_alive() && !connection.beyond;
   const bool head = request->method == "HEAD";
   auto response = std::make_shared<Response>();
   const std::function<void()> work = [this, response, request] {
     *response = application_.handle(*request);
   };
-  const bool ran = co_await run_on_worker(work);
+  WorkLane& lane = urgent ? urgent_ : everyday_;
+  const bool ran = co_await run_on_worker(lane, work);
   bool again = false;
   if (!ran) {
     again = co_await refuse(connection, 429, "too many requests are waiting");
@@ -304,12 +329,11 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
 /// A small body is read first: closing with bytes unread may take the answer away from its client.
 asio::awaitable<bool> Server::turn_down(Connection& connection, Parser& parser, Request& request,
                                         Response& refused) {
-  constexpr std::size_t kSmall = 64u << 10;
   ByteBudget::Share share(bodies_);
   const auto length = parser.content_length();
   bool keep = false;
-  if (!parser.chunked() && (!length || *length <= kSmall)) {
-    const int status = co_await read_body(connection, parser, request, share);
+  if (!parser.chunked() && (!length || *length <= kSmallBody)) {
+    const int status = co_await read_body(connection, parser, request, share, false);
     keep = status == 0 && parser.get().keep_alive();
   }
   const bool again = co_await send(connection, refused, request.method == "HEAD", keep);
@@ -318,11 +342,14 @@ asio::awaitable<bool> Server::turn_down(Connection& connection, Parser& parser, 
 
 /// 0, or the status to refuse with.
 asio::awaitable<int> Server::read_body(Connection& connection, Parser& parser, Request& request,
-                                       ByteBudget::Share& share) {
+                                       ByteBudget::Share& share, bool urgent) {
   const std::size_t limit = application_.body_limit(request);
   const auto length = parser.content_length();
   if (length && *length > limit) co_return 413;
-  if (!share.take(length ? static_cast<std::size_t>(*length) : parser.chunked() ? limit : 0))
+  const bool counts = !urgent || parser.chunked() || (length && *length > kSmallBody);
+  if (counts && !share.take(length             ? static_cast<std::size_t>(*length)
+                            : parser.chunked() ? limit
+                                               : 0))
     co_return 429;
   parser.body_limit(limit);
   error_code error;
@@ -345,12 +372,12 @@ asio::awaitable<int> Server::read_body(Connection& connection, Parser& parser, R
 }
 
 /// False when too many wait already.
-asio::awaitable<bool> Server::run_on_worker(const std::function<void()>& work) {
-  if (waiting_ >= limits_.waiting) co_return false;
-  ++waiting_;
+asio::awaitable<bool> Server::run_on_worker(WorkLane& lane, const std::function<void()>& work) {
+  if (lane.waiting >= lane.most) co_return false;
+  ++lane.waiting;
   auto done = std::make_shared<Event>(io_);
-  asio::post(workers_, [this, done, work] {
-    --waiting_;
+  asio::post(lane.pool, [&lane, done, work] {
+    --lane.waiting;
     work();
     done->set();
   });
@@ -359,11 +386,16 @@ asio::awaitable<bool> Server::run_on_worker(const std::function<void()>& work) {
   co_return true;
 }
 
-asio::awaitable<bool> Server::refuse(Connection& connection, int status, std::string_view why) {
+Response Server::refusal_of(int status, std::string_view why) {
   Response response = application_.refuse(status, why);
   response.status = status;
   if (status == 429)
     response.headers.emplace_back("Retry-After", std::to_string(limits_.retry_after_s));
+  return response;
+}
+
+asio::awaitable<bool> Server::refuse(Connection& connection, int status, std::string_view why) {
+  Response response = refusal_of(status, why);
   // What is left of the request was not read, so the connection can't go on.
   const bool again = co_await send(connection, response, false, false);
   co_return again;
@@ -441,7 +473,8 @@ asio::awaitable<bool> Server::send_stream(Connection& connection, Response& resp
   const std::function<void()> work = [piece, stream = response.stream] { *piece = stream->next(); };
   while (!stopping_) {
     *piece = {};
-    co_await run_on_worker(work);  // Too many wait: as if there were nothing, until the next wake.
+    co_await run_on_worker(everyday_,
+                           work);  // Too many wait: as if there were nothing, until the next wake.
     if (!piece->bytes.empty()) {
       const bool sent = co_await send_bytes(connection, piece->bytes);
       if (!sent) co_return false;

@@ -5,6 +5,9 @@
 // Everything is bounded: connections, header, body, bodies in memory together, requests that wait
 // for a worker, and the time that a client may take to send or to read. What is too much is
 // answered 429 with Retry-After, never queued without end.
+//
+// What is urgent has a lane of its own: room for a few connections more, and workers that do
+// nothing else. So whoever wants to end an overload gets through it.
 #pragma once
 
 #include <atomic>
@@ -27,7 +30,11 @@ struct HttpLimits {
   std::size_t header_bytes = 16u << 10;
   std::size_t bodies_in_memory = 192u << 20;  ///< Over all connections.
   std::size_t workers = 4;
-  std::size_t waiting = 128;   ///< Requests that wait for a worker.
+  std::size_t waiting = 128;            ///< Requests that wait for a worker.
+  std::size_t urgent_connections = 32;  ///< Beyond `connections`: each for one urgent request.
+  std::size_t urgent_workers = 4;
+  std::size_t urgent_waiting = 32;
+  Duration knock{5'000};       ///< For a connection beyond `connections` to say what it wants.
   Duration idle{60'000};       ///< Between requests on a connection.
   Duration receive{120'000};   ///< For a body.
   Duration write{30'000};      ///< For a response, or one piece of a stream.
@@ -52,6 +59,8 @@ struct HttpApplication {
   /// By the head alone, before a body is read: a response when the request is not let in. Called on
   /// the I/O thread: must not block. May be empty.
   std::function<std::optional<Response>(Request&)> admit = {};
+  /// Whether a request that was let in is urgent, by its head. On the I/O thread. May be empty.
+  std::function<bool(Request&)> urgent = {};
 };
 
 class HttpServer {

@@ -82,6 +82,9 @@ struct Metrics::Parts {
   Family<Gauge>& fleets = gauges(registry, "muster_fleets", "Fleets by state");
   Family<Gauge>& queued =
       gauges(registry, "muster_runs_held", "Runs that wait, by what they wait for");
+  Family<Gauge>& waits =
+      gauges(registry, "muster_queue_wait_seconds",
+             "How long that queued run has waited that has waited longest, by what it waits for");
   Family<Gauge>& hosts = gauges(registry, "muster_hosts", "Hosts by state");
   std::mutex scraping;
   std::set<std::string> causes;  ///< Under scraping.
@@ -121,6 +124,13 @@ std::string Metrics::scrape(const Now& now) {
     causes.emplace(cause, 0);  // Nobody waits for it any more.
   for (const auto& [cause, runs] : causes) parts_->causes.insert(cause);
   set_all(parts_->queued, "cause", causes);
+  for (const auto& [cause, runs] : causes) {
+    const auto longest = now.longest_wait_by_cause.find(cause);
+    parts_->waits.Add({{"cause", cause}})
+        .Set(longest == now.longest_wait_by_cause.end()
+                 ? 0
+                 : static_cast<double>(longest->second.count()) * 1e-3);
+  }
   set_all(parts_->hosts, "state", now.hosts);
   const auto gauge = [](const char* name, const char* help, double value) {
     return one(name, help, MetricType::Gauge, value);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/core/stats.hpp"
+#include "storage/base/time.hpp"
 
 namespace muster::musterd {
 
@@ -37,11 +38,12 @@ class Metrics {
   void observe_phase(const std::string& phase, double seconds);
 
   struct Now {
-    std::map<std::string, std::uint64_t> runs;         ///< By state, over all fleets.
-    std::map<std::string, std::uint64_t> failed_runs;  ///< By class.
-    std::map<std::string, std::uint64_t> fleets;       ///< By state.
-    std::map<std::string, std::uint64_t>
-        queued_by_cause;                         ///< Queued and waiting runs by what they wait for.
+    std::map<std::string, std::uint64_t> runs;             ///< By state, over all fleets.
+    std::map<std::string, std::uint64_t> failed_runs;      ///< By class.
+    std::map<std::string, std::uint64_t> fleets;           ///< By state.
+    std::map<std::string, std::uint64_t> queued_by_cause;  ///< Queued runs by what they wait for, …
+    std::map<std::string, Duration>
+        longest_wait_by_cause;                   ///< … and for how long the first of them does.
     std::map<std::string, std::uint64_t> hosts;  ///< By state.
     std::uint64_t slots = 0;
     std::uint64_t used_slots = 0;

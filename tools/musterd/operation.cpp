@@ -89,6 +89,8 @@ Json operation_json(const OperationPlan& plan, const OperationOutcome* outcome) 
                {"matched", plan.targets.size() + plan.impossible.size()},
                {"possible", plan.targets.size()},
                {"done", outcome != nullptr ? outcome->done : 0}};
+  if (outcome == nullptr)
+    json["decides"] = {{"messages", plan.messages}, {"effects", plan.effects}};
   Json names = Json::array();
   for (std::size_t n = 0; n < std::min(plan.targets.size(), kTargetsShown); ++n)
     names.push_back(plan.targets[n].name);

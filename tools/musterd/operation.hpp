@@ -35,6 +35,9 @@ struct OperationPlan {
   std::string action;
   std::vector<OperationTarget> targets;
   std::vector<OperationFailure> impossible;  ///< Meant, but the action is nothing to them.
+  // What the targets would decide, as far as a dry run rehearsed it.
+  std::size_t messages = 0;
+  std::size_t effects = 0;
 };
 
 struct OperationOutcome {

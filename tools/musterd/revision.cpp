@@ -21,6 +21,7 @@ struct NamedRevision {
   std::string_view rows;  ///< Which of its rows are part of it; empty: none.
 };
 constexpr NamedRevision kNamed[] = {{"/v1/fleets/{name}", "fleet", "name", ""},
+                            {"/v1/swarms/{name}", "swarm", "name", "line/"},
                             {"/v1/runs/{id}", "run", "id", "attempt/"},
                             {"/v1/pulls/{id}", "pull", "id", "body"},
                             {"/v1/hosts/{name}", "host", "name", ""}};

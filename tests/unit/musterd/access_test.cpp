@@ -46,6 +46,18 @@ TEST_CASE_METHOD(ApiFixture, "what each address asks of its caller") {
         route.pattern.find("{id}") != std::string::npos)
       CHECK(access.reach != Reach::filtered);
   }
+  // What is urgent is served, and nothing that moves much or takes long is.
+  std::set<std::string> urgent;
+  for (const Route& route : api.router().routes())
+    if (is_urgent(route.method, route.pattern)) urgent.insert(route.method + " " + route.pattern);
+  CHECK(urgent.size() == 21);
+  for (const char* order : {"POST /v1/operations", "POST /v1/fleets/{name}/pause",
+                            "POST /v1/hosts/{name}/drain", "POST /v1/limits", "GET /healthz/ready"})
+    CHECK(urgent.contains(order));
+  for (const char* other : {"POST /v1/fleets", "POST /v1/admin/backups", "PUT /v1/blobs/{sha256}",
+                            "GET /v1/runs", "POST /v1/pulls/{id}/merge"})
+    CHECK(!urgent.contains(other));
+
   CHECK(access_of("GET", "/v1/what-comes-later").role == Role::admin);
   CHECK(access_of("GET", "/v1/what-comes-later").reach == Reach::installation);
 }

@@ -208,16 +208,20 @@ TEST_CASE_METHOD(ApiFixture, "an attempt that ended is measured once, phase by p
                           told += phase + " " + std::to_string(seconds).substr(0, 3) + "\n";
                         },
                         nullptr});
-    const auto commit = [&] { engine.subscriber({{1, {"default", "run", "7K2M"}, 1, {}}}); };
-    commit();
+    const auto commit = [&](fbs::RunBody type, std::vector<engine::IndexChange> indexes = {}) {
+      engine.subscriber(
+          {{1, {"default", "run", "7K2M"}, static_cast<std::uint16_t>(type), std::move(indexes)}});
+    };
+    commit(fbs::RunBody::HostEvent);
+    commit(fbs::RunBody::StateTimeout);  // It may have ended the attempt, and has not.
     head.state = fbs::RunState::failed;
     engine.put_head("run", "7K2M", head);
-    commit();
+    commit(fbs::RunBody::HostEvent, {{"placed", "7K2M", std::nullopt}});
     for (bool done = false; !done; std::this_thread::yield()) {
       const std::lock_guard lock(mutex);
       done = told.find("verify") != std::string::npos;
     }
-    commit();
+    commit(fbs::RunBody::CancelRun);
   }
   CHECK(told == "queue 2.0\nstart 0.5\nagent 1.0\nverify 0.5\n");
 
@@ -262,6 +266,7 @@ TEST_CASE_METHOD(
   now.shards = {busy_shard()};
   now.runs["queued"] = now.failed_runs["agent"] = now.fleets["running"] = now.hosts["ready"] = 1;
   now.queued_by_cause["no_host"] = 1;
+  now.longest_wait_by_cause["no_host"] = Duration{1'500};
   const std::string text = metrics.scrape(now);
   CHECK(text.find("BREW") == std::string::npos);
   const std::set<std::string> scraped = names_in(text);
@@ -275,6 +280,7 @@ TEST_CASE_METHOD(
     INFO(name);
     CHECK(scraped.contains(name));
   }
+  CHECK(text.find("muster_queue_wait_seconds{cause=\"no_host\"} 1.5") != std::string::npos);
   // A cause that nobody waits for any more goes to zero, not away.
   now.queued_by_cause.clear();
   CHECK(metrics.scrape(now).find("muster_runs_held{cause=\"no_host\"} 0") != std::string::npos);

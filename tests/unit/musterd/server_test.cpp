@@ -344,6 +344,55 @@ TEST_CASE("beyond the limit of connections, a new one gets 429") {
   CHECK(first.until("GET /2 ").find("200 OK") != std::string::npos);
 }
 
+TEST_CASE("what is urgent gets through a full house, past workers that are all held") {
+  const Directory directory;
+  HttpLimits limits;
+  limits.workers = 1;
+  limits.waiting = 1;
+  limits.connections = 1;
+  limits.urgent_connections = 2;
+  limits.knock = Duration{3'600'000};
+  Gate entered;
+  Gate leave;
+  HttpApplication application;
+  application.handle = [&](Request& request) {
+    if (request.path == "/long") {
+      entered.open();
+      leave.wait();
+    }
+    return echo(request);
+  };
+  application.body_limit = [](Request&) { return 100'000u; };
+  application.refuse = refusal;
+  application.urgent = [](Request& request) { return request.path == "/order"; };
+  const auto started = HttpServer::start({directory.socket(), "", limits}, std::move(application));
+  REQUIRE(started);
+  Bare working(directory);
+  working.send("GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  entered.wait();
+
+  // Who may stay for one request, and has not said yet what it is.
+  Bare silent(directory);
+  for (int n = 0; n < 3; ++n) {
+    Bare order(directory);
+    order.send("POST /order HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+    const std::string answer = order.rest();  // And closed: the next one may want the place.
+    CHECK(answer.find("HTTP/1.1 200 ") == 0);
+    CHECK(answer.find("POST /order {}") != std::string::npos);
+    while ((*started)->connections() > 2) std::this_thread::yield();
+  }
+  Bare everyday(directory);
+  everyday.send("POST /other HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+  const std::string refused = everyday.rest();
+  CHECK(refused.find("HTTP/1.1 429 ") == 0);
+  CHECK(refused.find("Retry-After: 1\r\n") != std::string::npos);
+  while ((*started)->connections() > 2) std::this_thread::yield();
+  Bare last(directory);
+  CHECK(Bare(directory).rest().find("HTTP/1.1 429 ") == 0);  // Not even those are without end.
+  leave.open();
+  CHECK(working.rest().find("GET /long") != std::string::npos);
+}
+
 TEST_CASE("bodies in memory are bounded over all connections") {
   const Directory directory;
   HttpLimits limits;

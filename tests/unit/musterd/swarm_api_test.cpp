@@ -116,6 +116,31 @@ TEST_CASE_METHOD(Docs, "a swarm, the list of them, and the facets of one") {
         "index");
 }
 
+TEST_CASE_METHOD(Docs,
+                 "a swarm's revision changes with its head and its lines; orders may name it") {
+  const auto etag = [&] {
+    for (const auto& [name, value] : send("GET", "/v1/swarms/docs").headers)
+      if (name == "ETag") return value;
+    return std::string();
+  };
+  const std::string seen = etag();
+  REQUIRE(!seen.empty());
+  CHECK(send("GET", "/v1/swarms/docs", "", "", {{"If-None-Match", seen}}).status == 304);
+  const auto pause = [&] {
+    return send("POST", "/v1/swarms/docs/pause", "{}", "", {{"If-Match", seen}}).status;
+  };
+  CHECK(pause() == 200);
+  REQUIRE(engine.calls.size() == 1);
+  fbs::LineRowT line;
+  line.line = std::make_unique<fbs::SwarmLineT>();
+  line.line->id = "api";
+  line.green = kBegin;
+  engine.put_row("swarm", "docs", "line/00000", line);
+  CHECK(etag() != seen);
+  CHECK(pause() == 412);
+  CHECK(engine.calls.size() == 1);
+}
+
 TEST_CASE_METHOD(Docs, "the ledger is what the rows, the runs and git say together") {
   line_proof = [](const actors::swarm::LineClaim& claim) -> Result<actors::swarm::LineProof> {
     CHECK(claim.green == kGreen);

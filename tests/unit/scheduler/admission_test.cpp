@@ -93,6 +93,16 @@ TEST_CASE("a warm mirror first, then most free slots, then the name") {
   CHECK(text_of(admit({run_of("f", 1)}, {}, {c, b, a}, {}, {})) == "f-1/1@b.7 ");
 }
 
+TEST_CASE("a run goes back to the host of its last attempt only when no other has room") {
+  Supply a = host_of("a", 2), b = host_of("b", 1);
+  a.warm = {"/srv/1"};
+  Demand again = run_of("f", 1);
+  again.left = "a";
+  CHECK(text_of(admit({again}, {}, {a, b}, {}, {})) == "f-1/1@b.7 ");
+  b.used = 1;
+  CHECK(text_of(admit({again}, {}, {a, b}, {}, {})) == "f-1/1@a.7 ");
+}
+
 TEST_CASE("every reason to wait") {
   const std::vector<Demand> one = {run_of("f", 1)};
   const auto reason = [&](const std::vector<FleetLoad>& fleets, const std::vector<Supply>& hosts,

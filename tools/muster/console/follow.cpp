@@ -39,7 +39,10 @@ int Session::follow(const Line& line) {
       context_.out() << steps_text(*answer, screen);
     context_.out().flush();
     if (lasts->count() > 0 && context_.now() >= end) return 0;
-    if (interrupt.pause(kAsk)) return 0;
+    if (interrupt.pause(kAsk)) {
+      if (ask_) context_.out() << "\n";  // The terminal's ^C stands where the prompt begins.
+      return 0;
+    }
     Query next = query;
     next.emplace_back("cursor", str(*answer, "next"));
     answer = get(with_query("/v1/steps", next));

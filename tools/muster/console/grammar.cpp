@@ -154,8 +154,9 @@ std::vector<Command> make_commands() {
       order("passivate", "Put idle actors out of memory; their next message loads them anew", ""),
       order("cancel", "End runs, or every run of fleets", ""),
       order("retry", "Run what failed in fleets again", ""),
-      order("release", "Take runs off their hosts and queue them again",
-            "\nIt may come back to the same host: to move it elsewhere, cordon its host first."),
+      order(
+          "release", "Take runs off their hosts and queue them again",
+          "\nIt begins on another host, if one has room: to be sure of it, cordon its host first."),
       order("cordon", "Place nothing new on hosts", ""),
       order("uncordon", "Place runs on hosts again", ""),
       order("drain", "Place nothing new on hosts and let their runs end", ""),

@@ -2,6 +2,7 @@
 // and then does it.
 #include "tools/muster/console/render.hpp"
 #include "tools/muster/console/session.hpp"
+#include "tools/muster/text.hpp"
 
 namespace muster::cli::console {
 namespace {
@@ -55,7 +56,7 @@ int Session::carry_out(const Line& line, const std::string& path, Doc body, cons
     context_.out().flush();
   }
   if (would->contains("possible") && num(*would, "possible") == 0) {
-    if (sure) context_.err() << render(*would);
+    if (sure) context_.out() << render(*would);
     return context_.fail(
         {Errc::not_found, "there is nothing to do it to", "`actors` lists what there is"});
   }
@@ -82,6 +83,21 @@ int Session::order(const Line& line) {
   const Screen screen{context_.io().out.look, context_.now()};
   return carry_out(line, "/v1/operations", std::move(body),
                    [screen](const Doc& doc) { return operation_text(doc, screen); });
+}
+
+/// What the actor would do with a message.
+std::string decides_text(const Doc& decides) {
+  if (!decides.is_object()) return "";
+  if (const std::string why = str(decides, "dead_letter"); !why.empty())
+    return "it would become a dead letter: " + safe_line(why) + "\n";
+  std::string out;
+  if (const std::string why = str(decides, "refused"); !why.empty())
+    out += "it would be refused: " + safe_line(why) + "\n";
+  for (const Doc& sent : list(decides, "messages"))
+    out += "    → " + safe_line(str(sent, "type")) + " to " + safe_line(str(sent, "to")) + "\n";
+  for (const Doc& effect : list(decides, "effects"))
+    out += "    ⇒ effect " + safe_line(str(effect, "key")) + "\n";
+  return out;
 }
 
 Doc field_value(const Doc& field, const std::string& typed) {
@@ -134,7 +150,8 @@ int Session::send(const Line& line) {
       {{"type", line.words[1]}, {"message", *fields}, {"reason", *reason}, {"by", Context::user()}},
       [screen](const Doc& doc) {
         return (flag(doc, "dry_run") ? "would send " : "sent ") + str(doc, "type") + " to " +
-               str(doc, "to") + "\n" + fields_text(at(doc, "message"), screen, 2, false);
+               str(doc, "to") + "\n" + fields_text(at(doc, "message"), screen, 2, false) +
+               decides_text(at(doc, "decides"));
       });
 }
 

@@ -480,6 +480,10 @@ std::string operation_text(const Doc& document, const Screen& screen) {
   if (dry && !names.empty())
     out += ": " + names + (count(document, "possible") > shown ? ", …" : "");
   out += "\n";
+  const Doc& decides = at(document, "decides");
+  if (dry && (num(decides, "messages") > 0 || num(decides, "effects") > 0))
+    out += "  at once: " + plural(count(decides, "messages"), "message") + ", " +
+           plural(count(decides, "effects"), "effect") + "\n";
   for (const Doc& failure : list(document, "failures"))
     out += "  " +
            styled(id_of(failure, "target") + ": " + id_of(failure, "message"), Style::red,

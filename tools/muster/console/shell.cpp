@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "storage/base/files.hpp"
 #include "tools/muster/console/session.hpp"
@@ -18,6 +19,36 @@ constexpr int kHistoryLines = 1'000;
 
 /// libedit calls back without an argument, and there is one prompt in a process.
 Session* prompt_session = nullptr;
+bool line_given_up = false;
+
+/// Ctrl-C gives up the line, not the console.
+int give_up_line(int, int) {
+  line_given_up = true;
+  rl_done = 1;
+  (void)::write(STDOUT_FILENO, "^C\n", 3);
+  return 0;
+}
+
+/// As readline(); `given_up` tells Ctrl-C from Ctrl-D, both of which give nothing.
+char* read_line(const char* prompt, bool& given_up) {
+  line_given_up = false;
+  char* line = ::readline(prompt);
+  given_up = std::exchange(line_given_up, false);
+  return line;
+}
+
+/// libedit sets the terminal up anew for each line.
+int keep_signals_off() {
+  return ::rl_parse_and_bind("setty -d -isig");
+}
+
+/// While a line is edited; what runs hears of Ctrl-C as ever.
+void take_interrupts_as_keys() {
+  constexpr int kInterrupt = 3;
+  ::rl_initialize();
+  rl_pre_input_hook = keep_signals_off;
+  (void)::rl_add_defun("give-up-line", give_up_line, kInterrupt);
+}
 
 char** offer(const char*, int, int) {
   rl_attempted_completion_over = 1;  // Never file names.
@@ -76,10 +107,12 @@ class History {
   std::filesystem::path file_;
 };
 
-/// A question to the person at the prompt; nothing at Ctrl-D. Answers stay out of the history.
+/// A question to the person at the prompt; nothing at Ctrl-D or Ctrl-C. Answers stay out of the
+/// history.
 std::optional<std::string> ask(const std::string& question) {
   rl_inhibit_completion = 1;
-  char* line = ::readline(question.c_str());
+  bool given_up = false;
+  char* line = read_line(question.c_str(), given_up);
   rl_inhibit_completion = 0;
   if (line == nullptr) return std::nullopt;
   std::string answer(line);
@@ -94,10 +127,16 @@ int prompt(Session& session) {
   rl_attempted_completion_function = offer;
   rl_completer_word_break_characters = const_cast<char*>(" \t=");
   rl_basic_word_break_characters = " \t=";
+  take_interrupts_as_keys();
   const History history;
   int code = 0;
   while (!session.wants_to_quit()) {
-    char* line = ::readline("muster> ");
+    bool given_up = false;
+    char* line = read_line("muster> ", given_up);
+    if (given_up) {
+      std::free(line);
+      continue;
+    }
     if (line == nullptr) {  // Ctrl-D
       (void)::write(STDOUT_FILENO, "\n", 1);
       break;
