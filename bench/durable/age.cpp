@@ -64,7 +64,7 @@ double open_once(engine::Engine& engine, const std::string& fleet) {
   return took.count();
 }
 
-double median(std::vector<double> values) {
+double middle_of(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
@@ -93,8 +93,8 @@ Age measure_age(Scratch& scratch, bool quick) {
     old_ones.push_back(open_once(rig.engine(), "old"));
     new_ones.push_back(open_once(rig.engine(), "new"));
   }
-  age.open_old_us = median(std::move(old_ones));
-  age.open_new_us = median(std::move(new_ones));
+  age.open_old_us = middle_of(std::move(old_ones));
+  age.open_new_us = middle_of(std::move(new_ones));
   return age;
 }
 

@@ -22,7 +22,7 @@ constexpr std::size_t kMostDue = 1'000;
 constexpr std::size_t kRowPage = 1'000;
 constexpr std::size_t kMostPulls = 1'000;
 
-bool has_ended(const fbs::FleetHeadT& fleet) {
+bool fleet_ended(const fbs::FleetHeadT& fleet) {
   return fleet.state >= fbs::FleetState::completed && fleet.ended_unix_ms > 0 && !fleet.forgetting;
 }
 
@@ -113,7 +113,7 @@ Result<std::vector<Retention::Due>> Retention::due() const {
       read = tl::unexpected<Error>(fleet.error());
       return false;
     }
-    if (!has_ended(*fleet)) return true;
+    if (!fleet_ended(*fleet)) return true;
     const bool ends = is_over(fleet->ended_unix_ms, limits_.fleets) && fleet->swarm.empty();
     if (has_contents(*fleet)) {
       if (ends || is_over(fleet->ended_unix_ms, limits_.contents))
