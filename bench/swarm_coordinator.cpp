@@ -58,7 +58,8 @@ double peak_megabytes() {
   return kilobytes / 1024;
 }
 
-/// The stub agent's git: one commit that changes one file.
+/// The stub agent's git: one commit that changes one file. It bears the time at which it is made: git looks for merge
+/// bases by date, and agents that live in the past would make each cost the whole line.
 class StubCommits {
  public:
   explicit StubCommits(const fs::path& path) {
@@ -68,7 +69,7 @@ class StubCommits {
     repository_.reset(raw);
   }
 
-  std::string commit(const std::string& base, std::size_t facet) {
+  std::string commit(const std::string& base, std::size_t facet, std::int64_t unix_seconds) {
     const auto parent = git::find_commit(repository_.get(), git::parse_id(base));
     check(parent.has_value(), "a base is missing");
     const auto tree = git::tree_of(parent->get());
@@ -81,7 +82,7 @@ class StubCommits {
                   0 &&
               git_tree_create_updated(&made, repository_.get(), tree->get(), 1, &update) == 0 &&
               git_tree_lookup(&raw_tree, repository_.get(), &made) == 0 &&
-              git_signature_new(&raw, "Agent", "agent@localhost", kBegin / 1000, 0) == 0,
+              git_signature_new(&raw, "Agent", "agent@localhost", unix_seconds, 0) == 0,
           "a commit can't be made");
     const git::Tree new_tree(raw_tree);
     const git::Signature who(raw);
@@ -232,7 +233,8 @@ class Coordinator {
     if (labels.contains("verify")) return ended;
     ended.state = fbs::RunState::delivered;
     const std::string facet = labels["facet"];
-    ended.head_sha = stubs_.commit(ended.base_sha, std::stoul(facet.substr(1)));
+    ended.head_sha =
+        stubs_.commit(ended.base_sha, std::stoul(facet.substr(1)), now_.unix_ms / 1000);
     return ended;
   }
 

@@ -126,6 +126,7 @@ void FleetWorld::begin(Machine& machine, const std::string& run, wire::Epoch epo
   machine.sandboxes[sandbox] = {epoch, 0, options_.faults && scheduler_.chance(3)};
   if (machine.sandboxes.size() > machine.slots)
     throw Violation(machine.name + " has more sandboxes than slots");
+  sandbox_begun(sandbox);
   work(machine, sandbox);
 }
 
@@ -211,8 +212,7 @@ std::shared_ptr<wire::AttemptReportT> FleetWorld::draw_report(const SandboxId& s
   if (what <= 65) {
     report->outcome = wire::Outcome::changed;
     report->base_sha = std::string(40, 'b');
-    // Says which attempt made it.
-    report->head_sha = std::string(38, 'a') + std::to_string(10 + sandbox.second);
+    report->head_sha = made_by(sandbox);
     report->pack_digest = std::string(64, 'c');
   } else if (what <= 75) {
     report->outcome = wire::Outcome::unchanged;

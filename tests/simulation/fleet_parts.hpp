@@ -56,6 +56,7 @@ struct FleetWorld::Person {
   std::string name;
   std::string fleet;
   int wishes = 0;
+  int retries = 0;  ///< Of what has ended; a fleet's people don't wait for that.
   bool created = false;
   bool paused = false;
   bool waiting = false;

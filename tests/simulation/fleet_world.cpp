@@ -5,6 +5,7 @@
 #include "actors/indexes.hpp"
 #include "actors/pull/pull.hpp"
 #include "actors/repo/repo.hpp"
+#include "actors/swarm/swarm.hpp"
 #include "engine/core/keys.hpp"
 #include "engine/core/records.hpp"
 #include "tests/simulation/fleet_parts.hpp"
@@ -36,7 +37,7 @@ void tamper(engine::Kinds& kinds, F&& change) {
   step = [inner = step, change](void* state, const engine::Payload& payload, engine::Context& ctx) {
     if (payload.type != K::Messages::template number<M>) return inner(state, payload, ctx);
     auto message = engine::decode_table<M>(payload.bytes).value();
-    auto restore = change(*static_cast<typename K::State*>(state), message);
+    auto restore = change(*static_cast<typename K::State*>(state), message, ctx);
     const auto done = inner(state, K::Messages::encode(message), ctx);
     restore(*static_cast<typename K::State*>(state));
     return done;
@@ -54,18 +55,62 @@ FleetWorld::FleetWorld(std::uint64_t seed, Sabotage sabotage, FleetOptions optio
 
 FleetWorld::~FleetWorld() = default;
 
+namespace {
+
+constexpr auto keep = [](kfbs::SwarmHeadT&) {};
+
+/// The number of the present order to a line.
+std::uint32_t present_order(std::uint32_t line, engine::Context& ctx) {
+  const auto row = ctx.row(kinds::swarm::numbered("line/", line));
+  return row ? kinds::must_decode<kfbs::LineRowT>(*row).number : 0;
+}
+
+void sabotage_swarms(engine::Kinds& kinds, Sabotage sabotage) {
+  using kinds::Swarm;
+  if (sabotage == Sabotage::red_made_green)
+    tamper<Swarm, kfbs::SwarmRunEndedT>(kinds, [](auto&, kfbs::SwarmRunEndedT& m, auto& ctx) {
+      const auto use = ctx.row("run/" + m.run);
+      if (use && kinds::must_decode<kfbs::RunUseT>(*use).check) m.state = RunState::unchanged;
+      return keep;
+    });
+  if (sabotage == Sabotage::result_untold)
+    tamper<Swarm, kfbs::SwarmRunEndedT>(kinds, [](auto&, kfbs::SwarmRunEndedT& m, auto&) {
+      if (m.state == RunState::delivered && m.run.front() < '8') m.run = "?";
+      return keep;
+    });
+  if (sabotage == Sabotage::order_unnumbered) {
+    tamper<Swarm, kfbs::LineMergedT>(kinds, [](auto&, kfbs::LineMergedT& m, auto& ctx) {
+      m.number = present_order(m.line, ctx);
+      return keep;
+    });
+    tamper<Swarm, kfbs::GreenMovedT>(kinds, [](auto&, kfbs::GreenMovedT& m, auto& ctx) {
+      m.number = present_order(m.line, ctx);
+      return keep;
+    });
+  }
+  if (sabotage == Sabotage::move_not_awaited)
+    tamper<Swarm, kfbs::GreenMovedT>(kinds, [](kfbs::SwarmHeadT& swarm, auto& m, auto&) {
+      if (swarm.stopping) m.lost = true;
+      return keep;
+    });
+}
+
+}  // namespace
+
 engine::Kinds FleetWorld::sabotaged(Sabotage sabotage) {
-  auto kinds = engine::make_kinds<kinds::Run, kinds::Fleet, kinds::Repo, kinds::Pull, kinds::Host>();
+  auto kinds = engine::make_kinds<kinds::Run, kinds::Fleet, kinds::Repo, kinds::Pull, kinds::Host,
+                                  kinds::Swarm>();
   if (sabotage == Sabotage::epoch_unchecked)
-    tamper<kinds::Run, kfbs::HostEventT>(kinds, [](kfbs::RunHeadT& run, kfbs::HostEventT& said) {
+    tamper<kinds::Run, kfbs::HostEventT>(kinds, [](kfbs::RunHeadT& run, kfbs::HostEventT& said, auto&) {
       said.host = run.host;
       *said.epoch = wire::Epoch(run.epoch_generation, run.attempt, run.session);
       return [](kfbs::RunHeadT&) {};
     });
   if (sabotage == Sabotage::slots_unchecked)
-    tamper<kinds::Host, kfbs::ProposeT>(kinds, [](kfbs::HostHeadT& host, kfbs::ProposeT&) {
+    tamper<kinds::Host, kfbs::ProposeT>(kinds, [](kfbs::HostHeadT& host, kfbs::ProposeT&, auto&) {
       return [slots = std::exchange(host.slots, 1'000)](kfbs::HostHeadT& after) { after.slots = slots; };
     });
+  sabotage_swarms(kinds, sabotage);
   return kinds;
 }
 
@@ -80,6 +125,19 @@ std::map<std::string, std::string> FleetWorld::index(std::string_view name) cons
       entries[engine::keys::parse_index(at->first)->key] = at->second;
   }
   return entries;
+}
+
+std::map<std::string, std::string> FleetWorld::raw_rows_of(const engine::ActorId& actor,
+                                                           std::string_view prefix) const {
+  std::map<std::string, std::string> all;
+  const auto [lower, upper] = engine::keys::rows(actor, prefix, "");
+  const auto& rows = installation_.rows(installation_.shard_of(actor), Family::state);
+  for (auto at = rows.lower_bound(lower); at != rows.end() && at->first < upper; ++at) {
+    const std::string name(engine::keys::row_name(at->first, actor));
+    if (!name.starts_with(prefix)) break;
+    all[name.substr(prefix.size())] = at->second;
+  }
+  return all;
 }
 
 // ---- the engine's process ----
@@ -102,6 +160,7 @@ void FleetWorld::start() {
   starts_.clear();
   stops_.clear();
   view_.clear();
+  process_began();
   engine_task(0, 0, [this] {
     load_lines();
     tick();
@@ -158,6 +217,7 @@ void FleetWorld::perform(std::uint32_t shard, const engine::PendingEffect& effec
   if (const auto* read = asked.body.AsReadSnapshot()) {
     forge(shard, effect, [this, m = *read] { return read_snapshot(m); });
   } else if (const auto* begun = asked.body.AsStartSandbox()) {
+    sandbox_ordered(*begun);
     engine_task(0, 0, [this, waiting = Waiting{shard, effect, begun->host, begun->run, *begun->epoch}] {
       start_effect(waiting);
     });
@@ -171,8 +231,18 @@ void FleetWorld::perform(std::uint32_t shard, const engine::PendingEffect& effec
     const auto m = std::make_shared<kfbs::CreatePullRequestT>(*opened);
     forge(shard, effect, [this, m, key = effect.key] { return open_pull(*m, key); });
   } else {
-    throw Violation("an effect that nobody carries out: " + effect.key);
+    perform_other(shard, effect, asked);
   }
+}
+
+void FleetWorld::perform_other(std::uint32_t /*shard*/, const engine::PendingEffect& effect,
+                               const kfbs::EffectT& /*asked*/) {
+  throw Violation("an effect that nobody carries out: " + effect.key);
+}
+
+/// Says which attempt made it.
+std::string FleetWorld::made_by(const SandboxId& sandbox) const {
+  return std::string(38, 'a') + std::to_string(10 + sandbox.second);
 }
 
 /// Runs are watched: each ends once, and what is delivered comes from its last attempt.
@@ -184,6 +254,7 @@ void FleetWorld::changed(std::uint32_t /*shard*/, const std::vector<engine::Chan
     if (host && host->used.size() > host->slots)
       throw Violation(change.actor.key + " has more slots taken than it has");
   }
+  for (const engine::Change& change : changes) watch(change);
 }
 
 void FleetWorld::run_changed(const std::string& run) {
@@ -195,9 +266,11 @@ void FleetWorld::run_changed(const std::string& run) {
       !(before == RunState::failed && head->state == RunState::superseded))
     throw Violation("run " + run + " left its end " + kinds::to_string(before) + " for " +
                     kinds::to_string(head->state));
-  if (!kinds::is_end(before) && kinds::is_end(head->state)) ++ends_[run];
-  if (head->state == RunState::delivered &&
-      head->head_sha != std::string(38, 'a') + std::to_string(10 + head->attempt))
+  if (!kinds::is_end(before) && kinds::is_end(head->state)) {
+    ++ends_[run];
+    run_ended(run);
+  }
+  if (head->state == RunState::delivered && head->head_sha != made_by({run, head->attempt}))
     throw Violation("run " + run + " delivered what another attempt made");
 }
 
@@ -380,9 +453,8 @@ bool FleetWorld::everybody_done() const {
 
 // ---- the run of it all ----
 
-void FleetWorld::run() {
+void FleetWorld::invent() {
   Scheduler& s = scheduler_;
-  lease_ = options_.lease;
   const std::int64_t repositories = s.between(3, 12);
   const std::int64_t fleets = s.between(1, 2);
   for (std::int64_t i = 0; i < fleets; ++i) {
@@ -394,6 +466,12 @@ void FleetWorld::run() {
     people_.back()->name = people_.back()->fleet = name;
     people_.back()->wishes = options_.faults ? static_cast<int>(s.between(0, 3)) : 0;
   }
+}
+
+void FleetWorld::run() {
+  Scheduler& s = scheduler_;
+  lease_ = options_.lease;
+  invent();
   for (std::int64_t i = s.between(1, 3); i > 0; --i) {
     machines_.push_back(std::make_unique<Machine>());
     machines_.back()->name = "host-" + std::to_string(i);
@@ -404,7 +482,7 @@ void FleetWorld::run() {
   for (const auto& person : people_) next_wish(*person);
   play();
   verify();
-  if (sabotage_ == Sabotage::none) remove_everything();
+  if (sabotage_ == Sabotage::none && may_be_removed()) remove_everything();
 }
 
 /// Until nothing moves.
@@ -430,13 +508,9 @@ void FleetWorld::verify_fleet(const std::string& name) {
   const engine::ActorId fleet = id<kinds::Fleet>(name);
   const auto head = state<kinds::Fleet>(name);
   if (!head || head->state < kfbs::FleetState::completed) throw Violation(name + " did not end");
-  const auto [lower, upper] = engine::keys::rows(fleet, kinds::fleet::kRowPrefix, "");
-  const auto& rows = installation_.rows(installation_.shard_of(fleet), Family::state);
   std::vector<kfbs::RunRowT> all;
-  for (auto at = rows.lower_bound(lower); at != rows.end() && at->first < upper; ++at) {
-    if (!engine::keys::row_name(at->first, fleet).starts_with(kinds::fleet::kRowPrefix)) break;
-    all.push_back(kinds::must_decode<kfbs::RunRowT>(at->second));
-  }
+  for (const auto& [run, row] : rows_of<kfbs::RunRowT>(fleet, kinds::fleet::kRowPrefix))
+    all.push_back(row);
   std::set<std::string> repositories;
   for (const kfbs::RunRowT& row : all) {
     repositories.insert(row.repository);  // A retry makes another run of it.
@@ -446,10 +520,11 @@ void FleetWorld::verify_fleet(const std::string& name) {
     if (run->state != row.state) throw Violation("the row of " + row.run + " tells another end");
     if (ends_[row.run] != 1)
       throw Violation("run " + row.run + " ended " + std::to_string(ends_[row.run]) + " times");
-    if (run->state == RunState::delivered && run->pull == 0)
+    if (run->state == RunState::delivered && run->pull == 0 && head->swarm.empty())
       throw Violation("run " + row.run + " has no pull request");
   }
-  if (head->state != kfbs::FleetState::cancelled && repositories.size() != snapshots_.at(name).size())
+  if (head->state != kfbs::FleetState::cancelled && head->swarm.empty() &&
+      repositories.size() != snapshots_.at(name).size())
     throw Violation(name + " has runs in " + std::to_string(repositories.size()) + " repositories");
   const std::string wrong =
       kinds::fleet::counter_differences(*head, kinds::fleet::recount(all, head->waves));
@@ -458,6 +533,7 @@ void FleetWorld::verify_fleet(const std::string& name) {
 
 void FleetWorld::verify() {
   for (const std::string& name : fleets_) verify_fleet(name);
+  verify_work();
   for (const auto& machine : machines_) {
     const auto host = state<kinds::Host>(machine->name);
     if (!host || host->used.empty()) continue;

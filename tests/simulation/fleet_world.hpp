@@ -9,7 +9,7 @@
 //     runs it no more, and what is delivered comes from the last attempt.
 //
 // The parts: fleet_world.cpp (people, forge, dispatcher, the end), fleet_link.cpp (the engine's end of the link: what
-// actors/ports/hosts does), fleet_hosts.cpp (machines).
+// actors/ports/hosts does), fleet_hosts.cpp (machines). What a swarm does otherwise is virtual: swarm_world.hpp.
 #pragma once
 
 #include <deque>
@@ -60,8 +60,29 @@ class FleetWorld : Surroundings {
   /// With their host, or with its lease.
   [[nodiscard]] int sandboxes_lost() const { return sandboxes_lost_; }
 
- private:
+ protected:
   using SandboxId = std::pair<std::string, std::uint32_t>;  ///< Run and attempt.
+  struct Person;
+
+  // What the work is.
+  virtual void invent();
+  virtual void next_wish(Person& person);
+  [[nodiscard]] virtual bool everybody_done() const;
+  virtual std::shared_ptr<wire::AttemptReportT> draw_report(const SandboxId& sandbox);
+  virtual engine::Payload push(const kfbs::PushBranchT& m);
+  virtual void perform_other(std::uint32_t shard, const engine::PendingEffect& effect,
+                             const kfbs::EffectT& asked);
+  /// The commit that an attempt made.
+  [[nodiscard]] virtual std::string made_by(const SandboxId& sandbox) const;
+  virtual void sandbox_ordered(const kfbs::StartSandboxT&) {}
+  virtual void sandbox_begun(const SandboxId&) {}
+  virtual void run_ended(const std::string&) {}
+  virtual void watch(const engine::Change&) {}
+  virtual void process_began() {}  ///< What its memory held is gone.
+  virtual void verify_work() {}
+  [[nodiscard]] virtual bool may_be_removed() const { return true; }
+
+ private:
   struct Machine;
   struct Line;
   struct Event;
@@ -72,8 +93,8 @@ class FleetWorld : Surroundings {
     std::string run;
     wire::Epoch epoch;
   };
-  struct Person;
 
+ protected:
   template <class K>
   static engine::ActorId id(const std::string& key) {
     return {"default", std::string(K::kName), key};
@@ -84,13 +105,28 @@ class FleetWorld : Surroundings {
     if (!bytes) return std::nullopt;
     return engine::decode_table<typename K::State>(*bytes).value();
   }
+  /// Rows of an actor whose names begin so, as committed; by the rest of their names.
+  template <class Row>
+  [[nodiscard]] std::map<std::string, Row> rows_of(const engine::ActorId& actor,
+                                                   std::string_view prefix) const {
+    std::map<std::string, Row> rows;
+    for (const auto& [name, bytes] : raw_rows_of(actor, prefix))
+      rows.emplace(name, kinds::must_decode<Row>(bytes));
+    return rows;
+  }
+  [[nodiscard]] std::map<std::string, std::string> raw_rows_of(const engine::ActorId& actor,
+                                                               std::string_view prefix) const;
   /// Entries of an index, as committed.
   [[nodiscard]] std::map<std::string, std::string> index(std::string_view name) const;
   /// A message to an actor, offered again until it is taken, as long as this process of the engine lives.
   void tell(const engine::ActorId& to, engine::Payload payload);
   /// Something of the engine's process: gone when it crashes.
   void engine_task(std::int64_t low_ms, std::int64_t high_ms, std::function<void()> task);
+  void call(Person& person, const engine::ActorId& to, engine::Payload payload);
+  /// Ends one of its runs, or its fleet, otherwise than it should have: a Violation.
+  void verify_fleet(const std::string& name);
 
+ private:
   // The installation.
   static engine::Kinds sabotaged(Sabotage sabotage);
   void perform(std::uint32_t shard, const engine::PendingEffect& effect) override;
@@ -103,16 +139,12 @@ class FleetWorld : Surroundings {
   void once_in_the_middle();
 
   // People.
-  void call(Person& person, const engine::ActorId& to, engine::Payload payload);
   void attempt(Person& person);
-  void next_wish(Person& person);
-  [[nodiscard]] bool everybody_done() const;
 
   // The forge and the dispatcher.
   void forge(std::uint32_t shard, const engine::PendingEffect& effect,
              const std::function<engine::Payload()>& act);
   engine::Payload read_snapshot(const kfbs::ReadSnapshotT& m);
-  engine::Payload push(const kfbs::PushBranchT& m);
   engine::Payload open_pull(const kfbs::CreatePullRequestT& m, const std::string& key);
   void dispatch();
 
@@ -153,7 +185,6 @@ class FleetWorld : Surroundings {
   void say(Machine& machine, const std::string& run, wire::Epoch epoch, wire::Phase phase,
            std::shared_ptr<wire::AttemptReportT> report = nullptr);
   void send_events(Machine& machine);
-  std::shared_ptr<wire::AttemptReportT> draw_report(const SandboxId& sandbox);
   void lose(Machine& machine);
 
   void play();
@@ -166,16 +197,18 @@ class FleetWorld : Surroundings {
 
   // The end.
   void verify();
-  void verify_fleet(const std::string& name);
 
+ protected:
   Sabotage sabotage_;
   FleetOptions options_;
   Scheduler scheduler_;
   Installation installation_;
-  std::vector<std::unique_ptr<Machine>> machines_;
   std::vector<std::unique_ptr<Person>> people_;
   std::vector<std::string> fleets_;
   std::map<std::string, std::vector<std::string>> snapshots_;  ///< By digest: repositories.
+
+ private:
+  std::vector<std::unique_ptr<Machine>> machines_;
   Duration lease_{0};
 
   // The engine's process.
@@ -186,8 +219,12 @@ class FleetWorld : Surroundings {
 
   // The outside world, and what was seen.
   std::map<std::string, std::string> branches_;
-  std::map<std::string, std::uint32_t> pulls_;              ///< By effect key.
+  std::map<std::string, std::uint32_t> pulls_;  ///< By effect key.
+
+ protected:
   std::map<std::pair<std::string, std::string>, int> pulls_made_;  ///< By fleet and repository.
+
+ private:
   std::map<std::string, kfbs::RunState> last_state_;
   std::map<std::string, int> ends_;
   std::map<std::string, std::pair<std::uint32_t, std::string>> accepted_;  ///< Last attempt and its host.

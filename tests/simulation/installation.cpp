@@ -117,10 +117,10 @@ void Installation::tell_story(const std::string& what) {
 }
 
 void Installation::fail_commit() {
-  using Outcome = storage::MemoryJournal::Outcome;
+  using Journal = storage::MemoryJournal;
   const auto shard = static_cast<std::size_t>(scheduler_.between(0, shards() - 1));
   const bool lost = scheduler_.chance(50);
-  nodes_[shard]->journal->fail_next_commit(lost ? Outcome::lost : Outcome::kept);
+  nodes_[shard]->journal->fail_next_commit(lost ? Journal::Outcome::lost : Journal::Outcome::kept);
   const int again = scheduler_.chance(30) ? static_cast<int>(scheduler_.between(1, 3)) : 0;
   nodes_[shard]->journal->fail_reopen(again);
   tell_story("the next commit of shard " + std::to_string(shard) + " fails, " +

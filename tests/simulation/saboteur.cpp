@@ -28,6 +28,14 @@ constexpr std::pair<Sabotage, std::string_view> kNames[] = {
     {Sabotage::slots_unchecked, "slots unchecked"},
     {Sabotage::effect_not_looked_up, "effect not looked up"},
     {Sabotage::archive_dropped, "archive not written"},
+    {Sabotage::ledger_row_dropped, "ledger row not written"},
+    {Sabotage::red_made_green, "red made green"},
+    {Sabotage::result_untold, "result untold"},
+    {Sabotage::order_unnumbered, "order unnumbered"},
+    {Sabotage::move_not_awaited, "move not awaited"},
+    {Sabotage::move_not_looked_up, "move not looked up"},
+    {Sabotage::peers_dropped, "peers dropped"},
+    {Sabotage::scope_unchecked, "scope unchecked"},
 };
 
 void add(Batch& batch, const Batch::Op& op) {
@@ -56,6 +64,13 @@ std::vector<Sabotage> engine_sabotages() {
 std::vector<Sabotage> domain_sabotages() {
   return {Sabotage::epoch_unchecked, Sabotage::slots_unchecked, Sabotage::effect_not_looked_up,
           Sabotage::archive_dropped};
+}
+
+std::vector<Sabotage> swarm_sabotages() {
+  std::vector<Sabotage> values;
+  for (const auto& [value, name] : kNames)
+    if (value >= Sabotage::ledger_row_dropped) values.push_back(value);
+  return values;
 }
 
 Sabotage sabotage_named(std::string_view wanted) {
@@ -94,6 +109,9 @@ std::optional<Batch::Op> Saboteur::twisted(const Batch::Op& op) const {
     head->consumed.clear();
     return Batch::Op{op.family, op.key, engine::encode_record(*head)};
   }
+  if (is(Sabotage::ledger_row_dropped, Family::state, true) &&
+      op.key.find("commit/") != std::string::npos)
+    return std::nullopt;
   if (is(Sabotage::archive_dropped, Family::state, true) &&
       engine::decode_record<engine::fbs::ArchiveRecordT>(*op.value))
     return std::nullopt;

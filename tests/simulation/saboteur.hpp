@@ -30,12 +30,22 @@ enum class Sabotage {
   slots_unchecked,        ///< A host takes more than it has.
   effect_not_looked_up,   ///< An effect that is handed out again is done again.
   archive_dropped,        ///< A finished actor's head and rows go, and no record comes.
+  // Of swarms: SwarmWorld breaks these.
+  ledger_row_dropped,     ///< What became of a commit is not written.
+  red_made_green,         ///< A verification that fails counts as one that passes.
+  result_untold,          ///< The swarm is not told of some commits.
+  order_unnumbered,       ///< An answer to an earlier order of a line counts for the present one.
+  move_not_awaited,       ///< A swarm that stops takes no note of a move of green that was under way.
+  move_not_looked_up,     ///< A green branch that an earlier try moved counts as somebody else's.
+  peers_dropped,          ///< A merge silently drops what others did.
+  scope_unchecked,        ///< A facet changes what it likes.
 };
 
 std::string_view to_string(Sabotage sabotage);
-/// Of the engine, which the ledger must find, and of the domain, which fleets must find.
+/// Of the engine, which the ledger must find; of the domain, which fleets must find; of swarms.
 std::vector<Sabotage> engine_sabotages();
 std::vector<Sabotage> domain_sabotages();
+std::vector<Sabotage> swarm_sabotages();
 /// Sabotage::none for a name that there is not.
 Sabotage sabotage_named(std::string_view name);
 

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/simulation/fleet_world.hpp"
+#include "tests/simulation/swarm_world.hpp"
 #include "tests/simulation/world.hpp"
 
 namespace muster::sim {
@@ -32,14 +32,32 @@ Outcome outcome_of(W& world) {
 }  // namespace
 
 Workload workload_of(std::uint64_t seed) {
-  return seed % 4 == 0 ? Workload::fleets : Workload::ledger;
+  return seed % 8 == 0 ? Workload::swarms : seed % 8 == 4 ? Workload::fleets : Workload::ledger;
 }
 
+namespace {
+
+/// Who must find a variant; of none, what the seed says.
+Workload workload_against(Sabotage sabotage, std::uint64_t seed) {
+  const auto in = [sabotage](const std::vector<Sabotage>& some) {
+    return std::find(some.begin(), some.end(), sabotage) != some.end();
+  };
+  if (in(domain_sabotages())) return Workload::fleets;
+  if (in(swarm_sabotages())) return Workload::swarms;
+  return sabotage == Sabotage::none ? workload_of(seed) : Workload::ledger;
+}
+
+}  // namespace
+
 Outcome run_seed(std::uint64_t seed, Workload workload, Sabotage sabotage, int most_faults) {
+  FleetOptions options;
+  options.most_faults = std::min(options.most_faults, most_faults);
   if (workload == Workload::fleets) {
-    FleetOptions options;
-    options.most_faults = std::min(options.most_faults, most_faults);
     FleetWorld world(seed, sabotage, options);
+    return outcome_of(world);
+  }
+  if (workload == Workload::swarms) {
+    SwarmWorld world(seed, sabotage, options);
     return outcome_of(world);
   }
   World world(seed, sabotage);
@@ -72,12 +90,7 @@ std::uint64_t first_failure(std::uint64_t first, std::uint64_t count, int& crash
 
 int shrink(const Settings& settings) {
   const Sabotage sabotage = sabotage_named(settings.broken);
-  const auto domain = domain_sabotages();
-  const bool of_domain = std::find(domain.begin(), domain.end(), sabotage) != domain.end();
-  const Workload workload = of_domain || (sabotage == Sabotage::none &&
-                                          workload_of(settings.first) == Workload::fleets)
-                                ? Workload::fleets
-                                : Workload::ledger;
+  const Workload workload = workload_against(sabotage, settings.first);
   const Outcome whole = run_seed(settings.first, workload, sabotage);
   if (whole.broken.empty()) {
     std::cout << "seed " << settings.first << " keeps every promise\n";

@@ -1,4 +1,5 @@
-// Running seeds: each is one installation, every fourth a whole domain with fleets, the others a ledger.
+// Running seeds: each is one installation; of eight, one is a whole domain with fleets, one the same with swarms, the
+// others a ledger.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ struct Outcome {
   int crashes = 0;
 };
 
-enum class Workload : std::uint8_t { ledger, fleets };
+enum class Workload : std::uint8_t { ledger, fleets, swarms };
 Workload workload_of(std::uint64_t seed);
 
 constexpr int kAllFaults = 1'000;

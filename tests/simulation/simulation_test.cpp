@@ -1,7 +1,7 @@
 #include <catch2/catch.hpp>
 
-#include "tests/simulation/fleet_world.hpp"
 #include "tests/simulation/seeds.hpp"
+#include "tests/simulation/swarm_world.hpp"
 
 using namespace muster;
 using namespace muster::sim;
@@ -51,6 +51,21 @@ TEST_CASE("Every deliberately broken variant of the engine is found") {
 
 TEST_CASE("Every deliberately broken variant of the domain is found") {
   for (const Sabotage sabotage : domain_sabotages()) must_be_found(sabotage, Workload::fleets, 100);
+}
+
+TEST_CASE("Every deliberately broken variant of swarms is found") {
+  for (const Sabotage sabotage : swarm_sabotages()) must_be_found(sabotage, Workload::swarms, 100);
+}
+
+TEST_CASE("A swarm that nothing disturbs integrates all that can be integrated") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    FleetOptions options;
+    options.faults = false;
+    SwarmWorld world(seed, Sabotage::none, options);
+    INFO("seed " << seed);
+    REQUIRE_NOTHROW(world.run());
+    CHECK(world.unfinished_business() == "");
+  }
 }
 
 TEST_CASE("Ten minutes without the engine, or a jump of its clock, lose no host and place no run again") {
