@@ -16,6 +16,11 @@ namespace muster::sandbox {
 
 class HostOps {
  public:
+  /// The container of a sandbox: of that name too, or of the one that it was made ahead under (Places::container).
+  [[nodiscard]] std::string container(const std::string& id) const;
+  /// Gives a sandbox that was made ahead, and whose only process is muster-init, the limits of its attempt.
+  Result<void> limit(const std::string& id, const CgroupLimits& limits, std::uint64_t max_file_bytes) const;
+
   HostOps(Paths paths, Cgroups cgroups, std::string runtime);
 
   /// Carries out the operations in order and stops at the first that fails; the caller tears down.
@@ -57,10 +62,11 @@ class HostOps {
   [[nodiscard]] std::filesystem::path exits() const { return paths_.runtime() / "exits"; }
 
  private:
-  [[nodiscard]] std::string group(const std::string& id) const { return parent_ + "/" + id; }
+  [[nodiscard]] std::string group(const std::string& id) const { return parent_ + "/" + container(id); }
   [[nodiscard]] std::filesystem::path runtime_state(const std::string& id) const {
-    return paths_.runtime() / "runc" / id;
+    return paths_.runtime() / "runc" / container(id);
   }
+  [[nodiscard]] int first_process(const std::string& id) const;
   void tell(const std::string& id, int signal_number) const;
   Result<void> apply(const Operation& operation) const;
   Result<void> create(const CreateContainer& operation) const;
