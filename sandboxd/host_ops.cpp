@@ -302,9 +302,9 @@ Result<void> HostOps::start(const std::string& id) const {
   return {};
 }
 
-std::string HostOps::container(const std::string& id) const {
-  const auto name = read_file(Places(paths_, id).container(), 64);
-  return name && is_sandbox_id(*name) ? *name : id;
+std::string container_of(const Places& places) {
+  const auto name = read_file(places.container(), 64);
+  return name && is_sandbox_id(*name) ? *name : places.id;
 }
 
 /// muster-init's number here, when it lives; a recycled one is not in the sandbox's cgroup.

@@ -14,10 +14,12 @@
 
 namespace muster::sandbox {
 
+/// What the runtime knows a sandbox by: its own name, or the one that it was made ahead under (Places::container).
+std::string container_of(const Places& places);
+
 class HostOps {
  public:
-  /// The container of a sandbox: of that name too, or of the one that it was made ahead under (Places::container).
-  [[nodiscard]] std::string container(const std::string& id) const;
+  [[nodiscard]] std::string container(const std::string& id) const { return container_of(Places(paths_, id)); }
   /// Gives a sandbox that was made ahead, and whose only process is muster-init, the limits of its attempt.
   Result<void> limit(const std::string& id, const CgroupLimits& limits, std::uint64_t max_file_bytes) const;
 
