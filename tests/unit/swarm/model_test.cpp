@@ -61,6 +61,7 @@ class Twins {
     if (chance(15)) changed["other"] = by;
     if (chance(30))
       changed["CHANGELOG.md"] = by + model_.commits.at(models_.at(base)).files.at("CHANGELOG.md");
+    if (changed.empty()) changed["f" + std::to_string(facet)] = by;
     const std::string message = "Work " + std::to_string(++works_);
     sim::ModelCommit commit{model_.commits.at(models_.at(base)).files, {models_.at(base)}, message};
     for (const auto& [path, bytes] : changed) commit.files[path] = bytes;
