@@ -256,7 +256,7 @@ struct TwoPacks {
                         {RetentionLimits::kDay, RetentionLimits::kDay, false, grace});
     REQUIRE(retention.look());
     std::string text;
-    for (const std::string& bytes : {"pack of one", "pack of two", "shared", "nobody's"})
+    for (const char* bytes : {"pack of one", "pack of two", "shared", "nobody's"})
       if (packs.has(sha256_hex(bytes))) text += std::string(bytes) + "; ";
     return text;
   }
