@@ -4,6 +4,7 @@
 #include "actors/fleet/fleet.hpp"
 #include "actors/indexes.hpp"
 #include "actors/pull/pull.hpp"
+#include "actors/repo/repo.hpp"
 #include "engine/core/keys.hpp"
 #include "tests/simulation/fleet_parts.hpp"
 
