@@ -74,6 +74,11 @@ struct WaitingFleet {
   std::unique_ptr<musterd::App> app;
 };
 
+struct ThousandsWait : WaitingFleet {
+  ThousandsWait() : WaitingFleet(kRuns) {}
+  static constexpr std::size_t kRuns = 2'000;
+};
+
 }  // namespace
 
 TEST_CASE_METHOD(WaitingFleet, "actors are listed by kind, prefix, fleet, state and age") {
@@ -267,11 +272,6 @@ TEST_CASE_METHOD(WaitingFleet,
                   {{"action", "explode"}, {"reason", "x"}, {"by", "ann"}, {"ids", {"run/" + run}}})
             .status == 400);
 }
-
-struct ThousandsWait : WaitingFleet {
-  ThousandsWait() : WaitingFleet(kRuns) {}
-  static constexpr std::size_t kRuns = 2'000;
-};
 
 TEST_CASE_METHOD(ThousandsWait, "an operation reaches thousands, and lists those that refuse") {
   const auto order = [this](const char* action, bool dry) {
