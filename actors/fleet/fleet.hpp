@@ -25,7 +25,8 @@ struct Fleet {
       engine::MessageSet<fbs::FleetBodyUnionTraits, fbs::CreateFleetT, fbs::SnapshotPageT,
                          fbs::RunStatusT, fbs::PauseFleetT, fbs::ResumeFleetT, fbs::CancelFleetT,
                          fbs::RetryFleetT, fbs::FleetTimeoutT, fbs::NextPageT, fbs::EffectUnknownT,
-                         fbs::AddRunT, fbs::CloseFleetT, fbs::RemoveContentsT, fbs::ForgetFleetT>;
+                         fbs::AddRunT, fbs::CloseFleetT, fbs::RemoveContentsT, fbs::ForgetFleetT,
+                         fbs::TellRunT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateFleetT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);

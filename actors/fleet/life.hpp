@@ -29,6 +29,7 @@ class FleetLife {
   // of_swarm.cpp
   void on(const fbs::AddRunT& m);
   void on(const fbs::CloseFleetT& m);
+  void on(const fbs::TellRunT& m);
 
   // removal.cpp
   void on(const fbs::RemoveContentsT& m);

@@ -48,6 +48,12 @@ void FleetLife::on(const fbs::CloseFleetT&) {
   settle();
 }
 
+void FleetLife::on(const fbs::TellRunT& m) {
+  if (!exists() || !of_swarm() || !m.message) return;
+  const auto row = ctx_.row(std::string(fleet::kRowPrefix) + m.run);
+  if (row && !is_end(must_decode<fbs::RunRowT>(*row).state)) ctx_.send<Run>(m.run, *m.message);
+}
+
 void FleetLife::tell_swarm(const fbs::RunStatusT& m) {
   fbs::SwarmRunEndedT ended;
   ended.run = m.run;
@@ -59,6 +65,8 @@ void FleetLife::tell_swarm(const fbs::RunStatusT& m) {
   ended.base_sha = m.base_sha;
   ended.output = m.output;
   ended.result = m.result;
+  ended.tokens = m.tokens;
+  ended.cost_micros = m.cost_micros;
   ctx_.send<Swarm>(s_.swarm, ended);
 }
 

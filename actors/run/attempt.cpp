@@ -1,6 +1,7 @@
 // One attempt on a host: from placement to what its report means.
 #include <cstdio>
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "actors/host/host.hpp"
@@ -9,6 +10,7 @@
 #include "actors/run/limits.hpp"
 #include "actors/run/pull_text.hpp"
 #include "actors/run/retry.hpp"
+#include "actors/run/usage.hpp"
 
 namespace muster::actors {
 
@@ -112,6 +114,8 @@ void RunLife::start_effect(const fbs::CreateRunT& create) {
   start.deadline_unix_ms =
       now() + (allowed > 0 ? allowed : limits::kDefaultAttempt.count()) +
       limits::kProvisioning.count();
+  start.input_json = create.input_json;
+  start.messages_json = messages_json();
   start.feedback_json = create.feedback_json;
   if (s_.attempt > 1)
     start.feedback_json =
@@ -120,6 +124,19 @@ void RunLife::start_effect(const fbs::CreateRunT& create) {
   const std::string key = "start/" + sandbox_id(id(), s_.attempt);
   ctx_.perform({"host", key, encode_effect(std::move(start)), limits::kStartEffect,
                 unknown<Run>(key, s_.attempt)});
+}
+
+/// What people said, the newest of it in the order in which they did; empty when nobody said anything.
+std::string RunLife::messages_json() {
+  nlohmann::json all = nlohmann::json::array();
+  for (const auto& [key, bytes] : ctx_.rows("message/", "message0", limits::kMessages)) {
+    const auto said = must_decode<fbs::SteerRunT>(bytes);
+    all.push_back({{"by", said.by}, {"text", said.text}, {"at_unix_ms", said.at_unix_ms}});
+  }
+  if (all.empty()) return {};
+  if (all.size() > limits::kMessagesGiven)
+    all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(limits::kMessagesGiven));
+  return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 void RunLife::stop(wire::StopReason reason) {
@@ -202,6 +219,9 @@ void RunLife::finished(const fbs::HostEventT& m) {
     report.reason = "bad_report";
   }
   bound_report(report);
+  const Usage used = usage_in(report.result_json);
+  s_.tokens += used.tokens;
+  s_.cost_micros += used.cost_micros;
   Verdict verdict = classify(report);
   if (verdict.state == RunState::cancelled && !s_.cancelling)  // our backstop or the host's own fence
     verdict = {RunState::failed, FailureClass::infrastructure, "stopped",

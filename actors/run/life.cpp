@@ -1,6 +1,8 @@
 // From creation to the queue, and every end.
 #include "actors/run/life.hpp"
 
+#include <cstdio>
+
 #include "actors/fleet/fleet.hpp"
 #include "actors/indexes.hpp"
 #include "actors/repo/repo.hpp"
@@ -29,9 +31,23 @@ void RunLife::on(const fbs::CreateRunT& m) {
   s_.created_unix_ms = now();
   s_.state = RunState::waiting;
   s_.waiting_for = "wave";
+  for (const auto& message : m.messages)
+    if (message) on(*message);
   ctx_.put_row("create", engine::encode_table(m));
   ctx_.index(std::string(index::kRun), id(), m.fleet + "\n" + m.repository);
   wait_timer();
+}
+
+/// For the attempts to come: each is told all that was said before it begins.
+void RunLife::on(const fbs::SteerRunT& m) {
+  if (s_.fleet.empty() || is_end(s_.state)) return;
+  if (m.number >= limits::kMessages) return;
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "%06u", m.number);
+  fbs::SteerRunT kept = m;
+  kept.text = bounded(m.text, limits::kMessageBytes);
+  kept.by = one_line(m.by, limits::kLineBytes);
+  ctx_.put_row(std::string("message/") + digits, engine::encode_table(kept));
 }
 
 void RunLife::on(const fbs::ProceedT&) {
@@ -226,6 +242,8 @@ void RunLife::tell_result(fbs::RunStatusT& status) {
   if (last.report && !last.report->steps.empty() && last.report->steps.back())
     status.output = bounded_tail(last.report->steps.back()->tail, limits::kFeedbackBytes);
   if (last.report) status.result = last.report->result_json;
+  status.tokens = s_.tokens;
+  status.cost_micros = s_.cost_micros;
 }
 
 void RunLife::timer(Duration delay, std::uint8_t stage) {

@@ -24,6 +24,7 @@ class RunLife {
   void on(const fbs::StateTimeoutT& m);
   void on(const fbs::EffectUnknownT& m);
   void on(const fbs::ForgetRunT& m);
+  void on(const fbs::SteerRunT& m);
 
   // attempt.cpp
   void on(const fbs::PlacedT& m);
@@ -65,6 +66,7 @@ class RunLife {
 
   // attempt.cpp
   void start_effect(const fbs::CreateRunT& create);
+  std::string messages_json();
   void stop(muster::wire::StopReason reason);
   void host_gone_silent();
   void finished(const fbs::HostEventT& m);

@@ -50,5 +50,9 @@ inline constexpr std::size_t kWarnings = 100;
 inline constexpr std::size_t kLineBytes = 500;  ///< Messages, warnings.
 /// Feedback for the next attempt: the failing step's output.
 inline constexpr std::size_t kFeedbackBytes = 8u << 10;
+/// What people may say to one agent: messages, and bytes of each; and what of it a sandbox is given, the newest.
+inline constexpr std::uint32_t kMessages = 1'000;
+inline constexpr std::size_t kMessageBytes = 4u << 10;
+inline constexpr std::size_t kMessagesGiven = 50;
 
 }  // namespace muster::actors::limits

@@ -27,7 +27,8 @@ struct Run {
                          fbs::RepoRefusedT, fbs::PlacedT, fbs::HostEventT, fbs::HostLostT,
                          fbs::StartDoneT, fbs::PushDoneT, fbs::PullOpenedT, fbs::CancelRunT,
                          fbs::SupersedeT, fbs::StateTimeoutT, fbs::BackoffOverT,
-                         fbs::EffectUnknownT, fbs::StopDoneT, fbs::ReleaseRunT, fbs::ForgetRunT>;
+                         fbs::EffectUnknownT, fbs::StopDoneT, fbs::ReleaseRunT, fbs::ForgetRunT,
+                         fbs::SteerRunT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateRunT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);

@@ -68,10 +68,25 @@ std::unique_ptr<wire::CommitT> make_commit(const FleetSpec& spec, const fbs::Sta
   return commit;
 }
 
+/// Null for what is no JSON.
+json parsed(const std::string& text) {
+  json value = json::parse(text, nullptr, false);
+  return value.is_discarded() ? json() : value;
+}
+
+/// Why this work is done again, and what people said about it since.
+std::string make_feedback(const fbs::StartSandboxT& start) {
+  if (start.feedback_json.empty() || start.messages_json.empty()) return start.feedback_json;
+  json feedback = parsed(start.feedback_json), said = parsed(start.messages_json);
+  if (!feedback.is_object() || !said.is_array()) return start.feedback_json;
+  feedback["messages"] = std::move(said);
+  return feedback.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 std::string make_context(const FleetSpec& spec, const fbs::StartSandboxT& start) {
   json labels = json::parse(start.labels_json.empty() ? "{}" : start.labels_json, nullptr, false);
   if (!labels.is_object()) labels = json::object();
-  const json context{
+  json context{
       {"fleet", start.fleet},
       {"run", start.run},
       {"attempt", start.epoch ? start.epoch->attempt() : 1},
@@ -87,6 +102,9 @@ std::string make_context(const FleetSpec& spec, const fbs::StartSandboxT& start)
         {"pids", spec.environment.pids},
         {"disk_bytes", spec.environment.disk_bytes},
         {"network", spec.environment.host_network ? "host" : "none"}}}};
+  if (json input = parsed(start.input_json); !input.is_null()) context["input"] = std::move(input);
+  if (json said = parsed(start.messages_json); said.is_array())
+    context["messages"] = std::move(said);
   return context.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -131,7 +149,7 @@ wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandbo
   set_environment(spec.environment, to);
   to.prompt = spec.prompt;
   to.context_json = make_context(spec, start);
-  to.feedback_json = start.feedback_json;
+  to.feedback_json = make_feedback(start);
   to.agent_bundle = start.agent_bundle;
   to.dry_run = start.dry_run;
   to.steps = make_steps(spec);

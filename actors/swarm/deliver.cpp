@@ -69,7 +69,11 @@ void SwarmLife::conclude() {
                  swarm::kWhyBytes);
     return end(SwarmState::stopped);
   }
-  if (s_.stopping) return end(SwarmState::stopped);
+  if (!s_.reduce_error.empty()) {
+    s_.reason = one_line("the results could not be reduced: " + s_.reduce_error, swarm::kWhyBytes);
+    return end(SwarmState::stopped);
+  }
+  if (s_.stopping && !s_.converged) return end(SwarmState::stopped);
   end(in(FacetState::rejected) > 0 ? SwarmState::completed_with_rejections : SwarmState::completed);
 }
 

@@ -35,6 +35,14 @@ std::string facet_branch(const std::string& swarm, const std::string& facet) {
   return "muster-swarm/" + swarm + "/facet/" + facet;
 }
 
+std::string candidate_branch(const std::string& swarm, const std::string& facet,
+                             std::size_t number) {
+  return "muster-swarm/" + swarm + "/candidate/" + facet + "/" + std::to_string(number);
+}
+std::string marked_branch(const std::string& swarm, const std::string& facet) {
+  return "muster-swarm/" + swarm + "/marked/" + facet;
+}
+
 std::vector<std::uint32_t> recount(const std::vector<fbs::FacetRowT>& rows) {
   std::vector<std::uint32_t> counts(static_cast<std::size_t>(FacetState::MAX) + 1);
   for (const fbs::FacetRowT& row : rows) ++counts[static_cast<std::size_t>(row.state)];
@@ -47,6 +55,11 @@ namespace {
 
 std::uint32_t number_of(std::string_view key) {
   return static_cast<std::uint32_t>(std::stoul(std::string(key.substr(key.rfind('/') + 1))));
+}
+
+/// Agents of a facet at work beyond the first.
+std::uint32_t extra_of(const fbs::FacetRowT& row) {
+  return row.candidates.empty() ? 0 : static_cast<std::uint32_t>(row.candidates.size() - 1);
 }
 
 std::string waiting_key(const fbs::FacetRowT& row, std::uint32_t number) {
@@ -79,20 +92,45 @@ void SwarmLife::move(std::uint32_t number, fbs::FacetRowT& row, FacetState to) {
   if (const std::string key = waiting_key(row, number); !key.empty()) ctx_.erase_row(key);
   --s_.counts[static_cast<std::size_t>(row.state)];
   ++s_.counts[static_cast<std::size_t>(to)];
+  if (row.state == FacetState::working) s_.extra_agents -= extra_of(row);
+  if (to == FacetState::working) s_.extra_agents += extra_of(row);
+  if (row.holds && to != FacetState::trying) {
+    row.holds = false;
+    --s_.owners;
+  }
   row.state = to;
   row.changed_unix_ms = now();
   if (const std::string key = waiting_key(row, number); !key.empty()) ctx_.put_row(key, "");
   if (to == FacetState::handed_in) hungry_.insert(row.line);
   if (swarm::is_over(to)) ctx_.put_row(swarm::numbered("after/", number), "0");
+  if (swarm::is_over(to) && row.planner) forward_notes(number, row);
+  if (to == FacetState::merged || to == FacetState::unchanged) answered(number);
   put(number, row);
 }
 
 void SwarmLife::reject(std::uint32_t number, fbs::FacetRowT& row, const std::string& why) {
   row.why = one_line(why, swarm::kWhyBytes);
   if (!row.commit.empty()) settle(row.commit, CommitFate::rejected, row.why);
-  ctx_.erase_row(swarm::numbered("feedback/", number));
+  for (const auto& candidate : row.candidates)
+    if (candidate && !candidate->commit.empty())
+      settle(candidate->commit, CommitFate::rejected, row.why);
+  for (const char* of : {"feedback/", "adopt/", "marked/"})
+    ctx_.erase_row(swarm::numbered(of, number));
   keep_result(number, "");
   move(number, row, FacetState::rejected);
+}
+
+/// Why a facet's commit was not taken, for whoever does it again.
+std::string SwarmLife::integration_feedback(const fbs::FacetRowT& row, const char* reason,
+                                            const std::string& context) {
+  const nlohmann::json feedback = {{"attempt", row.runs},
+                                   {"class", "integration"},
+                                   {"reason", reason},
+                                   {"message", row.why},
+                                   {"step", "integration"},
+                                   {"commit", row.commit},
+                                   {"output", bounded(context, swarm::kFeedbackBytes)}};
+  return feedback.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 /// It is done again on the newest green, if it may; its commit stays open until then.
@@ -102,16 +140,9 @@ void SwarmLife::evict(std::uint32_t number, const char* reason, const std::strin
   ++s_.evictions;
   if (++row.evictions > s_.conflicts) return reject(number, row, why);
   row.why = one_line(why, swarm::kWhyBytes);
-  const nlohmann::json feedback = {{"attempt", row.runs},
-                                   {"class", "integration"},
-                                   {"reason", reason},
-                                   {"message", row.why},
-                                   {"step", "integration"},
-                                   {"commit", row.commit},
-                                   {"output", bounded(context, swarm::kFeedbackBytes)}};
-  ctx_.put_row(swarm::numbered("feedback/", number),
-               feedback.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  ctx_.put_row(swarm::numbered("feedback/", number), integration_feedback(row, reason, context));
   row.held = true;
+  hungry_.insert(row.line);  // which lets it go, at once or after its batch
   move(number, row, FacetState::waiting);
 }
 
@@ -123,7 +154,9 @@ void SwarmLife::release_held(std::uint32_t number) {
     fbs::FacetRowT row = facet(held);
     ctx_.erase_row(key);
     row.held = false;
-    move(held, row, FacetState::waiting);
+    const bool as_it_is = row.remerge;
+    row.remerge = false;
+    move(held, row, as_it_is ? FacetState::handed_in : FacetState::waiting);
   }
 }
 
@@ -179,10 +212,24 @@ void SwarmLife::retry_page() {
   for (; s_.retry_from < end; ++s_.retry_from) {
     fbs::FacetRowT row = facet(s_.retry_from);
     if (row.state != FacetState::rejected) continue;
-    row.evictions = 0;
-    row.held = false;
+    row.evictions = row.unfit = row.resolves = 0;
+    row.held = row.remerge = false;
     row.why.clear();
     ctx_.erase_row(swarm::numbered("after/", s_.retry_from));
+    if (row.owner != 0 && row.told_owner) {
+      fbs::FacetRowT owner = facet(row.owner - 1);
+      ++owner.children;
+      if (owner.lost > 0) --owner.lost;
+      put(row.owner - 1, owner);
+      row.told_owner = false;
+    }
+    if (row.planner && row.rounds > 0) {  // its parts are there: it waits for them
+      row.holds = true;
+      ++s_.owners;
+      ctx_.put_row(swarm::numbered("settle/", s_.retry_from), "");
+      move(s_.retry_from, row, FacetState::trying);
+      continue;
+    }
     move(s_.retry_from, row, FacetState::waiting);
   }
   if (s_.retry_from < s_.loaded)
@@ -204,7 +251,8 @@ void SwarmLife::tell_dependents() {
       return;
     }
     const std::uint32_t number = number_of(next[0].first);
-    const fbs::FacetRowT over = facet(number);
+    fbs::FacetRowT over = facet(number);
+    tell_owner(number, over);
     const fbs::PlanFacetT planned = plan(number);
     std::size_t at = std::stoul(next[0].second);
     for (; at < planned.needed_by.size() && budget > 0; ++at, --budget) {

@@ -64,6 +64,12 @@ void SwarmLife::on(const fbs::CreateSwarmT& m) {
   s_.batch = std::clamp(m.batch, 1U, swarm::kMaxBatch);
   s_.stall_ms = std::max<std::int64_t>(m.stall_ms, 1);
   s_.timeout_ms = m.timeout_ms;
+  s_.converge_answers = m.converge_answers;
+  s_.converge_quorum = m.converge_quorum;
+  s_.resolves = m.resolves;
+  s_.most_evictions = m.most_evictions;
+  s_.most_tokens = m.most_tokens;
+  s_.most_cost_micros = m.most_cost_micros;
   s_.created_unix_ms = now();
   ctx_.put_row("create", bytes);
   ctx_.index(std::string(index::kSwarm), name(), "");
@@ -85,6 +91,10 @@ void SwarmLife::on(const fbs::CreateSwarmT& m) {
     start_line(i);
   }
   set_timers();
+  if (m.converge_after_ms > 0) {
+    s_.converge_at_unix_ms = now() + m.converge_after_ms;
+    ctx_.after<Swarm>("converge", Duration(m.converge_after_ms), fbs::SwarmTickT{});
+  }
   read_plan();
   ctx_.reply("created");
 }
@@ -127,6 +137,7 @@ void SwarmLife::on(const fbs::PlanPageT& m) {
     fbs::FacetRowT row;
     row.id = entry->id;
     row.line = entry->line;
+    row.planner = entry->planner;
     row.open_needs = static_cast<std::uint32_t>(entry->needs.size());
     ++s_.counts[static_cast<std::size_t>(FacetState::waiting)];
     move(number, row, FacetState::waiting);
@@ -203,23 +214,31 @@ void SwarmLife::on(const fbs::DrainSwarmT& m) {
   resume();
 }
 
-/// No facet is under way, and some never began.
+/// No facet is under way, and some never began. A planner that only waits for its parts is not
+/// under way.
 bool SwarmLife::drained() const {
   return !s_.draining.empty() && s_.state == SwarmState::running && in(FacetState::waiting) > 0 &&
-         in(FacetState::working) + in(FacetState::handed_in) + in(FacetState::trying) == 0;
+         in(FacetState::working) + in(FacetState::handed_in) + in(FacetState::trying) == s_.owners;
 }
 
-/// What was rejected waits again, with all its tries before it.
+/// What was rejected waits again, with all its tries before it; and now all of it is wanted.
 void SwarmLife::on(const fbs::RetrySwarmT& m) {
   if (gone()) return;
   if (!ended())
     return ctx_.refuse(Errc::refused, "swarm " + name() + " has not ended: nothing to retry yet");
-  if (in(FacetState::rejected) == 0 && s_.loaded == s_.facets)
+  if (in(FacetState::rejected) == 0 && s_.loaded == s_.facets && s_.reduce_error.empty())
     return ctx_.refuse(Errc::refused, "no facet of swarm " + name() + " was rejected");
   ctx_.audit(m.by, "swarm.retry", one_line(m.reason, swarm::kWhyBytes));
   s_.state = SwarmState::pending;
   s_.reason.clear();
-  s_.stopping = s_.cancelled = false;
+  s_.stopping = s_.cancelled = s_.converged = s_.reduced = false;
+  s_.converge_answers = s_.converge_quorum = 0;
+  s_.converge_at_unix_ms = 0;
+  s_.reduce_run.clear();
+  s_.reduce_error.clear();
+  ctx_.erase_row(std::string(swarm::kReduced));
+  s_.adopting = 0;  // what was being adopted is planned again
+  ++s_.adoptions;
   if (!s_.paused.empty()) ctx_.send<Fleet>(name(), fbs::ResumeFleetT{});
   s_.paused.clear();
   s_.draining.clear();
@@ -246,6 +265,8 @@ void SwarmLife::on(const fbs::SwarmTickT&) {
     s_.reason = "the pull requests were not opened in time";
     return end(SwarmState::stopped);
   }
+  if (s_.converge_at_unix_ms != 0 && now() >= s_.converge_at_unix_ms)
+    enough_ = "its time to converge has come";
   const std::int64_t idle = now() - s_.progress_unix_ms;
   if (s_.deadline_unix_ms != 0 && now() >= s_.deadline_unix_ms)
     return stop("timed out after " + muster::to_string(Duration(s_.timeout_ms)));
@@ -259,6 +280,18 @@ void SwarmLife::on(const fbs::EffectUnknownT& m) {
   if (!exists() || ended()) return;
   if (m.key.starts_with("plan/")) {
     if (!s_.stopping && s_.loaded < s_.facets) read_plan();  // reading twice is reading once
+    return;
+  }
+  if (m.key.starts_with("adopt/")) {
+    if (!s_.stopping && m.key.ends_with("/" + std::to_string(s_.adoptions))) {
+      s_.adopting = 0;
+      adopt_next();
+    }
+    return;
+  }
+  if (m.key.starts_with("candidates/")) {
+    const auto bytes = ctx_.row("run/" + m.key.substr(m.key.rfind('/') + 1));
+    if (bytes && !s_.stopping) ask_judge_of(must_decode<fbs::RunUseT>(*bytes).facet);
     return;
   }
   for (std::uint32_t i = 0; i < s_.lines; ++i) {
@@ -301,13 +334,33 @@ bool SwarmLife::everything_over() {
   return true;
 }
 
+/// A limit of the whole swarm that was passed, in words.
+std::string SwarmLife::limit_passed() {
+  if (s_.most_evictions != 0 && s_.evictions > s_.most_evictions)
+    return "more than " + std::to_string(s_.most_evictions) + " times facets were sent back";
+  if (s_.most_tokens != 0 && s_.tokens > s_.most_tokens)
+    return "its runs say that they used " + std::to_string(s_.tokens) + " tokens, and " +
+           std::to_string(s_.most_tokens) + " are allowed";
+  if (s_.most_cost_micros != 0 && s_.cost_micros > s_.most_cost_micros)
+    return "its runs say that they cost more than the " +
+           std::to_string(s_.most_cost_micros / 1'000'000) + "." +
+           std::to_string(s_.most_cost_micros / 10'000 % 100 + 100).substr(1) +
+           " dollars that are allowed";
+  return {};
+}
+
 void SwarmLife::go_on() {
   if (!exists()) return;
   if (!ended() && s_.state != SwarmState::delivering) {
+    if (!enough_.empty()) converge(enough_);
+    if (!s_.stopping)
+      if (const std::string passed = limit_passed(); !passed.empty()) stop(passed);
     if (drained()) stop(std::string(s_.draining));
     if (s_.stopping) stop_page();
     if (s_.retrying) retry_page();
     tell_dependents();
+    settle_planners();
+    tell_runs();
     const bool ready = s_.loaded == s_.facets && s_.lines_starting == 0;
     if (s_.state == SwarmState::pending && ready && !s_.stopping) {
       s_.state = SwarmState::running;
@@ -317,7 +370,7 @@ void SwarmLife::go_on() {
       for (const std::uint32_t number : std::set<std::uint32_t>(hungry_)) feed(number);
       if (s_.paused.empty() && s_.draining.empty()) give_work();
     }
-    if (everything_over()) deliver();
+    if (everything_over() && !reducing()) deliver();
   }
   save_lines();
   if (more_ && !s_.continuing) {
@@ -333,6 +386,7 @@ void SwarmLife::end(SwarmState state) {
   s_.pulls_asked = 0;
   ctx_.cancel("stall");
   ctx_.cancel("deadline");
+  if (s_.converge_at_unix_ms != 0) ctx_.cancel("converge");
   ctx_.send<Fleet>(name(), fbs::CloseFleetT{});
 }
 

@@ -1,5 +1,7 @@
 // One step of a swarm, internal to this folder. life.cpp: creation, plan, people, ends; facets.cpp: the facets' rows,
-// the ledger, pages; runs.cpp: runs; line.cpp: what happens to the lines; deliver.cpp: pull requests.
+// the ledger, pages; runs.cpp: runs; line.cpp: what happens to the lines; deliver.cpp: pull requests; planners.cpp:
+// what planners add, and notes; choice.cpp: the best of several tries; converge.cpp: enough, and the reducer run;
+// steer.cpp: messages to agents.
 #pragma once
 
 #include <map>
@@ -39,6 +41,15 @@ class SwarmLife {
   // deliver.cpp
   void on(const fbs::SwarmPullOpenedT& m);
 
+  // planners.cpp
+  void on(const fbs::PlanAdoptedT& m);
+
+  // choice.cpp
+  void on(const fbs::CandidatesShownT& m);
+
+  // steer.cpp
+  void on(const fbs::SteerSwarmT& m);
+
   /// What follows from all of that; the last thing of every step.
   void go_on();
 
@@ -63,6 +74,7 @@ class SwarmLife {
   [[nodiscard]] bool everything_over();
   void end(fbs::SwarmState state);
   fbs::CreateSwarmT created();
+  std::string limit_passed();
 
   // facets.cpp
   fbs::FacetRowT facet(std::uint32_t number);
@@ -71,6 +83,8 @@ class SwarmLife {
   void reject(std::uint32_t number, fbs::FacetRowT& row, const std::string& why);
   void evict(std::uint32_t number, const char* reason, const std::string& why,
              const std::string& context);
+  static std::string integration_feedback(const fbs::FacetRowT& row, const char* reason,
+                                          const std::string& context);
   void release_held(std::uint32_t number);
   fbs::PlanFacetT plan(std::uint32_t number);
   void received(std::uint32_t number, const std::string& run, const std::string& base,
@@ -83,14 +97,59 @@ class SwarmLife {
   // runs.cpp
   void give_work();
   std::size_t launch(std::uint32_t number);
+  fbs::CreateRunT facet_run(std::uint32_t number, fbs::FacetRowT& row,
+                            const fbs::PlanFacetT& planned, const char* role);
   void facet_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void hear(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void unfit(std::uint32_t number, fbs::FacetRowT& row, const char* cls, const std::string& why,
+             const std::string& trouble);
+  std::string trouble_with(const std::string& result);
   void keep_result(std::uint32_t number, const std::string& result);
   void handed_in(std::uint32_t number, fbs::FacetRowT& row, const fbs::SwarmRunEndedT& m);
+  void hold_commit(fbs::FacetRowT& row, const fbs::SwarmRunEndedT& m);
   void add_run(const std::string& run, const fbs::RunUseT& use, const fbs::LineRowT& line,
                fbs::CreateRunT create);
   fbs::RunPolicyT policy() const;
 
+  // planners.cpp
+  std::string planner_input(std::uint32_t number, const fbs::FacetRowT& row);
+  void plan_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void adopt_next();
+  void add_facet(const fbs::PlanFacetT& entry);
+  void tell_owner(std::uint32_t number, fbs::FacetRowT& over);
+  void settle_planners();
+  void settle_planner(std::uint32_t number);
+  void keep_notes(std::uint32_t from, const fbs::SwarmRunEndedT& m);
+  std::string note_box(const fbs::FacetRowT& from);
+  bool has_new_notes(std::uint32_t planner);
+  void forward_notes(std::uint32_t planner, const fbs::FacetRowT& row);
+
+  // choice.cpp
+  std::size_t launch_candidates(std::uint32_t number, fbs::FacetRowT& row,
+                         const fbs::PlanFacetT& planned);
+  void candidate_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void choose(std::uint32_t number, fbs::FacetRowT& row);
+  void score(std::uint32_t number, fbs::FacetRowT& row, const fbs::PlanFacetT& planned);
+  void score_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void ask_judge(std::uint32_t number, const fbs::FacetRowT& row);
+  void ask_judge_of(std::uint32_t number);
+  void judge_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  void take(std::uint32_t number, fbs::FacetRowT& row, std::size_t best);
+
+  // converge.cpp
+  void answered(std::uint32_t number);
+  void converge(const std::string& why);
+  bool reducing();
+  void start_reducer();
+  void reduce_ended(const fbs::SwarmRunEndedT& m);
+
+  // steer.cpp
+  std::vector<std::unique_ptr<fbs::SteerRunT>> messages_for(const std::string& facet);
+  void tell_runs();
+
   // line.cpp
+  bool may_resolve(const fbs::FacetRowT& row) const;
+  void resolve(const fbs::MergedFacetT& head);
   fbs::LineRowT& line(std::uint32_t number);
   void start_line(std::uint32_t number);
   void feed(std::uint32_t number);
@@ -121,6 +180,7 @@ class SwarmLife {
   std::set<std::uint32_t> touched_;               ///< … and changed.
   std::set<std::uint32_t> hungry_;                ///< … and that may merge something now.
   bool more_ = false;                             ///< A page is left.
+  std::string enough_;                            ///< Why this step found that it may converge.
 };
 
 }  // namespace muster::actors

@@ -77,6 +77,7 @@ void SwarmLife::on(const fbs::LineStartedT& m) {
   --s_.lines_starting;
   if (!m.error.empty()) return stop("repository " + row.line->id + ": " + m.error);
   row.begin = row.green = m.begin;
+  if (row.line->base_branch.empty()) row.line->base_branch = m.base_branch;
 }
 
 /// A half of a failed batch, else what was handed in, in the order of the plan.
@@ -138,6 +139,7 @@ void SwarmLife::merge(std::uint32_t number) {
     head->id = trying.id;
     head->commit = trying.commit;
     head->run = trying.run;
+    head->mark = may_resolve(trying);
     order.heads.push_back(std::move(head));
   }
   const std::string key = line_key(number, "merge/" + std::to_string(row.number));
@@ -155,6 +157,10 @@ void SwarmLife::on(const fbs::LineMergedT& m) {
   for (const auto& head : m.heads) {
     if (!head || std::find(row.batch.begin(), row.batch.end(), head->facet) == row.batch.end())
       continue;
+    if (head->outcome == HeadOutcome::conflict && may_resolve(facet(head->facet))) {
+      resolve(*head);
+      continue;
+    }
     if (head->outcome != HeadOutcome::merged) {
       evict(head->facet, reason_of(head->outcome), head->why, head->context);
       continue;
@@ -175,6 +181,28 @@ void SwarmLife::on(const fbs::LineMergedT& m) {
   if (!row.line->checks) return move_green(m.line);
   begin_order(m.line, LineState::verifying);
   verify(m.line);
+}
+
+bool SwarmLife::may_resolve(const fbs::FacetRowT& row) const {
+  return row.resolves < s_.resolves;
+}
+
+/// With a commit of both sides, whose files are marked: the resolver begins there. Without, the
+/// conflict is with what is only tried, and may be gone once that is decided: it is merged once
+/// more as it is.
+void SwarmLife::resolve(const fbs::MergedFacetT& head) {
+  fbs::FacetRowT row = facet(head.facet);
+  row.why = one_line(head.why, swarm::kWhyBytes);
+  row.held = true;
+  row.remerge = head.marked.empty();
+  hungry_.insert(row.line);
+  if (!row.remerge) {
+    ++row.resolves;
+    ctx_.put_row(swarm::numbered("marked/", head.facet), head.marked);
+    ctx_.put_row(swarm::numbered("feedback/", head.facet),
+                 integration_feedback(row, "conflict", head.context));
+  }
+  move(head.facet, row, FacetState::waiting);
 }
 
 /// A run on the try branch whose agent is the verification; it delivers nothing.

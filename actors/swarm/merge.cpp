@@ -230,7 +230,10 @@ Result<MergeAnswer> Merger::merge(const MergeTask& task) {
   if (!decided) {
     const auto settled = decide_by_git(tip, head, answer, tree);
     if (!settled) return tl::unexpected<Error>(settled.error());
-    if (!*settled) return answer;
+    if (!*settled) {
+      answer.tree = git::to_string(tree);
+      return answer;
+    }
   }
 
   const auto commit = write_commit(task, tree);
@@ -244,6 +247,13 @@ Result<MergeAnswer> Merger::merge(const MergeTask& task) {
   last_tip_ = *commit;
   if (auto ok = objects_.spill_if_full(); !ok) return tl::unexpected<Error>(ok.error());
   return answer;
+}
+
+Result<std::string> Merger::mark(const MergeTask& task, const MergeAnswer& conflict) {
+  if (conflict.kind != MergeKind::conflict || conflict.tree.empty()) return std::string();
+  const auto commit = write_commit(task, git::parse_id(conflict.tree));
+  if (!commit) return tl::unexpected<Error>(commit.error());
+  return git::to_string(*commit);
 }
 
 Result<void> Merger::publish(int pack_directory) {

@@ -44,8 +44,8 @@ enum class MergeKind {
 struct MergeAnswer {
   MergeKind kind = MergeKind::conflict;
   std::string commit;  ///< merged: the line's new tip. contained: the tip.
-  std::string tree;
-  std::string base;  ///< The merge base; empty when there are several, and git chose.
+  std::string tree;    ///< conflict: git's, with marked files; empty when git was not asked.
+  std::string base;    ///< The merge base; empty when there are several, and git chose.
   bool by_git = false;
   std::vector<std::string> united;      ///< Paths that a driver united.
   std::vector<std::string> regenerate;  ///< Lock files that must be made anew.
@@ -65,6 +65,10 @@ class Merger {
   /// Errc::invalid for a malformed task, Errc::not_found for a missing commit, Errc::refused for
   /// unrelated histories and for what git can't merge.
   Result<MergeAnswer> merge(const MergeTask& task);
+
+  /// After a conflict that git described: a commit of both sides whose conflicting files hold git's
+  /// markers. Its parents are the task's. Empty when there is no such tree.
+  Result<std::string> mark(const MergeTask& task, const MergeAnswer& conflict);
 
   /// Installs the new objects in the repository, whose objects/pack is `pack_directory`. Durable
   /// when it returns.

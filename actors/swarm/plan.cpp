@@ -25,6 +25,7 @@ class Plan {
   std::vector<Problem> check() {
     read_names();
     read_needs();
+    read_owners();
     if (!find_cycle()) find_overlaps();
     return std::move(problems_);
   }
@@ -59,6 +60,30 @@ class Plan {
                     (meant.empty() ? "" : "; did you mean \"" + meant + "\"?"));
       }
     }
+  }
+
+  /// A planner is over when its parts are, and a part begins when its planner did, after what that
+  /// needs.
+  void read_owners() {
+    for (std::size_t i = spec_.listed; i < spec_.facets.size(); ++i) {
+      const auto owner = names_.find(spec_.facets[i].owner);
+      if (owner == names_.end()) continue;
+      for (const std::string& need : spec_.facets[owner->second].needs)
+        if (const auto known = names_.find(need); known != names_.end())
+          needs_[i].push_back(known->second);
+      needs_[owner->second].push_back(i);
+    }
+  }
+
+  /// Whether `facet` was planned by `planner`, or by one that it planned.
+  [[nodiscard]] bool is_part_of(std::size_t facet, std::size_t planner) const {
+    for (std::size_t at = facet; !spec_.facets[at].owner.empty();) {
+      const auto owner = names_.find(spec_.facets[at].owner);
+      if (owner == names_.end()) return false;
+      at = owner->second;
+      if (at == planner) return true;
+    }
+    return false;
   }
 
   /// What can't be brought into an order; then follows needs from one of them until it comes round.
@@ -144,6 +169,7 @@ class Plan {
     const Facet &one = spec_.facets[first.facet], &two = spec_.facets[second.facet];
     const std::string &left = one.scope[first.entry], &right = two.scope[second.entry];
     if (!overlap(left, right) || is_shared(left) || is_shared(right)) return;
+    if (is_part_of(first.facet, second.facet) || is_part_of(second.facet, first.facet)) return;
     if (comes_after(first.facet, second.facet) || comes_after(second.facet, first.facet)) return;
     if (!told.insert({first.facet, second.facet}).second) return;
     problem(facet_pointer(second.facet) + "/scope/" + std::to_string(second.entry),

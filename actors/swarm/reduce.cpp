@@ -4,6 +4,8 @@
 #include <limits>
 #include <set>
 
+#include "actors/swarm/markdown_template.hpp"
+
 namespace muster::actors::swarm {
 namespace {
 
@@ -148,6 +150,8 @@ Result<void> apply(const Reducer& reducer, Items items, std::size_t facets, Redu
     case ReducerKind::concat:
     case ReducerKind::top:
       break;
+    case ReducerKind::markdown:
+      return fail(Errc::invalid, "a template is filled, and reduces nothing");
   }
   auto all = elements(items);
   if (!all) return tl::unexpected<Error>(all.error());
@@ -171,6 +175,13 @@ class Declaration {
     } catch (const json::parse_error&) {
       mistake(std::string(key) + " must be a JSON pointer, such as /items");
     }
+  }
+  void text(const char* key, std::string& to) {
+    const json* value = find(key);
+    if (value == nullptr || !value->is_string()) return mistake(std::string(key) + " is missing");
+    to = value->get<std::string>();
+    if (const std::string trouble = trouble_in_template(to); !trouble.empty())
+      mistake(std::string(key) + " " + trouble);
   }
   void count(const char* key, std::size_t& to) {
     const json* value = find(key);
@@ -217,9 +228,9 @@ Result<Reducer> parse_reducer(const json& declared) {
   if (!declared.is_object()) return fail(Errc::invalid, "reducer: must be a mapping");
   Declaration from(declared);
   Reducer reducer;
-  reducer.kind = static_cast<ReducerKind>(
-      from.choice("kind", {"union", "sum", "min", "max", "concat", "vote", "top"}, true));
-  from.pointer("from", reducer.from);
+  reducer.kind = static_cast<ReducerKind>(from.choice(
+      "kind", {"union", "sum", "min", "max", "concat", "vote", "top", "template"}, true));
+  if (reducer.kind != ReducerKind::markdown) from.pointer("from", reducer.from);
   switch (reducer.kind) {
     case ReducerKind::unite:
       from.pointer("key", reducer.key);
@@ -237,6 +248,9 @@ Result<Reducer> parse_reducer(const json& declared) {
     case ReducerKind::top:
       from.pointer("by", reducer.key);
       from.count("limit", reducer.limit);
+      break;
+    case ReducerKind::markdown:
+      from.text("text", reducer.text);
       break;
     case ReducerKind::sum:
     case ReducerKind::min:

@@ -9,6 +9,8 @@
 //   {"kind": "vote",   "from": "/verdict", "quorum": 3}                              default: more
 //   than half of the facets
 //   {"kind": "top",    "from": "/hotspots", "by": "/score", "limit": 10}
+//   {"kind": "template", "text": "{{#facets}}- {{id}}\n{{/facets}}"}                  Markdown of
+//   the other values; markdown_template.hpp fills it
 //
 // `from` and the others are JSON pointers; `from` into a facet's result, the rest into one of its
 // items.
@@ -26,7 +28,7 @@ namespace muster::actors::swarm {
 /// Items of all facets together.
 constexpr std::size_t kMaxReducedItems = 1'000'000;
 
-enum class ReducerKind { unite, sum, min, max, concat, vote, top };
+enum class ReducerKind { unite, sum, min, max, concat, vote, top, markdown };
 enum class OnConflict { refuse, first, last, all };
 
 struct Reducer {
@@ -37,6 +39,7 @@ struct Reducer {
   OnConflict on_conflict = OnConflict::refuse;
   std::size_t limit = 0;   ///< 0: none.
   std::size_t quorum = 0;  ///< 0: more than half of all facets.
+  std::string text;        ///< template.
 };
 
 /// Errc::invalid, with the key that is wrong.
@@ -49,9 +52,9 @@ struct Reduction {
   std::size_t left_out = 0;          ///< Items beyond the limit.
 };
 
-/// `facets` are all that were asked, `results` those that answered. Errc::invalid for a value of
-/// the wrong kind, Errc::conflict for two different items under one key when that is refused; both
-/// name the facet.
+/// Not for a template. `facets` are all that were asked, `results` those that answered.
+/// Errc::invalid for a value of the wrong kind, Errc::conflict for two different items under one
+/// key when that is refused; both name the facet.
 Result<Reduction> reduce(const Reducer& reducer, const std::vector<std::string>& facets,
                          const std::map<std::string, nlohmann::json>& results);
 

@@ -99,6 +99,25 @@ bool overlap(std::string_view a, std::string_view b) {
       parts_of(a), parts_of(b), [](std::string_view part) { return part == "**"; }, parts_meet);
 }
 
+bool within(std::string_view pattern, std::string_view outer) {
+  // Outer's parts must match the pattern's parts as they are written: an asterisk there is met by
+  // asterisks only, and its ** by **.
+  const auto wanted = parts_of(outer), given = parts_of(pattern);
+  std::vector<char> reach(given.size() + 1);
+  reach[0] = 1;
+  for (const std::string_view part : wanted) {
+    std::vector<char> next(given.size() + 1);
+    for (std::size_t i = 0; i <= given.size(); ++i) {
+      if (part == "**")
+        next[i] = static_cast<char>(reach[i] != 0 || (i > 0 && next[i - 1] != 0));
+      else if (i > 0 && reach[i - 1] != 0 && given[i - 1] != "**")
+        next[i] = part_matches(part, given[i - 1]) ? 1 : 0;
+    }
+    reach = std::move(next);
+  }
+  return reach[given.size()] != 0;
+}
+
 std::vector<std::string> fixed_parts(std::string_view pattern) {
   std::vector<std::string> fixed;
   for (const std::string_view part : parts_of(pattern)) {

@@ -19,6 +19,9 @@ std::string trouble_in_pattern(std::string_view pattern);
 bool matches(std::string_view pattern, std::string_view path);
 /// Whether some path matches both.
 bool overlap(std::string_view a, std::string_view b);
+/// Whether every path that matches `pattern` matches `outer`. May say no where the answer is yes,
+/// never the other way.
+bool within(std::string_view pattern, std::string_view outer);
 /// The parts before the first wildcard: two patterns can overlap only when one's is a prefix of the
 /// other's.
 std::vector<std::string> fixed_parts(std::string_view pattern);

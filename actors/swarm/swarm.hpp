@@ -38,7 +38,8 @@ struct Swarm {
                                       fbs::GreenMovedT, fbs::SwarmPullOpenedT, fbs::FleetTakenT,
                                       fbs::CancelSwarmT, fbs::RetrySwarmT, fbs::SwarmTickT,
                                       fbs::ContinueSwarmT, fbs::EffectUnknownT, fbs::PauseSwarmT,
-                                      fbs::ResumeSwarmT, fbs::DrainSwarmT>;
+                                      fbs::ResumeSwarmT, fbs::DrainSwarmT, fbs::PlanAdoptedT,
+                                      fbs::CandidatesShownT, fbs::SteerSwarmT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateSwarmT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);
@@ -63,10 +64,29 @@ inline constexpr std::uint32_t kMoveTries = 30;
 /// Of one facet's feedback.
 inline constexpr std::size_t kFeedbackBytes = 32u << 10;
 inline constexpr std::size_t kWhyBytes = 500;
+/// Of all results together, that a reducer run is given.
+inline constexpr std::size_t kReducerBytes = 384u << 10;
+/// What one run may note, how long each, and what one swarm hears.
+inline constexpr std::size_t kNotesOfRun = 20;
+inline constexpr std::size_t kNoteBytes = 1'000;
+inline constexpr std::uint32_t kMaxNotes = 10'000;
+/// That a planner is given when it plans again.
+inline constexpr std::size_t kNotesGiven = 200;
+inline constexpr std::size_t kPartsGiven = 500;
+/// What people may say to one swarm; each text has at most kMessageBytes.
+inline constexpr std::uint32_t kMaxMessages = 1'000;
+inline constexpr std::size_t kMessageBytes = 4u << 10;
+/// That a new run is told, the newest.
+inline constexpr std::size_t kMessagesTold = 50;
+/// Messages to runs in one step.
+inline constexpr std::size_t kTellsPerStep = 100;
 
 inline constexpr std::string_view kFacetPrefix = "facet/";
 inline constexpr std::string_view kFacetEnd = "facet0";  ///< Behind all of them: '0' follows '/'.
 inline constexpr std::string_view kResultPrefix = "result/";
+inline constexpr std::string_view kNotePrefix = "note/";
+inline constexpr std::string_view kMessagePrefix = "message/";
+inline constexpr std::string_view kReduced = "reduced";
 inline constexpr std::string_view kCommitPrefix = "commit/";
 inline constexpr std::string_view kCommitEnd = "commit0";
 
@@ -81,6 +101,8 @@ bool is_end(fbs::SwarmState state);
 std::string green_branch(const std::string& swarm);
 std::string try_branch(const std::string& swarm);
 std::string facet_branch(const std::string& swarm, const std::string& facet);
+std::string candidate_branch(const std::string& swarm, const std::string& facet, std::size_t number);
+std::string marked_branch(const std::string& swarm, const std::string& facet);
 
 /// Facets by state, from nothing: what a head's `counts` must say.
 std::vector<std::uint32_t> recount(const std::vector<fbs::FacetRowT>& rows);

@@ -7,8 +7,9 @@
 #include "actors/spec/units.hpp"
 #include "actors/swarm/plan.hpp"
 #include "actors/swarm/reduce.hpp"
+#include "actors/swarm/result_schema.hpp"
 #include "actors/swarm/scope.hpp"
-#include "actors/swarm/swarm_spec.hpp"
+#include "actors/swarm/swarm_walk.hpp"
 
 namespace muster::actors::swarm {
 namespace {
@@ -75,6 +76,42 @@ void read_repository(const json& value, const std::string& at, SwarmSpec& spec,
   spec.repositories.push_back(std::move(repository));
 }
 
+/// Dollars, kept as millionths.
+void read_cost(Walk& walk, const std::string& key, std::uint64_t& micros) {
+  const json* value = walk.find(key);
+  if (value == nullptr) return;
+  if (!value->is_number() || value->get<double>() < 0 || value->get<double>() > 1e6)
+    return walk.problem(key, "must be an amount of dollars, at most 1000000");
+  micros = static_cast<std::uint64_t>(value->get<double>() * 1e6 + 0.5);
+}
+
+void read_helper(Walk walk, Command& run, Duration& timeout) {
+  if (!walk.present()) return;
+  walk.required("run");
+  walk.command("run", run);
+  walk.duration("timeout", timeout);
+  walk.finish();
+}
+
+void read_choice(Walk walk, Choice& choice) {
+  if (!walk.present()) return;
+  walk.required("agents");
+  walk.number("agents", choice.agents, 2, kMaxCandidates);
+  Walk score = walk.child("score"), judge = walk.child("judge");
+  if (score.present() == judge.present())
+    walk.problem("agents", "must have exactly one of score and judge beside it");
+  choice.judged = judge.present();
+  read_helper(choice.judged ? judge : score, choice.run, choice.timeout);
+  walk.finish();
+}
+
+void read_planner(Walk walk, Facet& facet) {
+  if (!walk.present()) return;
+  facet.planner = true;
+  walk.number("rounds", facet.rounds, 1, 10);
+  walk.finish();
+}
+
 void read_place(Walk& walk, const SwarmSpec& spec, Facet& facet) {
   walk.text("repository", facet.repository, 200);
   std::vector<std::string> known;
@@ -89,11 +126,14 @@ void read_place(Walk& walk, const SwarmSpec& spec, Facet& facet) {
   }
 }
 
+}  // namespace
+
 void read_facet(const json& value, const std::string& at, SwarmSpec& spec,
-                std::vector<Problem>& problems) {
+                std::vector<Problem>& problems, const Facet* planner) {
   Walk walk(&value, at, problems);
   Facet facet;
   facet.agent = spec.agent;
+  if (planner != nullptr) facet.repository = planner->repository;
   for (const char* key : {"id", "task", "scope"}) walk.required(key);
   walk.text("id", facet.id, 200);
   check_name(walk, "id", facet.id);
@@ -108,6 +148,10 @@ void read_facet(const json& value, const std::string& at, SwarmSpec& spec,
     read_agent(agent, facet.agent);
   }
   read_checks(walk, facet.verify);
+  read_planner(walk.child("planner"), facet);
+  read_choice(walk.child("best_of"), facet.best_of);
+  if (facet.planner && (facet.best_of.agents > 1 || !facet.verify.empty()))
+    walk.problem("planner", "makes no change: verify and best_of belong to what it plans");
   Walk budget = walk.child("budget");
   budget.number("attempts", facet.attempts, 1, 20);
   budget.duration("timeout", facet.timeout);
@@ -116,17 +160,50 @@ void read_facet(const json& value, const std::string& at, SwarmSpec& spec,
   spec.facets.push_back(std::move(facet));
 }
 
+namespace {
+
 void read_limits(Walk walk, SwarmLimits& limits) {
   walk.number("agents", limits.agents, 1, 10'000);
   walk.number("conflicts", limits.conflicts, 0, 20);
   walk.number("batch", limits.batch, 1, 1000);
   walk.duration("timeout", limits.timeout);
   walk.duration("stall", limits.stall);
+  walk.number("depth", limits.depth, 1, 5);
+  walk.number("facets", limits.facets, 1, kMaxFacets);
+  walk.number("evictions", limits.evictions, 0, 1'000'000);
+  std::int64_t tokens = 0;
+  walk.number("tokens", tokens, 0, 1'000'000'000'000);
+  limits.tokens = static_cast<std::uint64_t>(tokens);
+  read_cost(walk, "cost_usd", limits.cost_micros);
   walk.finish();
 }
 
+/// A vote that may end the swarm is declared, and says its quorum: a majority of facets that
+/// planners may add to is not known.
+void read_converge(Walk walk, SwarmSpec& spec) {
+  if (!walk.present()) return;
+  walk.number("answers", spec.converge.answers, 1, kMaxFacets);
+  walk.duration("after", spec.converge.after);
+  walk.text("vote", spec.converge.vote, 200);
+  walk.finish();
+  if (spec.converge.vote.empty()) return;
+  const auto declared =
+      std::find_if(spec.results.begin(), spec.results.end(),
+                   [&](const ResultSpec& one) { return one.name == spec.converge.vote; });
+  if (declared == spec.results.end())
+    return walk.problem("vote", "no value is called \"" + spec.converge.vote + "\"");
+  const auto reducer = parse_reducer(json::parse(declared->reducer));
+  if (reducer && (reducer->kind != ReducerKind::vote || reducer->quorum == 0))
+    walk.problem("vote", "must be a value of kind vote with a quorum");
+}
+
 void read_results(Walk walk, SwarmSpec& spec) {
-  if (const json* schema = walk.find("schema")) spec.result_schema = schema->dump();
+  if (const json* schema = walk.find("schema")) {
+    spec.result_schema = schema->dump();
+    if (const std::string trouble = trouble_in_result_schema(spec.result_schema); !trouble.empty())
+      walk.problem("schema", trouble);
+  }
+  read_helper(walk.child("reducer"), spec.reducer.run, spec.reducer.timeout);
   Walk values = walk.child("values");
   const json* declared = walk.find("values");
   if (declared != nullptr && declared->is_object()) {
@@ -140,6 +217,16 @@ void read_results(Walk walk, SwarmSpec& spec) {
       walk.problem("values", "are more than " + std::to_string(kMaxResults));
   }
   values.finish();
+  read_converge(walk.child("converge"), spec);
+  walk.finish();
+}
+
+void read_resolver(Walk walk, Helper& resolver) {
+  if (!walk.present()) return;
+  walk.required("run");
+  walk.command("run", resolver.run);
+  walk.duration("timeout", resolver.timeout);
+  walk.number("tries", resolver.tries, 1, 10);
   walk.finish();
 }
 
@@ -158,12 +245,16 @@ void read_swarm(Walk walk, SwarmSpec& spec) {
   read_agent(walk.child("agent"), spec.agent);
   read_checks(walk, spec.verify);
   walk.each("facets", kMaxFacets, [&](const json& value, const std::string& at) {
-    read_facet(value, at, spec, problems);
+    read_facet(value, at, spec, problems, nullptr);
   });
   if (const json* list = walk.find("facets"); list != nullptr && list->is_array() && list->empty())
     walk.problem("facets", "is an empty plan: nothing would be done");
   if (Walk results = walk.child("results"); results.present()) read_results(results, spec);
+  read_resolver(walk.child("resolver"), spec.resolver);
   read_limits(walk.child("limits"), spec.limits);
+  if (spec.limits.facets < spec.facets.size())
+    spec.limits.facets = static_cast<std::uint32_t>(spec.facets.size());
+  spec.listed = spec.facets.size();
   walk.finish();
 }
 

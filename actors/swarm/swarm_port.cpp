@@ -46,11 +46,14 @@ class SwarmPort final : public engine::EffectPort {
     if (const auto* start = body.AsStartLine()) return start->url;
     if (const auto* merge = body.AsMergeFacets()) return merge->url;
     if (const auto* move = body.AsMoveGreen()) return move->url;
+    if (const auto* show = body.AsShowCandidates()) return show->url;
     return {};
   }
 
   void run(const fbs::EffectBodyUnion& body, const EffectDone& done) {
     if (const auto* read = body.AsReadPlan()) return done(swarm_message(work_.read_plan(*read)));
+    if (const auto* adopt = body.AsAdoptPlan()) return done(swarm_message(work_.adopt(*adopt)));
+    if (const auto* show = body.AsShowCandidates()) return done(swarm_message(work_.show(*show)));
     if (const auto* start = body.AsStartLine())
       return done(swarm_message(work_.start_line(*start)));
     if (const auto* merge = body.AsMergeFacets()) return done(swarm_message(work_.merge(*merge)));

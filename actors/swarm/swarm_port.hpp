@@ -23,6 +23,8 @@ class SwarmWork {
 
   /// A page is shorter than asked when its dependents would be too many for one message.
   fbs::PlanPageT read_plan(const fbs::ReadPlanT& read);
+  fbs::PlanAdoptedT adopt(const fbs::AdoptPlanT& order);
+  fbs::CandidatesShownT show(const fbs::ShowCandidatesT& order) const;
   fbs::LineStartedT start_line(const fbs::StartLineT& start) const;
   fbs::LineMergedT merge(const fbs::MergeFacetsT& order);
   fbs::GreenMovedT move_green(const fbs::MoveGreenT& order) const;

@@ -18,6 +18,7 @@ inline constexpr std::size_t kMaxSwarmBytes = 16u << 20;
 inline constexpr std::size_t kMaxFacets = 10'000;
 inline constexpr std::size_t kMaxSwarmRepositories = 100;
 inline constexpr std::size_t kMaxResults = 100;
+inline constexpr std::uint32_t kMaxCandidates = 8;
 /// So many problems of the plan are named; a wrong plan of 10,000 facets has millions.
 inline constexpr std::size_t kMaxPlanProblems = 50;
 
@@ -35,6 +36,17 @@ struct FacetCheck {
   bool operator==(const FacetCheck&) const = default;
 };
 
+/// Several agents try a facet, and the best try is kept: by the number `score` in the result.json
+/// of a command that runs on each try, or by the number `best` in that of a judge that sees all of
+/// them.
+struct Choice {
+  std::uint32_t agents = 1;  ///< 1: there is nothing to choose.
+  bool judged = false;
+  Command run;
+  Duration timeout{10 * 60'000};
+  bool operator==(const Choice&) const = default;
+};
+
 struct Facet {
   std::string id;
   std::string task;
@@ -45,6 +57,10 @@ struct Facet {
   std::vector<FacetCheck> verify;
   std::uint32_t attempts = 3;
   Duration timeout{20 * 60'000};
+  Choice best_of;
+  bool planner = false;      ///< Its agent plans facets within its scope, and changes nothing.
+  std::uint32_t rounds = 1;  ///< … so often.
+  std::string owner;         ///< The planner that planned it; empty: it stands in the file.
   bool operator==(const Facet&) const = default;
 };
 
@@ -52,6 +68,11 @@ struct SwarmLimits {
   std::uint32_t agents = 50;
   std::uint32_t conflicts = 3;
   std::uint32_t batch = 20;
+  std::uint32_t depth = 2;        ///< Planners below planners; 1: planners plan no planners.
+  std::uint32_t facets = 1000;    ///< With those that planners add.
+  std::uint32_t evictions = 0;    ///< Of all facets together; 0: no limit. Here and below.
+  std::uint64_t tokens = 0;       ///< Of all runs together, as they say.
+  std::uint64_t cost_micros = 0;  ///< The same in millionths of a dollar.
   Duration timeout{24LL * 3600 * 1000};
   Duration stall{2LL * 3600 * 1000};
   bool operator==(const SwarmLimits&) const = default;
@@ -64,6 +85,23 @@ struct ResultSpec {
   bool operator==(const ResultSpec&) const = default;
 };
 
+/// When less than all is enough.
+struct Converge {
+  std::uint32_t answers = 0;  ///< So many results; 0: all of them.
+  Duration after{0};          ///< … or this time after the start; 0: no such end.
+  std::string vote;           ///< … or this value is decided, which is a vote with a quorum.
+  bool operator==(const Converge&) const = default;
+};
+
+/// A run beside the facets: a reducer, which is given all results; a resolver, which is given a
+/// conflict.
+struct Helper {
+  Command run;  ///< Empty: there is none.
+  Duration timeout{20 * 60'000};
+  std::uint32_t tries = 1;
+  bool operator==(const Helper&) const = default;
+};
+
 struct SwarmSpec {
   std::string name;
   std::string prompt;
@@ -74,11 +112,33 @@ struct SwarmSpec {
   std::vector<Facet> facets;
   std::string result_schema;  ///< A JSON Schema that each facet's result must meet; empty: any.
   std::vector<ResultSpec> results;
+  Helper reducer;
+  Helper resolver;
+  Converge converge;
   SwarmLimits limits;
+  std::size_t listed =
+      0;  ///< Facets that stand in the file; the rest was planned, each after what it needs.
   bool operator==(const SwarmSpec&) const = default;
 };
 
 tl::expected<SwarmSpec, std::vector<Problem>> parse_swarm(std::string_view json);
+
+/// Facets of one plan.
+inline constexpr std::size_t kMaxPlanned = 200;
+
+/// What the planner `planner` said (its result.json, tools/schema/plan.schema.json), added to the
+/// facets: they are called PLANNER.ID, belong to the planner, lie within its scope, and stand
+/// behind all others in an order. Problems point into what the planner said. An empty plan is one,
+/// unless it planned before (`again`).
+tl::expected<SwarmSpec, std::vector<Problem>> add_plan(SwarmSpec spec, const std::string& planner,
+                                                       std::string_view said, bool again);
+
+/// A swarm file as it is kept once planners added to it: {"swarm": FILE, "plans": [{"planner": ID,
+/// "said": PLAN}]}; or as it came, with no plans.
+tl::expected<SwarmSpec, std::vector<Problem>> parse_kept_swarm(std::string_view json);
+std::string keep_plan(std::string_view kept, const std::string& planner, std::string_view said);
+
+std::string_view plan_schema();
 
 /// The published schema, embedded.
 std::string_view swarm_schema();

@@ -5,6 +5,7 @@
 
 #include "actors/spec/derive.hpp"
 #include "actors/swarm/plan.hpp"
+#include "storage/base/ids.hpp"
 
 namespace muster::actors::swarm {
 namespace {
@@ -39,17 +40,31 @@ std::string label(const fbs::StartSandboxT& start, const char* key) {
   return found != labels.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+/// What an agent is told of its facet, beside its task: in its context, under input.facet.
+fbs::StartSandboxT with_facet(const fbs::StartSandboxT& given, const SwarmSpec& swarm,
+                              const Facet& facet) {
+  auto input = nlohmann::json::parse(given.input_json, nullptr, false);
+  if (!input.is_object()) input = nlohmann::json::object();
+  input["facet"] = {{"id", facet.id}, {"scope", facet.scope}, {"shared", swarm.shared}};
+  fbs::StartSandboxT start = given;
+  start.input_json = input.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return start;
+}
+
 /// Whether the file says facets: a fleet's may not.
 bool is_swarm_file(std::string_view json) {
   const auto document = nlohmann::json::parse(json, nullptr, false);
-  return document.is_object() && document.contains("facets");
+  return document.is_object() && (document.contains("facets") || document.contains("plans"));
 }
 
 }  // namespace
 
 SwarmPlan make_plan(SwarmSpec spec) {
   SwarmPlan plan;
-  plan.order = integration_order(spec);
+  SwarmSpec listed = spec;
+  listed.facets.resize(spec.listed);
+  plan.order = integration_order(listed);
+  while (plan.order.size() < spec.facets.size()) plan.order.push_back(plan.order.size());
   std::map<std::string, std::uint32_t> numbers;
   for (std::size_t i = 0; i < plan.order.size(); ++i)
     numbers[spec.facets[plan.order[i]].id] = static_cast<std::uint32_t>(i);
@@ -64,6 +79,12 @@ SwarmPlan make_plan(SwarmSpec spec) {
     to.line = lines.at(facet.repository);
     to.attempts = facet.attempts;
     to.timeout_ms = attempt_timeout(facet_fleet(spec, facet)).count();
+    to.planner = facet.planner;
+    to.rounds = facet.rounds;
+    if (!facet.owner.empty()) to.owner = numbers.at(facet.owner) + 1;
+    to.candidates = facet.best_of.agents;
+    to.judged = facet.best_of.judged;
+    to.judge_timeout_ms = (facet.best_of.timeout + kAttemptMargin).count();
     for (const std::string& need : facet.needs) {
       const std::uint32_t earlier = numbers.at(need);
       if (std::find(to.needs.begin(), to.needs.end(), earlier) != to.needs.end()) continue;
@@ -85,6 +106,16 @@ FleetSpec facet_fleet(const SwarmSpec& swarm, const Facet& facet) {
   for (const FacetCheck& check : facet.verify)
     fleet.verify.push_back({check.name, check.run, "", check.timeout});
   fleet.delivery.commit.message = first_line(facet.task) + "\n\nMuster-Facet: " + facet.id;
+  return fleet;
+}
+
+FleetSpec helper_fleet(const SwarmSpec& swarm, const std::string& prompt, const Command& run,
+                       Duration timeout) {
+  FleetSpec fleet;
+  fleet.name = swarm.name;
+  fleet.prompt = swarm.prompt + (swarm.prompt.empty() ? "" : "\n\n") + prompt;
+  fleet.agent.run = run;
+  fleet.agent.timeout = timeout;
   return fleet;
 }
 
@@ -110,7 +141,7 @@ Result<std::shared_ptr<const SwarmPlan>> SwarmSpecs::read(const std::string& dig
                                                           std::string_view json) {
   std::shared_ptr<const SwarmPlan> plan;
   if (is_swarm_file(json)) {
-    auto spec = parse_swarm(json);
+    auto spec = parse_kept_swarm(json);
     if (!spec)
       return fail(Errc::corrupt,
                   "the stored swarm file is not valid: " + dotted(spec.error().front().pointer) +
@@ -136,29 +167,57 @@ Result<std::shared_ptr<const SwarmPlan>> SwarmSpecs::find(const std::string& dig
   return plan;
 }
 
+Result<std::string> SwarmSpecs::keep(const std::string& digest, const std::string& planner,
+                                     const std::string& said) {
+  const auto before = blobs_.get(digest);
+  if (!before) return tl::unexpected<Error>(before.error());
+  const std::string after = keep_plan(*before, planner, said);
+  if (after.size() > kMaxSwarmBytes)
+    return fail(Errc::refused, "the plan is larger than " + std::to_string(kMaxSwarmBytes));
+  const std::string kept = sha256_hex(after);
+  if (auto ok = blobs_.put(kept, after); !ok) return tl::unexpected<Error>(ok.error());
+  return kept;
+}
+
 Result<wire::SandboxSpecT> SwarmSpecs::make_spec(std::string_view json,
-                                                 const fbs::StartSandboxT& start) {
+                                                 const fbs::StartSandboxT& given) {
   std::shared_ptr<const SwarmPlan> plan;
   bool known = false;
   {
     const std::lock_guard lock(mutex_);
     for (const Known& one : known_)
-      if (one.digest == start.spec_digest) {
+      if (one.digest == given.spec_digest) {
         plan = one.plan;
         known = true;
       }
   }
   if (!known) {
-    const auto fresh = read(start.spec_digest, json);
+    const auto fresh = read(given.spec_digest, json);
     if (!fresh) return tl::unexpected<Error>(fresh.error());
     plan = *fresh;
   }
-  if (!plan) return make_sandbox_spec(json, start);
-  if (!label(start, "verify").empty()) return sandbox_spec_of(check_fleet(plan->spec), start);
-  const auto place = plan->places.find(label(start, "facet"));
+  if (!plan) return make_sandbox_spec(json, given);
+  const SwarmSpec& swarm = plan->spec;
+  if (!label(given, "verify").empty()) return sandbox_spec_of(check_fleet(swarm), given);
+  if (!label(given, "reduce").empty())
+    return sandbox_spec_of(helper_fleet(swarm, "Make one result of all facets' results.",
+                                        swarm.reducer.run, swarm.reducer.timeout),
+                           given);
+  const auto place = plan->places.find(label(given, "facet"));
   if (place == plan->places.end())
-    return fail(Errc::corrupt, "the swarm file has no facet " + label(start, "facet"));
-  return sandbox_spec_of(facet_fleet(plan->spec, plan->spec.facets[place->second]), start);
+    return fail(Errc::corrupt, "the swarm file has no facet " + label(given, "facet"));
+  const Facet& facet = swarm.facets[place->second];
+  const fbs::StartSandboxT start = with_facet(given, swarm, facet);
+  const std::string role = label(start, "role");
+  if (role == "score" || role == "judge")
+    return sandbox_spec_of(
+        helper_fleet(swarm, facet.task, facet.best_of.run, facet.best_of.timeout), start);
+  FleetSpec fleet = facet_fleet(swarm, facet);
+  if (role == "resolve") {
+    fleet.agent.run = swarm.resolver.run;
+    fleet.agent.timeout = swarm.resolver.timeout;
+  }
+  return sandbox_spec_of(fleet, start);
 }
 
 }  // namespace muster::actors::swarm

@@ -29,19 +29,26 @@ SwarmPlan make_plan(SwarmSpec spec);
 
 /// One attempt of a facet as a fleet file says it: intent, agent, verification, commit.
 FleetSpec facet_fleet(const SwarmSpec& swarm, const Facet& facet);
+/// A run beside the facets: the reducer, a judge, what scores a try.
+FleetSpec helper_fleet(const SwarmSpec& swarm, const std::string& prompt, const Command& run,
+                       Duration timeout);
 /// The verification of the integrated tree of one repository: an agent that runs every check, and exits 1 when one
 /// fails, whatever it exits with.
 FleetSpec check_fleet(const SwarmSpec& swarm);
 
 class SwarmSpecs {
  public:
-  explicit SwarmSpecs(const Blobs& blobs) : blobs_(blobs) {}
+  explicit SwarmSpecs(Blobs& blobs) : blobs_(blobs) {}
 
   /// Errc::corrupt when the blob is no valid swarm file.
   Result<std::shared_ptr<const SwarmPlan>> find(const std::string& digest);
 
+  /// Keeps the plan with what a planner added; its digest.
+  Result<std::string> keep(const std::string& digest, const std::string& planner,
+                           const std::string& said);
+
   /// HostsNeeds::make_spec for runs of fleets and of swarms: which it is, the file itself says.
-  Result<wire::SandboxSpecT> make_spec(std::string_view json, const fbs::StartSandboxT& start);
+  Result<wire::SandboxSpecT> make_spec(std::string_view json, const fbs::StartSandboxT& given);
 
  private:
   static constexpr std::size_t kKept = 8;
@@ -51,7 +58,7 @@ class SwarmSpecs {
   };
   Result<std::shared_ptr<const SwarmPlan>> read(const std::string& digest, std::string_view json);
 
-  const Blobs& blobs_;
+  Blobs& blobs_;
   std::mutex mutex_;
   std::deque<Known> known_;  ///< The last used in front.
 };

@@ -1,5 +1,6 @@
 // What a swarm does to a repository: its branches, and the merges of a batch.
 #include <algorithm>
+#include <optional>
 
 #include "actors/common.hpp"
 #include "actors/ports/git_history.hpp"
@@ -22,6 +23,12 @@ using swarm::MergeKind;
 constexpr std::size_t kDependentsPerPage = 20'000;
 /// What all conflicts of a batch may tell, beside a decision's 1 MiB.
 constexpr std::size_t kContextOfBatch = 320u << 10;
+/// What a judge is shown of all candidates' changes.
+constexpr std::size_t kDiffsOfCandidates = 256u << 10;
+/// Merges of the line that are looked at for who changed a conflicting file, and bytes of a task
+/// shown.
+constexpr std::size_t kMergesLookedAt = 200;
+constexpr std::size_t kTaskShown = 2'000;
 constexpr std::size_t kNamedPaths = 8;
 /// More changed paths than that in one facet are not looked through: it is refused.
 constexpr std::size_t kMaxChangedPaths = 200'000;
@@ -45,9 +52,7 @@ std::string listed(const std::vector<std::string>& paths) {
 
 using Repository = git::Repository;
 
-/// Every path that differs between two commits' trees.
-Result<std::vector<std::string>> changed_paths(git_repository* repository, const git_oid& base,
-                                               const git_oid& head) {
+Result<git::Diff> diff_of(git_repository* repository, const git_oid& base, const git_oid& head) {
   std::vector<git::Tree> trees;
   for (const git_oid& id : {base, head}) {
     const auto commit = git::find_commit(repository, id);
@@ -59,7 +64,15 @@ Result<std::vector<std::string>> changed_paths(git_repository* repository, const
   git_diff* raw = nullptr;
   if (git_diff_tree_to_tree(&raw, repository, trees[0].get(), trees[1].get(), nullptr) != 0)
     return git::failure(Errc::corrupt, "the facet's change");
-  const git::Diff diff(raw);
+  return git::Diff(raw);
+}
+
+/// Every path that differs between two commits' trees.
+Result<std::vector<std::string>> changed_paths(git_repository* repository, const git_oid& base,
+                                               const git_oid& head) {
+  const auto diff = diff_of(repository, base, head);
+  if (!diff) return tl::unexpected<Error>(diff.error());
+  git_diff* raw = diff->get();
   std::vector<std::string> paths;
   if (git_diff_num_deltas(raw) > kMaxChangedPaths)
     return fail(Errc::refused,
@@ -72,6 +85,29 @@ Result<std::vector<std::string>> changed_paths(git_repository* repository, const
       paths.emplace_back(delta->new_file.path);
   }
   return paths;
+}
+
+/// The change as a patch, as much of it as there is room for.
+Result<std::string> diff_text(git_repository* repository, const std::string& base,
+                              const std::string& head, std::size_t room) {
+  for (const auto* id : {&base, &head})
+    if (auto ok = check_commit_id(*id); !ok) return tl::unexpected<Error>(ok.error());
+  const auto diff = diff_of(repository, git::parse_id(base), git::parse_id(head));
+  if (!diff) return tl::unexpected<Error>(diff.error());
+  struct Text {
+    std::string text;
+    std::size_t room;
+  } whole{{}, room};
+  const auto add = [](const git_diff_delta*, const git_diff_hunk*, const git_diff_line* line,
+                      void* to) {
+    Text& all = *static_cast<Text*>(to);
+    if (line->origin == '+' || line->origin == '-' || line->origin == ' ') all.text += line->origin;
+    all.text.append(line->content, std::min(line->content_len, all.room));
+    return all.text.size() > all.room ? GIT_EUSER : 0;
+  };
+  const int printed = git_diff_print(diff->get(), GIT_DIFF_FORMAT_PATCH, add, &whole);
+  if (printed != 0 && printed != GIT_EUSER) return git::failure(Errc::corrupt, "the change");
+  return bounded(whole.text, room);
 }
 
 /// One batch onto one line.
@@ -116,7 +152,73 @@ class BatchMerge {
     }
     if (!merged) return tl::unexpected<Error>(merged.error());
     describe(*merged, to);
+    if (merged->kind == MergeKind::conflict && head.mark)
+      if (auto ok = mark(head, *merged, tip, to); !ok) return tl::unexpected<Error>(ok.error());
     return to;
+  }
+
+  /// A resolver begins on what is green: a conflict with what this batch only tries is none of its.
+  Result<void> mark(const fbs::FacetHeadT& head, const MergeAnswer& conflict,
+                    const std::string& tip, fbs::MergedFacetT& to) {
+    std::optional<MergeAnswer> with_green;
+    if (tip != order_.onto) {
+      auto merged = merger_.merge(task(head, order_.onto));
+      if (!merged) return tl::unexpected<Error>(merged.error());
+      if (merged->kind != MergeKind::conflict) return {};
+      with_green = std::move(*merged);
+      describe(*with_green, to);
+    }
+    const auto marked = merger_.mark(task(head, order_.onto), with_green ? *with_green : conflict);
+    if (!marked) return tl::unexpected<Error>(marked.error());
+    to.marked = *marked;
+    to.context = bounded(intents(head, with_green ? *with_green : conflict) + to.context,
+                         swarm::kFeedbackBytes);
+    return {};
+  }
+
+  /// What both sides were asked: this facet, and those whose merges changed the conflicting files
+  /// since it began.
+  [[nodiscard]] std::string intents(const fbs::FacetHeadT& head,
+                                    const MergeAnswer& conflict) const {
+    std::string text = "==== asked of " + head.id + " (yours)\n" + task_of(head.id) + "\n";
+    git_oid at = git::parse_id(order_.onto);
+    const git_oid base = git::parse_id(conflict.base.empty() ? order_.onto : conflict.base);
+    std::size_t named = 0;
+    for (std::size_t i = 0; i < kMergesLookedAt && git_oid_equal(&at, &base) == 0; ++i) {
+      const auto commit = git::find_commit(objects_.get(), at);
+      if (!commit || git_commit_parentcount(commit->get()) != 2) break;
+      const git_oid before = *git_commit_parent_id(commit->get(), 0);
+      const std::string id = facet_in(git_commit_message(commit->get()));
+      if (!id.empty() && named < kNamedPaths && changes(before, at, conflict)) {
+        text += "==== asked of " + id + " (integrated)\n" + task_of(id) + "\n";
+        ++named;
+      }
+      at = before;
+    }
+    return text;
+  }
+
+  [[nodiscard]] bool changes(const git_oid& before, const git_oid& after,
+                             const MergeAnswer& conflict) const {
+    const auto paths = changed_paths(objects_.get(), before, after);
+    if (!paths) return false;
+    return std::any_of(conflict.conflicts.begin(), conflict.conflicts.end(), [&](const auto& one) {
+      return std::find(paths->begin(), paths->end(), one.path) != paths->end();
+    });
+  }
+
+  [[nodiscard]] std::string task_of(const std::string& id) const {
+    const auto place = plan_.places.find(id);
+    return place == plan_.places.end() ? std::string("(unknown)")
+                                       : bounded(plan_.spec.facets[place->second].task, kTaskShown);
+  }
+
+  static std::string facet_in(const std::string& message) {
+    const std::string_view trailer = "\nMuster-Facet: ";
+    const std::size_t at = message.rfind(trailer);
+    if (at == std::string::npos) return {};
+    const std::size_t from = at + trailer.size();
+    return message.substr(from, message.find('\n', from) - from);
   }
 
   /// What it changed since it left the line, and had no right to.
@@ -189,6 +291,12 @@ class BatchMerge {
   Repository objects_;
 };
 
+/// Whether anything of the answer must be in the repository.
+bool makes_commits(const fbs::LineMergedT& answer, const std::string& onto) {
+  return answer.tip != onto || std::any_of(answer.heads.begin(), answer.heads.end(),
+                                           [](const auto& head) { return !head->marked.empty(); });
+}
+
 /// The try branch is the swarm's own: whatever it says, it says the tip after this.
 Result<void> set_try_branch(const LocalRepository& repository, const std::string& branch,
                             const std::string& tip) {
@@ -221,6 +329,59 @@ fbs::PlanPageT SwarmWork::read_plan(const fbs::ReadPlanT& read) {
   return page;
 }
 
+/// Made of the kept plan and of what the planner said alone, so a repeat makes the same.
+fbs::PlanAdoptedT SwarmWork::adopt(const fbs::AdoptPlanT& order) {
+  fbs::PlanAdoptedT answer;
+  answer.number = order.number;
+  const auto before = specs_.find(order.plan_digest);
+  if (!before) {
+    answer.error = before.error().message;
+    return answer;
+  }
+  const auto after = swarm::add_plan((*before)->spec, order.planner, order.result, order.again);
+  if (!after) {
+    for (const Problem& problem : after.error())
+      answer.problems += (answer.problems.empty() ? "" : "\n") + problem.pointer +
+                         (problem.pointer.empty() ? "the plan " : ": ") + problem.message;
+    return answer;
+  }
+  const auto kept = specs_.keep(order.plan_digest, order.planner, order.result);
+  const auto plan = kept ? specs_.find(*kept) : tl::unexpected<Error>(kept.error());
+  if (!plan) {
+    answer.error = plan.error().message;
+    return answer;
+  }
+  answer.digest = *kept;
+  for (std::size_t i = (*before)->facets.size(); i < (*plan)->facets.size(); ++i)
+    answer.facets.push_back(std::make_unique<fbs::PlanFacetT>((*plan)->facets[i]));
+  return answer;
+}
+
+/// Each with its share of the room.
+fbs::CandidatesShownT SwarmWork::show(const fbs::ShowCandidatesT& order) const {
+  fbs::CandidatesShownT answer;
+  answer.facet = order.facet;
+  answer.run = order.run;
+  const std::size_t room = kDiffsOfCandidates / std::max<std::size_t>(1, order.commits.size());
+  const auto repository = open_local(order.url);
+  const auto odb = repository ? git::open_objects(repository->objects_path())
+                              : tl::unexpected<Error>(repository.error());
+  const auto objects = odb ? git::wrap(odb->get()) : tl::unexpected<Error>(odb.error());
+  if (!objects) {
+    answer.error = objects.error().message;
+    return answer;
+  }
+  for (std::size_t i = 0; i < order.commits.size() && i < order.bases.size(); ++i) {
+    const auto text = diff_text(objects->get(), order.bases[i], order.commits[i], room);
+    if (!text) {
+      answer.error = text.error().message;
+      return answer;
+    }
+    answer.diffs.push_back(*text);
+  }
+  return answer;
+}
+
 fbs::LineStartedT SwarmWork::start_line(const fbs::StartLineT& start) const {
   fbs::LineStartedT answer;
   answer.line = start.line;
@@ -231,6 +392,7 @@ fbs::LineStartedT SwarmWork::start_line(const fbs::StartLineT& start) const {
       return tl::unexpected<Error>(ok.error());
     const auto base = repository->base_branch(start.base_branch);
     if (!base) return tl::unexpected<Error>(base.error());
+    answer.base_branch = *base;
     auto refs = repository->refs();
     const auto tip = refs.read(*base);
     if (!tip) return tl::unexpected<Error>(tip.error());
@@ -280,10 +442,17 @@ fbs::LineMergedT SwarmWork::merge(const fbs::MergeFacetsT& order) {
     if (!merger) return tl::unexpected<Error>(merger.error());
     BatchMerge batch(**plan, order, std::move(*merger), std::move(*objects));
     auto answer = batch.run();
-    if (!answer || answer->tip == order.onto) return answer;
+    if (!answer || !makes_commits(*answer, order.onto)) return answer;
     const auto directory = repository->pack_directory();
     if (!directory) return tl::unexpected<Error>(directory.error());
     if (auto ok = batch.publish(directory->get()); !ok) return tl::unexpected<Error>(ok.error());
+    for (std::size_t i = 0; i < answer->heads.size(); ++i) {
+      if (answer->heads[i]->marked.empty()) continue;
+      const std::string branch = swarm::marked_branch(order.swarm, order.heads[i]->id);
+      if (auto ok = set_try_branch(*repository, branch, answer->heads[i]->marked); !ok)
+        return tl::unexpected<Error>(ok.error());
+    }
+    if (answer->tip == order.onto) return answer;
     if (auto ok = set_try_branch(*repository, order.try_branch, answer->tip); !ok)
       return tl::unexpected<Error>(ok.error());
     return answer;

@@ -151,7 +151,7 @@ class SwarmTest(InstallationTest):
         git(self.repository, "update-ref", f"refs/heads/{green}", last)
         self.check_ledger("better")
         shown = self.muster.muster("pr", "show", "acme/api#1").stdout
-        self.assertRegex(shown, r"(?m)^  merges +\S+ into the default branch$")
+        self.assertRegex(shown, r"(?m)^  merges +\S+ into main$")
         self.assertRegex(shown, r"(?m)^  swarm +\S+$")
         self.assertNotIn("0 files", shown)
         self.muster.muster("pr", "merge", "acme/api#1")
@@ -221,6 +221,122 @@ class SwarmTest(InstallationTest):
         overlap = swarm("overlap", [facet("a", ["facets/**"]), facet("b", ["facets/b"])])
         done = self.muster.muster("swarm", "run", self.write(overlap), check=[2])
         self.assertIn("can be the same path", done.stderr)
+
+    def script(self, name, text):
+        path = self.muster.directory / name
+        path.write_text("#!/usr/bin/env bash\nset -euo pipefail\n" + text)
+        path.chmod(0o755)
+        return {"run": f"./{name}"}
+
+    def test_planned_chosen_resolved_and_reduced(self):
+        """A planner whose first plan is wrong and which plans again with notes, a facet that three agents try, a resolver
+        of conflicts, results under a schema, a template, a reducer run."""
+        planner = self.script("plan.sh", """
+context=$(cat "$MUSTER_CONTEXT_FILE")
+if grep -q '"round": 2' <<< "$context"; then
+  grep -q 'look at the end' <<< "$context"
+  plan='{"facets": [{"id": "end", "task": "End", "scope": ["parts/end"]}]}'
+elif [ -e "${MUSTER_FEEDBACK_FILE:-/none}" ]; then
+  grep -q 'is not within the scope of plan' "$MUSTER_FEEDBACK_FILE"
+  plan='{"facets": [{"id": "a", "task": "Do a", "scope": ["parts/a"]},
+                    {"id": "b", "task": "Do b", "scope": ["parts/b"], "needs": ["a"]}]}'
+else
+  plan='{"facets": [{"id": "a", "task": "Do a", "scope": ["other.txt"]}]}'
+fi
+echo "$plan" > "$MUSTER_OUTPUT/result.json"
+""")
+        self.script("agent.sh", """
+facet=$(sed -n 's/.*"facet": "\\([^"]*\\)".*/\\1/p' "$MUSTER_CONTEXT_FILE")
+mkdir -p parts
+result='{"count": 1'
+case "$facet" in
+  plan.a) echo a > parts/a; result="$result, \\"notes\\": \\"look at the end\\"" ;;
+  plan.*) name=${facet#plan.}; test -e parts/a; echo "$name" > "parts/$name" ;;
+  best) n=$(sed -n 's/.*"candidate": \\([0-9]\\),*$/\\1/p' "$MUSTER_CONTEXT_FILE"); echo "$n" > best ;;
+  same-*) echo "by $facet" > shared.txt; echo "$facet" > "facets/$facet" ;;
+  unfit) [ -e "${MUSTER_FEEDBACK_FILE:-/none}" ] || result='{"wrong": 1' ;;
+esac
+echo "$result}" > "$MUSTER_OUTPUT/result.json"
+""")
+        score = self.script("score.sh", """
+n=$(cat best); echo "{\\"score\\": $(( n == 1 ? 9 : n ))}" > "$MUSTER_OUTPUT/result.json"
+""")
+        resolver = self.script("resolve.sh", """
+grep -q '^<<<<<<<' shared.txt
+grep -q 'asked of same-' "$MUSTER_FEEDBACK_FILE"
+sed -i '/^[<=>]\\{7\\}/d' shared.txt
+""")
+        reducer = self.script("reduce.sh", """
+grep -q '"missing": \\[\\]' "$MUSTER_CONTEXT_FILE"
+echo "{\\"answers\\": $(grep -c '"count": 1' "$MUSTER_CONTEXT_FILE")}" > "$MUSTER_OUTPUT/result.json"
+""")
+        document = swarm("whole", [
+            {**facet("plan", ["parts/**"]), "planner": {"rounds": 2}, "agent": planner},
+            {**facet("best", ["best"]), "best_of": {"agents": 3, "score": score}},
+            facet("same-1", ["facets/same-1", "shared.txt"]), facet("same-2", ["facets/same-2", "shared.txt"]),
+            facet("unfit"), facet("last", needs=["plan"])])
+        document["resolver"] = resolver
+        document["results"] = {
+            "schema": {"required": ["count"]}, "reducer": reducer,
+            "values": {"count": {"kind": "sum", "from": "/count"},
+                       "story": {"kind": "template", "text": "{{values.count.value}} of it:\n{{#facets}}- {{id}}\n{{/facets}}"}}}
+        self.muster.muster("swarm", "run", self.write(document))
+        facets = self.facets("whole")
+        states = {name: one["state"] for name, one in facets.items()}
+        self.assertEqual(states, {"plan": "unchanged", "best": "merged", "same-1": "merged", "same-2": "merged",
+                                  "unfit": "unchanged", "last": "unchanged", "plan.a": "merged", "plan.b": "merged",
+                                  "plan.end": "merged"}, facets)
+        self.assertEqual(facets["plan.end"]["owner"], "plan")
+        self.assertEqual(facets["plan"]["parts"]["plans"], 2)
+        self.assertEqual(facets["unfit"]["runs"], 2)
+        self.assertEqual(sum(facets[f"same-{n}"]["resolves"] for n in (1, 2)), 1)
+        self.assertEqual(sum(facets[f"same-{n}"]["evictions"] for n in (1, 2)), 0)
+        green = "muster-swarm/whole/green"
+        self.assertEqual(git(self.repository, "show", f"{green}:best"), "1")
+        self.assertEqual(git(self.repository, "show", f"{green}:parts/end"), "end")
+        self.assertEqual(set(git(self.repository, "show", f"{green}:shared.txt").splitlines()), {"by same-1", "by same-2"})
+        ledger = self.check_ledger("whole")
+        self.assertTrue(ledger["proven"], ledger)
+        fates = [one["fate"] for one in ledger["commits"] if one["facet"] == "best"]
+        self.assertEqual(sorted(fates), ["merged", "superseded", "superseded"])
+        self.check_line("whole", [one for one in facets.values() if one["state"] == "merged"])
+        results = self.muster.json("swarm", "report", "whole")["results"]
+        self.assertEqual(results["reduced"], {"answers": 8})
+        self.assertEqual(results["values"]["count"]["value"], 8)
+        self.assertIn("8 of it:\n- best", results["values"]["story"]["markdown"])
+        self.assertEqual([(one["facet"], one["to"], one["given"]) for one in results["notes"]], [("plan.a", "plan", True)])
+        self.assertIn("8 of it:", self.muster.muster("swarm", "report", "whole").stdout)
+
+    def test_steered_and_converged(self):
+        """A message reaches who is tried again and who begins later; two answers of three are enough."""
+        self.script("agent.sh", """
+facet=$(sed -n 's/.*"facet": "\\([^"]*\\)".*/\\1/p' "$MUSTER_CONTEXT_FILE")
+case "$facet" in
+  one) for i in $(seq 600); do [ "$MUSTER_ATTEMPT" -gt 1 ] && break; sleep 0.1; done
+       grep -q 'be brief' "$MUSTER_FEEDBACK_FILE"; grep -q 'only you' "$MUSTER_CONTEXT_FILE" ;;
+  two) grep -q 'be brief' "$MUSTER_CONTEXT_FILE"; ! grep -q 'only you' "$MUSTER_CONTEXT_FILE" ;;
+  three) sleep 60 ;;
+esac
+echo '{"count": 1, "usage": {"input_tokens": 5, "output_tokens": 2, "cost_usd": 0.25}}' > "$MUSTER_OUTPUT/result.json"
+""")
+        document = swarm("steered", [facet("one"), facet("two", needs=["one"]), facet("three")])
+        document["results"] = {"converge": {"answers": 2}}
+        document["facets"][0]["budget"] = {"attempts": 2, "timeout": "3s"}
+        self.muster.muster("swarm", "run", self.write(document), "--detach")
+        wait_for(lambda: (self.facets("steered").get("one", {}).get("run") or {}).get("state") == "running", "one runs")
+        self.muster.muster("swarm", "steer", "steered", "be brief")
+        self.muster.muster("swarm", "steer", "steered", "--facet", "one", "only you")
+        self.muster.muster("swarm", "steer", "steered", "--facet", "nobody", "hello", check=[3])
+
+        def shown():
+            return self.muster.json("swarm", "status", "steered")
+        wait_for(lambda: shown()["state"] == "completed_with_rejections", "it converges", 120)
+        states = {name: one["state"] for name, one in self.facets("steered").items()}
+        self.assertEqual(states, {"one": "unchanged", "two": "unchanged", "three": "rejected"})
+        self.assertIn("2 results are enough", shown()["reason"])
+        self.assertEqual(shown()["messages"], 2)
+        self.assertEqual(shown()["used"], {"tokens": 14, "cost_usd": 0.5})
+        self.assertEqual(self.muster.json("swarm", "report", "steered")["results"]["missing"], ["three"])
 
 
 if __name__ == "__main__":

@@ -268,6 +268,11 @@ class CommandLine {
       });
       sub->add_option("--reason", reason_, "Recorded and shown");
     }
+    CLI::App* steer =
+        named(swarm, "steer", "Tell agents something: who begins or is tried again gets it", "NAME",
+              [this](Context& c) { return swarm_steer(c, name_, facet_, text_); });
+    steer->add_option("--facet", facet_, "Only the agents of this facet");
+    steer->add_option("TEXT", text_)->required();
     CLI::App* retry = named(swarm, "retry", "Try again what was rejected", "NAME",
                             [this](Context& c) { return swarm_retry(c, name_, wait_); });
     add_wait(retry, wait_);
@@ -465,7 +470,7 @@ class CommandLine {
   Action chosen_;
   bool takes_command_ = false;
   std::vector<std::string> lines_;
-  std::string name_, facet_, reason_, format_ = "table", file_, init_file_ = "fleet.yaml";
+  std::string name_, facet_, text_, reason_, format_ = "table", file_, init_file_ = "fleet.yaml";
   bool force_ = false, watch_ = false, failed_ = false;
   WaitFlags wait_;
   FleetRunFlags run_;

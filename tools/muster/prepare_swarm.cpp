@@ -187,10 +187,20 @@ class SwarmPreparation {
   void bundle_agents() {
     bundle_one(swarm_.document["agent"], swarm_.spec.agent, "/agent/run");
     json& facets = swarm_.document["facets"];
-    for (std::size_t i = 0; i < facets.size(); ++i)
+    for (std::size_t i = 0; i < facets.size(); ++i) {
+      const auto& facet = swarm_.spec.facets[i];
+      const std::string at = "/facets/" + std::to_string(i);
       if (facets[i].contains("agent"))
-        bundle_one(facets[i]["agent"], swarm_.spec.facets[i].agent,
-                   "/facets/" + std::to_string(i) + "/agent/run");
+        bundle_one(facets[i]["agent"], facet.agent, at + "/agent/run");
+      if (!facets[i].contains("best_of")) continue;
+      const char* by = facet.best_of.judged ? "judge" : "score";
+      bundle_one(facets[i]["best_of"][by], facet.best_of.run, at + "/best_of/" + by + "/run");
+    }
+    if (swarm_.document.contains("resolver"))
+      bundle_one(swarm_.document["resolver"], swarm_.spec.resolver.run, "/resolver/run");
+    if (!swarm_.spec.reducer.run.empty())
+      bundle_one(swarm_.document["results"]["reducer"], swarm_.spec.reducer.run,
+                 "/results/reducer/run");
     actors::FleetSpec all;
     all.agent.run.shell = "true";
     all.agent.files.assign(scripts_.begin(), scripts_.end());

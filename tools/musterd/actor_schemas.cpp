@@ -29,7 +29,10 @@ const std::vector<KindSchema>& kind_schemas() {
       {"host", "HostHead", "HostBody", {}},
       {"pull", "PullHead", "PullBody", {{"body", ""}}},
       {"repo", "RepoHead", "RepoBody", {{"opening/", "OpeningPull"}}},
-      {"run", "RunHead", "RunBody", {{"create", "CreateRun"}, {"attempt/", "AttemptRow"}}},
+      {"run",
+       "RunHead",
+       "RunBody",
+       {{"create", "CreateRun"}, {"attempt/", "AttemptRow"}, {"message/", "SteerRun"}}},
       {"swarm",
        "SwarmHead",
        "SwarmBody",
@@ -44,7 +47,15 @@ const std::vector<KindSchema>& kind_schemas() {
         {"free/", ""},
         {"in/", ""},
         {"held/", ""},
-        {"after/", ""}}},
+        {"after/", ""},
+        {"note/", "NoteRow"},
+        {"message/", "MessageRow"},
+        {"candidate/", ""},
+        {"marked/", ""},
+        {"adopt/", ""},
+        {"settle/", ""},
+        {"ballot/", ""},
+        {"reduced", ""}}},
   };
   return kKinds;
 }

@@ -126,6 +126,11 @@ Result<FacetWhole> whole_facet(const ApiContext& api, const fbs::SwarmHeadT& hea
     if (!needed) return tl::unexpected<Error>(needed.error());
     whole.needs.push_back(needed->id);
   }
+  if (plan->owner != 0) {
+    const auto owner = api.view.swarm_plan(head.name, plan->owner - 1);
+    if (!owner) return tl::unexpected<Error>(owner.error());
+    whole.owner = owner->id;
+  }
   if (row.line < lines.size()) whole.repository = lines[row.line].line->id;
   if (!row.run.empty())
     if (auto run = api.view.row(head.name, row.run)) whole.run = std::move(*run);
@@ -201,6 +206,8 @@ Result<void> compare_with_runs(const ApiContext& api, const std::string& name, A
     if (row.state != fbs::RunState::delivered || row.head_sha.empty()) return true;
     const Json labels = Json::parse(row.labels_json, nullptr, false);
     if (!labels.is_object() || !labels.contains("facet")) return true;
+    const std::string role = labels.value("role", "");  // these deliver nothing
+    if (role == "plan" || role == "score" || role == "judge") return true;
     for (const auto& claim : account.claims)
       if (claim.ledger.find(row.head_sha) != nullptr) return true;
     add_finding(account, "unaccounted", row.repository, row.head_sha,
@@ -287,6 +294,47 @@ Result<Response> results_of(const ApiContext& api, const Request& request) {
   return json_response(*results);
 }
 
+Json message_json(const fbs::MessageRowT& row) {
+  return {{"number", row.number},
+          {"by", row.by},
+          {"text", row.text},
+          {"facet", row.facet.empty() ? Json(nullptr) : Json(row.facet)},
+          {"at", time_json(row.at_unix_ms)}};
+}
+
+Result<Response> list_messages(const ApiContext& api, const Request& request) {
+  const std::string& name = request.params.at("name");
+  if (auto exists = api.view.swarm(name); !exists) return tl::unexpected<Error>(exists.error());
+  Json all = Json::array();
+  auto listed = api.view.each_message(name, [&](const fbs::MessageRowT& row) {
+    all.push_back(message_json(row));
+    return true;
+  });
+  if (!listed) return tl::unexpected<Error>(listed.error());
+  return json_response({{"messages", all}});
+}
+
+Result<Response> steer(const ApiContext& api, const Request& request) {
+  const std::string& name = request.params.at("name");
+  const auto body = read_object(request, {"text", "facet", "by"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  fbs::SteerSwarmT message;
+  for (const auto& [key, to] :
+       {std::pair{"text", &message.text}, std::pair{"facet", &message.facet}}) {
+    auto text = read_text(*body, key);
+    if (!text) return tl::unexpected<Error>(text.error());
+    *to = std::move(*text);
+  }
+  auto by = read_by(*body, request);
+  if (!by) return tl::unexpected<Error>(by.error());
+  message.by = std::move(*by);
+  if (auto exists = api.view.swarm(name); !exists) return tl::unexpected<Error>(exists.error());
+  auto reply = call_actor(api, request, api.view.actor("swarm", name),
+                          payload_of<fbs::SwarmBodyUnionTraits>(message));
+  if (!reply) return tl::unexpected<Error>(reply.error());
+  return swarm_response(api, name);
+}
+
 /// A write that bears only who and why.
 template <class Message>
 RouteHandler swarm_order(const ApiContext& api) {
@@ -320,6 +368,8 @@ void add_swarm_routes(Router& router, ApiContext api) {
   router.add({"GET", "/v1/swarms/{name}/facets", with(list_facets), 0});
   router.add({"GET", "/v1/swarms/{name}/ledger", with(swarm_ledger), 0});
   router.add({"GET", "/v1/swarms/{name}/results", with(results_of), 0});
+  router.add({"GET", "/v1/swarms/{name}/messages", with(list_messages), 0});
+  router.add({"POST", "/v1/swarms/{name}/steer", with(steer), kMaxBody});
   router.add({"POST", "/v1/swarms/{name}/cancel", swarm_order<fbs::CancelSwarmT>(api), kMaxBody});
   router.add({"POST", "/v1/swarms/{name}/pause", swarm_order<fbs::PauseSwarmT>(api), kMaxBody});
   router.add({"POST", "/v1/swarms/{name}/resume", swarm_order<fbs::ResumeSwarmT>(api), kMaxBody});

@@ -62,11 +62,36 @@ Json swarm_json(const fbs::SwarmHeadT& head, const std::vector<fbs::LineRowT>& l
           {"counts", counts},
           {"evictions", head.evictions},
           {"runs", head.runs},
+          {"answers", head.answers},
+          {"messages", head.messages},
+          {"notes", head.notes},
+          {"used",
+           {{"tokens", head.tokens}, {"cost_usd", static_cast<double>(head.cost_micros) / 1e6}}},
+          {"reducer", head.reduce_run.empty() ? Json(nullptr)
+                                              : Json{{"run", head.reduce_run},
+                                                     {"ended", head.reduced},
+                                                     {"error", head.reduce_error}}},
           {"repositories", all},
           {"created_at", time_json(head.created_unix_ms)},
           {"started_at", time_json(head.started_unix_ms)},
           {"progress_at", time_json(head.progress_unix_ms)},
           {"ended_at", time_json(head.ended_unix_ms)}};
+}
+
+/// Of several agents, each one's.
+Json tries_json(const fbs::FacetRowT& row) {
+  Json tries = Json::array();
+  for (const auto& candidate : row.candidates) {
+    if (!candidate) continue;
+    const bool scored = candidate->scored && candidate->score > -1e300;
+    tries.push_back({{"run", candidate->run},
+                     {"ended", candidate->over},
+                     {"commit", or_null(candidate->commit)},
+                     {"score", scored ? Json(candidate->score) : Json(nullptr)},
+                     {"kept", row.chosen && candidate->run == row.run},
+                     {"why", candidate->why}});
+  }
+  return tries;
 }
 
 Json facet_json(const FacetWhole& facet) {
@@ -83,7 +108,12 @@ Json facet_json(const FacetWhole& facet) {
           {"needs", facet.needs},
           {"waits_for", row.state == fbs::FacetState::waiting ? row.open_needs : 0},
           {"run", run},
+          {"planner", row.planner},
+          {"owner", or_null(facet.owner)},
+          {"parts", {{"open", row.children}, {"rejected", row.lost}, {"plans", row.rounds}}},
+          {"tries", tries_json(row)},
           {"runs", row.runs},
+          {"resolves", row.resolves},
           {"evictions", row.evictions},
           {"base", or_null(row.base)},
           {"commit", or_null(row.commit)},

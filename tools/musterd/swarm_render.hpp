@@ -16,6 +16,7 @@ Json swarm_json(const fbs::SwarmHeadT& head, const std::vector<fbs::LineRowT>& l
 struct FacetWhole {
   fbs::FacetRowT row;
   std::vector<std::string> needs;   ///< Ids.
+  std::string owner;                ///< The planner that planned it; empty: it stands in the file.
   std::string repository;           ///< What the swarm file calls it.
   std::optional<fbs::RunRowT> run;  ///< Its fleet's row of the last run.
 };

@@ -1,8 +1,10 @@
 #include "tools/musterd/swarm_request.hpp"
 
+#include <algorithm>
 #include <set>
 
 #include "actors/spec/derive.hpp"
+#include "actors/swarm/reduce.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/fleet_request.hpp"
@@ -66,6 +68,34 @@ Result<void> read_lines(const Json& body, SwarmRequest& request) {
   return {};
 }
 
+/// What the swarm decides by, beside its plan.
+void add_rules(const swarm::SwarmSpec& spec, fbs::CreateSwarmT& create) {
+  create.result_schema = spec.result_schema;
+  create.converge_answers = spec.converge.answers;
+  create.converge_after_ms = spec.converge.after.count();
+  for (const auto& declared : spec.results) {
+    if (spec.converge.vote.empty() || declared.name != spec.converge.vote) continue;
+    const auto vote = swarm::parse_reducer(nlohmann::json::parse(declared.reducer));
+    create.converge_vote = vote ? vote->from.to_string() : "";
+    create.converge_quorum = vote ? static_cast<std::uint32_t>(vote->quorum) : 0;
+  }
+  if (!spec.reducer.run.empty())
+    create.reduce_timeout_ms = (spec.reducer.timeout + actors::kAttemptMargin).count();
+  if (!spec.resolver.run.empty()) {
+    create.resolves = spec.resolver.tries;
+    Duration longest{0};
+    for (const auto& facet : spec.facets) {
+      Duration checks{0};
+      for (const auto& check : facet.verify) checks += check.timeout;
+      longest = std::max(longest, checks);
+    }
+    create.resolve_timeout_ms = (spec.resolver.timeout + longest + actors::kAttemptMargin).count();
+  }
+  create.most_evictions = spec.limits.evictions;
+  create.most_tokens = spec.limits.tokens;
+  create.most_cost_micros = spec.limits.cost_micros;
+}
+
 }  // namespace
 
 Result<SwarmRequest> read_swarm_request(const Json& body) {
@@ -101,6 +131,7 @@ Result<SwarmRequest> read_swarm_request(const Json& body) {
   create.batch = request.spec.limits.batch;
   create.stall_ms = request.spec.limits.stall.count();
   create.timeout_ms = request.spec.limits.timeout.count();
+  add_rules(request.spec, create);
   return request;
 }
 

@@ -157,6 +157,22 @@ Result<void> View::each_result(
                       });
 }
 
+Result<void> View::each_note(
+    std::string_view swarm,
+    const std::function<bool(const std::string&, const fbs::NoteRowT&)>& each) const {
+  return decoded_rows<fbs::NoteRowT>(actor("swarm", swarm), std::string(actors::swarm::kNotePrefix),
+                                     "", [&](const std::string& rest, const fbs::NoteRowT& note) {
+                                       return each(rest.substr(0, rest.find('/')), note);
+                                     });
+}
+
+Result<void> View::each_message(std::string_view swarm,
+                                const std::function<bool(const fbs::MessageRowT&)>& each) const {
+  return decoded_rows<fbs::MessageRowT>(
+      actor("swarm", swarm), std::string(actors::swarm::kMessagePrefix), "",
+      [&](const std::string&, const fbs::MessageRowT& row) { return each(row); });
+}
+
 Result<void> View::each_host(const std::function<bool(const std::string&)>& each) const {
   return engine_.list(index::kHost, after_key(""), end_of_index(),
                       [&](std::string_view key, const engine::ActorId&, std::string_view) {
@@ -196,6 +212,11 @@ Result<fbs::LineRowT> View::swarm_line(std::string_view name, std::uint32_t numb
 }
 Result<fbs::CreateSwarmT> View::swarm_create(std::string_view name) const {
   return decoded_row<fbs::CreateSwarmT>(actor("swarm", name), "create");
+}
+Result<std::string> View::swarm_reduced(std::string_view name) const {
+  auto bytes = engine_.row(actor("swarm", name), std::string(actors::swarm::kReduced));
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  return bytes->value_or("");
 }
 Result<fbs::PlanFacetT> View::swarm_plan(std::string_view name, std::uint32_t number) const {
   return decoded_row<fbs::PlanFacetT>(actor("swarm", name),

@@ -72,6 +72,12 @@ class View {
   Result<void> each_result(
       std::string_view swarm,
       const std::function<bool(std::uint32_t number, std::string_view json)>& each) const;
+  /// `box`: the number of the planner that it is for, as five digits, or "report".
+  Result<void> each_note(
+      std::string_view swarm,
+      const std::function<bool(const std::string& box, const fbs::NoteRowT& note)>& each) const;
+  Result<void> each_message(std::string_view swarm,
+                            const std::function<bool(const fbs::MessageRowT&)>& each) const;
   Result<void> each_host(const std::function<bool(const std::string& name)>& each) const;
 
   // Errc::not_found says what is missing.
@@ -90,6 +96,8 @@ class View {
   [[nodiscard]] Result<fbs::SwarmHeadT> swarm(std::string_view name) const;
   [[nodiscard]] Result<fbs::LineRowT> swarm_line(std::string_view name, std::uint32_t number) const;
   [[nodiscard]] Result<fbs::CreateSwarmT> swarm_create(std::string_view name) const;
+  /// What the reducer run made, as JSON; empty: nothing.
+  [[nodiscard]] Result<std::string> swarm_reduced(std::string_view name) const;
   [[nodiscard]] Result<fbs::PlanFacetT> swarm_plan(std::string_view name,
                                                    std::uint32_t number) const;
 

@@ -94,6 +94,8 @@ SwarmWorld::SwarmWorld(WorkRepository& repository, WorldOptions options)
   create.batch = spec.limits.batch;
   create.stall_ms = spec.limits.stall.count();
   create.timeout_ms = spec.limits.timeout.count();
+  create.result_schema = spec.result_schema;
+  if (!spec.resolver.run.empty()) create.resolves = spec.resolver.tries;
   auto line = std::make_unique<fbs::SwarmLineT>();
   line->id = "r";
   line->repository = "acme/r";
@@ -200,7 +202,8 @@ void SwarmWorld::apply(const engine::Decision& decision, Disk& next) const {
   }
 }
 
-/// An effect, which may be killed before it, in its middle, or before its result is kept; then it is done again.
+/// An effect, which may be killed before it, in its middle, or before its result is kept; then it
+/// is done again.
 void SwarmWorld::carry_out() {
   const std::size_t at = random_() % disk_.effects.size();
   const auto effect = must_decode<fbs::EffectT>(disk_.effects[at].bytes);
@@ -229,6 +232,10 @@ void SwarmWorld::carry_out() {
 Payload SwarmWorld::perform(const fbs::EffectBodyUnion& effect) {
   if (const auto* read = effect.AsReadPlan())
     return Swarm::Messages::encode(work_->read_plan(*read));
+  if (const auto* adopt = effect.AsAdoptPlan())
+    return Swarm::Messages::encode(work_->adopt(*adopt));
+  if (const auto* show = effect.AsShowCandidates())
+    return Swarm::Messages::encode(work_->show(*show));
   if (const auto* start = effect.AsStartLine())
     return Swarm::Messages::encode(work_->start_line(*start));
   if (const auto* merge = effect.AsMergeFacets())
@@ -253,7 +260,7 @@ fbs::SwarmRunEndedT SwarmWorld::work_of(const Run& run) {
   fbs::SwarmRunEndedT ended;
   ended.run = run.id;
   const auto local = repository_.open();
-  const auto refs = local.refs();
+  auto refs = local.refs();
   ended.base_sha = refs.read(run.create.base_branch).value().value();
   const auto labels = nlohmann::json::parse(run.create.labels_json);
   if (labels.contains("verify")) {
@@ -270,8 +277,18 @@ fbs::SwarmRunEndedT SwarmWorld::work_of(const Run& run) {
     ended.message = "the host was lost";
     return ended;
   }
-  const auto files =
-      options_.work(labels["facet"].get<std::string>(), !run.create.feedback_json.empty());
+  const std::string facet = labels["facet"].get<std::string>(), role = labels.value("role", "");
+  const bool told = !run.create.feedback_json.empty();
+  const auto input = nlohmann::json::parse(run.create.input_json, nullptr, false);
+  const int round = input.is_object() ? input.value("round", 0) : 0;
+  if (options_.says) ended.result = options_.says(facet, told, round);
+  if (role == "score") ended.result = R"({"score": )" + std::to_string(random_() % 9) + "}";
+  if (role == "judge") ended.result = R"({"best": 1})";
+  if (role == "plan" || role == "score" || role == "judge") {
+    ended.state = RunState::unchanged;
+    return ended;
+  }
+  const auto files = options_.work(role == "resolve" ? facet + " resolved" : facet, told);
   if (files.empty()) {
     ended.state = RunState::unchanged;
     return ended;
@@ -280,6 +297,10 @@ fbs::SwarmRunEndedT SwarmWorld::work_of(const Run& run) {
   ended.state = RunState::delivered;
   ended.head_sha =
       repository_.commit(ended.base_sha, files, "Work " + std::to_string(++works_) + " " + run.id);
+  if (role == "candidate") {  // whoever scores it begins there
+    const std::string& branch = run.create.policy->branch;
+    REQUIRE(refs.swap(branch, refs.read(branch).value(), ended.head_sha));
+  }
   return ended;
 }
 

@@ -40,11 +40,14 @@ class WorkRepository {
 /// What a facet's agent does: the files it writes, by its number of runs so far and what it is told.
 using AgentWork =
     std::function<std::map<std::string, std::string>(const std::string& facet, bool told)>;
+/// What an agent leaves as result.json: `round` is a planner's, else 0.
+using AgentSays = std::function<std::string(const std::string& facet, bool told, int round)>;
 using Verification = std::function<bool(const std::string& tip)>;
 
 struct WorldOptions {
   std::string plan;  ///< The swarm file as JSON; one repository, "r".
-  AgentWork work;
+  AgentWork work;  ///< A resolver is asked as "FACET resolved".
+  AgentSays says;  ///< Empty: nothing.
   Verification passes;
   unsigned seed = 1;
   int kill_at = -1;          ///< The write before which it is killed.

@@ -79,6 +79,8 @@ int swarm_report(Context& context, const std::string& name);
 /// `verb`: pause, resume, drain or cancel.
 int swarm_change(Context& context, const std::string& name, const std::string& verb,
                  const std::string& reason);
+int swarm_steer(Context& context, const std::string& name, const std::string& facet,
+                const std::string& text);
 int swarm_retry(Context& context, const std::string& name, const WaitFlags& flags);
 
 int run_list(Context& context, const ListFlags& flags);

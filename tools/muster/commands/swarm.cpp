@@ -279,6 +279,22 @@ int swarm_change(Context& context, const std::string& name, const std::string& v
   return 0;
 }
 
+int swarm_steer(Context& context, const std::string& name, const std::string& facet,
+                const std::string& text) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto swarm = (*client)->post(swarm_path(name, "/steer"),
+                                     {{"text", text}, {"facet", facet}, {"by", Context::user()}});
+  if (!swarm) return context.fail(swarm.error());
+  if (context.json())
+    context.out() << dumped(*swarm, 2) << "\n";
+  else
+    context.err() << "Said to " << (facet.empty() ? "all agents of " : "the agents of facet ")
+                  << safe_line(facet.empty() ? name : facet)
+                  << ": those that begin from now on are told, and what is tried again.\n";
+  return 0;
+}
+
 int swarm_retry(Context& context, const std::string& name, const WaitFlags& flags) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());

@@ -32,6 +32,7 @@ std::string names(const Json& values) {
 
 std::string value_text(const Json& made) {
   if (!str(made, "error").empty()) return "Not made: " + cell(str(made, "error")) + "\n\n";
+  if (made.contains("markdown")) return safe_text(str(made, "markdown")) + "\n\n";
   const Json& value = at(made, "value");
   std::string out = value.is_structured() ? "```json\n" + dumped(value, 2) + "\n```\n\n"
                                           : "**" + cell(dumped(value)) + "**\n\n";
@@ -53,6 +54,18 @@ std::string swarm_report_markdown(const Json& swarm, const std::vector<Json>& fa
          plural(facets.size(), "facet") + " gave a result.\n\n";
   for (const auto& [name, made] : at(results, "values").items())
     out += "## " + cell(name) + "\n\n" + value_text(made);
+  if (results.contains("reduced") && !at(results, "reduced").is_null())
+    out += "## Result\n\n```json\n" + dumped(at(results, "reduced"), 2) + "\n```\n\n";
+  if (!list(results, "missing").empty())
+    out += "Without a result: " + names(list(results, "missing")) + ".\n\n";
+  if (!list(results, "notes").empty()) {
+    out += "## Notes\n\n";
+    for (const Json& note : list(results, "notes"))
+      out += "- " + cell(str(note, "facet")) +
+             (str(note, "to").empty() ? "" : " to " + cell(str(note, "to"))) + ": " +
+             cell(str(note, "text")) + "\n";
+    out += "\n";
+  }
   out += "## Facets\n\n| Facet | Outcome | |\n|---|---|---|\n";
   for (const Json& facet : facets) {
     const std::string merge = str(facet, "merge");

@@ -52,6 +52,8 @@ std::string about(const Json& facet) {
   const Json& run = at(facet, "run");
   std::string out;
   if (state == "merged") out = "as " + short_commit(str(facet, "merge"));
+  if (flag(facet, "planner") && state == "trying")
+    return "plans; " + plural(count(at(facet, "parts"), "open"), "facet") + " of it open";
   if (state == "working" && run.is_object())
     out = "run " + short_id(str(run, "id")) + " " + str(run, "state") +
           (str(run, "host").empty() ? "" : " on " + safe_line(str(run, "host")));
@@ -184,7 +186,16 @@ std::string facet_text(const Json& facet, const Look& look) {
   if (run.is_object())
     add("run", str(run, "id") + " (" + str(run, "state") + ", attempt " +
                    std::to_string(count(run, "attempt")) + ")");
+  add("planned by", str(facet, "owner"));
+  if (flag(facet, "planner"))
+    add("plans", std::to_string(count(at(facet, "parts"), "plans")) + ", " +
+                     plural(count(at(facet, "parts"), "open"), "facet") + " of it open");
+  for (const Json& one : list(facet, "tries"))
+    add("try", short_id(str(one, "run")) + " " + short_commit(str(one, "commit")) +
+                   (at(one, "score").is_number() ? " score " + at(one, "score").dump() : "") +
+                   (flag(one, "kept") ? " (kept)" : ""));
   add("runs", std::to_string(count(facet, "runs")));
+  if (count(facet, "resolves") != 0) add("resolver", plural(count(facet, "resolves"), "conflict"));
   add("sent back", plural(count(facet, "evictions"), "time"));
   add("base", str(facet, "base"));
   add("commit", str(facet, "commit"));
