@@ -16,6 +16,7 @@
 #include <set>
 #include <sstream>
 
+#include "sandboxd/context_file.hpp"
 #include "sandboxd/disk.hpp"
 #include "sandboxd/idmap.hpp"
 #include "sandboxd/log_reader.hpp"
@@ -235,6 +236,7 @@ Result<void> HostOps::apply(const Operation& operation) const {
     const HostOps& ops;
     Result<void> operator()(const MakeDirectory& op) const { return make_owned_directory(op); }
     Result<void> operator()(const WriteFile& op) const { return write_plainly(op); }
+    Result<void> operator()(const PlaceFile& op) const { return place_file(op); }
     Result<void> operator()(const Symlink& op) const { return link_to(op); }
     Result<void> operator()(const MountOverlay& op) const { return mount_overlay(op); }
     Result<void> operator()(const MountDisk& op) const { return mount_disk(op.empty, op.image, op.target); }

@@ -62,6 +62,17 @@ void add_layer(std::vector<Operation>& ops, const PlanFacts& facts, const Places
   }
 }
 
+/// The spec's context files; check_spec has seen to their paths.
+void add_files(std::vector<Operation>& ops, const wire::SandboxSpecT& spec, const PlanFacts& facts, const Places& places) {
+  constexpr std::string_view kTmp = "/tmp/", kHome = "/home/agent/";
+  for (const auto& file : spec.context_files) {
+    const bool tmp = file->path.starts_with(kTmp);
+    ops.push_back(PlaceFile{facts.agent_dir, file->source, places.writable() / (tmp ? "tmp" : "home"),
+                            file->path.substr(tmp ? kTmp.size() : kHome.size()), file->mode,
+                            facts.uid_base + file->owner, facts.uid_base + kAgentUid});
+  }
+}
+
 std::vector<std::string> conmon_command(const PlanFacts& facts, const Places& places) {
   return {facts.conmon,
           "--api-version", "1",
@@ -155,6 +166,7 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   for (const char* name : {"work", "home", "tmp", "out"})
     ops.push_back(MakeDirectory{places.writable() / name, 0700, agent});
   if (!facts.prebuild.empty()) add_layer(ops, facts, places);
+  add_files(ops, spec, facts, places);
   ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
   ops.push_back(Symlink{places.run / "ws", places.work()});
   ops.push_back(MakeDirectory{places.in(), 0755, 0});
@@ -190,6 +202,10 @@ struct Describe {
   std::string operator()(const WriteFile& op) const {
     return "write " + op.path.string() + " " + octal(op.mode) + " " + std::to_string(op.owner) +
            " | unlink";
+  }
+  std::string operator()(const PlaceFile& op) const {
+    return "place " + op.source + " as " + (op.top / op.path).string() + " " + octal(op.mode) + " " +
+           std::to_string(op.owner) + " | unlink";
   }
   std::string operator()(const Symlink& op) const {
     return "symlink " + op.path.string() + " -> " + op.target.string() + " | unlink";

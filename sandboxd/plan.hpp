@@ -86,6 +86,16 @@ struct WriteFile {
   unsigned mode = 0644;
   std::uint32_t owner = 0;
 };
+/// A copy of a file of the agent bundle. What lies below `top` may be an agent's: no link in it is followed.
+struct PlaceFile {
+  std::filesystem::path bundle;
+  std::string source;             ///< In the bundle.
+  std::filesystem::path top;      ///< The sandbox's HOME or /tmp.
+  std::string path;               ///< Below it.
+  unsigned mode = 0644;
+  std::uint32_t owner = 0;        ///< Of the file.
+  std::uint32_t directories = 0;  ///< Of the directories that are made for it.
+};
 struct Symlink {
   std::filesystem::path path, target;
 };
@@ -112,7 +122,7 @@ struct StartContainer {
 };
 
 using Operation =
-    std::variant<MakeDirectory, WriteFile, Symlink, MountOverlay, MountDisk, MountLayer, CreateContainer,
+    std::variant<MakeDirectory, WriteFile, PlaceFile, Symlink, MountOverlay, MountDisk, MountLayer, CreateContainer,
                  StartContainer>;
 
 struct Plan {

@@ -78,6 +78,29 @@ Result<void> check_names(const wire::SandboxSpecT& spec) {
   return {};
 }
 
+/// Below the agent's HOME or /tmp, in plain words.
+bool is_place(std::string_view path) {
+  for (const std::string_view top : {"/home/agent/", "/tmp/"})
+    if (path.starts_with(top)) return path.size() < 1024 && is_inner_path(path.substr(top.size()));
+  return false;
+}
+
+Result<void> check_files(const wire::SandboxSpecT& spec) {
+  constexpr std::size_t kMaxFiles = 200;
+  std::set<std::string> paths;
+  if (spec.context_files.size() > kMaxFiles) return fail(Errc::invalid, "context_files: too many");
+  if (!spec.context_files.empty() && spec.agent_bundle.empty())
+    return fail(Errc::invalid, "context_files need the agent_bundle that they lie in");
+  for (const auto& file : spec.context_files) {
+    if (!is_place(file->path) || !paths.insert(file->path).second)
+      return fail(Errc::invalid, "context_files: " + file->path + " is no path below /home/agent or /tmp, or named twice");
+    if (!is_inner_path(file->source)) return fail(Errc::invalid, "context_files: " + file->source + " is no path in the bundle");
+    if (file->mode > 0777 || (file->owner != 0 && file->owner != 1000))
+      return fail(Errc::invalid, "context_files: " + file->path + " has a mode up to 0777, and belongs to 0 or 1000");
+  }
+  return {};
+}
+
 Result<void> check_steps(const wire::SandboxSpecT& spec) {
   if (spec.steps.empty() || spec.steps.size() > kMaxSteps)
     return fail(Errc::invalid, "between 1 and " + std::to_string(kMaxSteps) + " steps");
@@ -156,6 +179,7 @@ StepKind step_kind(std::string_view name) {
 
 Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits) {
   if (auto ok = check_names(spec); !ok) return ok;
+  if (auto ok = check_files(spec); !ok) return ok;
   if (auto ok = check_steps(spec); !ok) return ok;
   if (!spec.commit) return fail(Errc::invalid, "no commit");
   for (const std::string* text :

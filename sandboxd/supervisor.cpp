@@ -669,6 +669,14 @@ Supervisor::Sandbox* Supervisor::find(const std::string& id) {
   return found == sandboxes_.end() ? nullptr : found->second.get();
 }
 
+std::optional<std::size_t> Supervisor::running_step(const std::string& id) const {
+  const auto found = sandboxes_.find(id);
+  if (found == sandboxes_.end() || found->second->phase != Phase::running || found->second->stop) return std::nullopt;
+  const auto& steps = found->second->progress->steps();
+  if (steps.empty() || steps.back().ended_unix_ms != 0) return std::nullopt;
+  return steps.size();
+}
+
 std::vector<std::string> Supervisor::unfinished() const {
   std::vector<std::string> ids;
   for (const auto& [id, sandbox] : sandboxes_)

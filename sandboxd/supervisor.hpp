@@ -78,6 +78,8 @@ class Supervisor {
   /// Attempts whose logs are here: id and, for finished ones, their end.
   [[nodiscard]] std::vector<std::pair<std::string, std::optional<std::uint64_t>>> logs() const;
   [[nodiscard]] unsigned free_slots() const;
+  /// How many steps that sandbox has begun, while one runs: then a command may be run beside it.
+  [[nodiscard]] std::optional<std::size_t> running_step(const std::string& id) const;
   [[nodiscard]] Host& host() { return host_; }
   /// When the daemon ends: what is made ahead goes; attempts go on.
   void put_away_pool() { pool_.reset(); }

@@ -70,6 +70,14 @@ Outlet Uplink::outlet() {
 
 void Uplink::attach(Supervisor& supervisor) {
   supervisor_ = &supervisor;
+  execs_ = std::make_unique<Execs>(
+      ExecTools{config_.host.paths, supervisor.host().config.runtime, supervisor.host().config.muster_init}, loop_,
+      [this](const std::string& id) { return supervisor_->running_step(id); },
+      [this](const std::string& id, wire::FrameT frame) {
+        wire::FrameT named = frame_of(id);
+        named.body = std::move(frame.body);
+        return send(Stream::logs, std::move(named)).has_value();
+      });
   check_lease();  // before anything that was adopted goes on
   loop_.every(kUplinkTick, [this] { tick(); });
 }
@@ -120,6 +128,7 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
   spdlog::info("connected with {}", session->peer());
   session_ = std::move(session);
   welcomed_ = false;
+  execs_->end_session();  // of one whose end was not told before
   unsent_parcel_bytes_ = 0;
   for (auto& [id, log] : logs_) log.credited = log.asked = log.last_said = false;
   wire::HelloT hello;
@@ -135,6 +144,7 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
     hello.labels.back()->value = value;
   }
   hello.running = supervisor_->unfinished();
+  hello.max_execs = kMaxExecsOfSandbox;
   hello.warm = supervisor_->host().mirrors.warm(kMaxWarm);
   wire::FrameT frame;
   frame.body.Set(std::move(hello));
@@ -147,6 +157,7 @@ void Uplink::closed(const storage::Session* session, const std::string& why) {
   spdlog::info("disconnected: {}", why);
   session_.reset();
   welcomed_ = false;
+  execs_->end_session();
 }
 
 void Uplink::received(const storage::Session* session, const std::string& bytes) {
@@ -164,6 +175,9 @@ void Uplink::received(const storage::Session* session, const std::string& bytes)
                                frame->body_as_Stop()->grace_ms());
     case wire::Body::Ack: return acknowledge(*frame->body_as_Ack());
     case wire::Body::LogCredit: return credit(*frame, *frame->body_as_LogCredit());
+    case wire::Body::ExecOpen:
+    case wire::Body::ExecInput:
+    case wire::Body::ExecCredit: return exec(*frame);
     default:
       spdlog::warn("the engine sent a {} that this host does not know; it is ignored",
                    wire::EnumNameBody(frame->body_type()));
@@ -210,6 +224,7 @@ void Uplink::tick() {
   const std::int64_t now = boot_ms();
   if (session_ && welcomed_ && now >= next_beat_) beat();
   check_lease();
+  execs_->tick();
   pump_events();
   for (auto& [id, log] : logs_)  // what no file event told
     if (log.credited && !log.last_said && log.reader.offset() < log.up_to) pump_log(id);
@@ -343,6 +358,13 @@ void Uplink::credit(const wire::Frame& frame, const wire::LogCredit& credit) {
   }
   log.credited = true;
   pump_log(id);
+}
+
+void Uplink::exec(const wire::Frame& frame) {
+  const std::string id = id_of(frame);
+  if (const auto* open = frame.body_as_ExecOpen()) return execs_->open(id, *open);
+  if (const auto* input = frame.body_as_ExecInput()) return execs_->input(id, *input);
+  if (const auto* more = frame.body_as_ExecCredit()) return execs_->credit(id, *more);
 }
 
 /// One chunk: what `from` has next, or nothing (to ask for credit, or to say the end). How much it was.

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "sandboxd/config.hpp"
+#include "sandboxd/execs.hpp"
 #include "sandboxd/lease.hpp"
 #include "sandboxd/log_reader.hpp"
 #include "sandboxd/loop.hpp"
@@ -52,6 +53,7 @@ class Uplink {
   void blob(const wire::Blob& blob);
   void acknowledge(const wire::Ack& ack);
   void credit(const wire::Frame& frame, const wire::LogCredit& credit);
+  void exec(const wire::Frame& frame);
 
   Result<std::uint64_t> keep(const Origin& origin, wire::RunEventT event);
   void pump_events();
@@ -89,6 +91,7 @@ class Uplink {
   std::size_t unsent_parcel_bytes_ = 0; // given to the link since it was last empty
   std::map<std::string, Log> logs_;
   std::deque<std::string> ready_;     // logs that may have something to send, in turn
+  std::unique_ptr<Execs> execs_;      // after attach(); last: its threads speak to the loop until they are joined
 };
 
 }  // namespace muster::sandbox

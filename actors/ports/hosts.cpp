@@ -50,6 +50,7 @@ class Hosts::Impl {
   [[nodiscard]] int port() const { return server_ ? server_->port() : 0; }
   [[nodiscard]] HostsStats stats() const;
   [[nodiscard]] std::optional<HostLease> lease(const std::string& host) const;
+  [[nodiscard]] ExecPort& execs() { return execs_; }
 
  private:
   using Lines = std::map<std::string, HostLine>;
@@ -108,6 +109,7 @@ class Hosts::Impl {
   Lines lines_;
   std::vector<std::pair<engine::PendingEffect, engine::EffectDone>> early_effects_;
   std::shared_ptr<void> subscription_;
+  ExecCalls execs_;
   PackSink packs_;
   LogSinks logs_;
   HostWork work_;
@@ -218,11 +220,14 @@ std::shared_ptr<Inflow> Hosts::Impl::inflow_of(Session& session) {
 
 void Hosts::Impl::frame(Session& session, Stream stream, std::string_view bytes) {
   const auto inflow = inflow_of(session);
-  const bool is_log = wire::GetFrame(bytes.data())->body_type() == wire::Body::LogChunk;
-  if (!inflow || is_log != (stream == Stream::logs)) {
+  const wire::Body body = wire::GetFrame(bytes.data())->body_type();
+  const bool is_log = body == wire::Body::LogChunk;
+  const bool is_exec = ExecCalls::takes(body);
+  if (!inflow || (is_log || is_exec) != (stream == Stream::logs)) {
     session.close("it sent a frame on the wrong stream");
     return;
   }
+  if (is_exec) return execs_.frame(session, *wire::GetFrame(bytes.data()));
   const bool is_beat = wire::GetFrame(bytes.data())->body_type() == wire::Body::Heartbeat;
   FramePtr taken = inflow->take(stream, bytes);
   if (is_log) {
@@ -242,6 +247,7 @@ void Hosts::Impl::closed(Session& session) {
     if (node) inflow = std::move(node.mapped());
   }
   if (!inflow) return;
+  execs_.closed(session);
   strand_->post([this, inflow] { gone(inflow); });
 }
 
@@ -291,6 +297,7 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
   line.leased = true;
   line.lease_until = lease_end();
 
+  execs_.said_hello(inflow->session(), hello.max_execs());
   wire::HelloT said;
   hello.UnPackTo(&said);
   fbs::HostConnectedT message;
@@ -348,6 +355,7 @@ void Hosts::Impl::welcome(HostLine& line, const fbs::HostHeadT& head) {
   if (!inflow->session()->send(Stream::control, storage::encode_frame(frame))) return;
   line.welcomed = true;
   ++welcomed_;
+  execs_.welcomed(inflow->session());
   for (const auto& slot : head.used) logs_.open(inflow->session(), {slot->run, slot->attempt});
   work_.welcomed(line);
 }
@@ -602,6 +610,9 @@ HostsStats Hosts::stats() const {
 }
 std::optional<HostLease> Hosts::lease(const std::string& host) const {
   return impl_->lease(host);
+}
+ExecPort& Hosts::execs() {
+  return impl_->execs();
 }
 void Hosts::perform(const engine::PendingEffect& effect, engine::EffectDone done) {
   impl_->perform(effect, std::move(done));

@@ -20,6 +20,7 @@
 #include <string_view>
 
 #include "actors/ports/effects_generated.h"
+#include "actors/ports/exec_calls.hpp"
 #include "actors/ports/host_lease.hpp"
 #include "engine/core/engine.hpp"
 #include "storage/base/blobs.hpp"
@@ -81,6 +82,8 @@ class Hosts final : public engine::EffectPort {
   [[nodiscard]] HostsStats stats() const;
   /// Nothing for a host that was never heard of since the start. Any thread.
   [[nodiscard]] std::optional<HostLease> lease(const std::string& host) const;
+  /// Commands in running sandboxes. Any thread.
+  [[nodiscard]] ExecPort& execs();
 
   void perform(const engine::PendingEffect& effect, engine::EffectDone done) override;
 

@@ -77,7 +77,8 @@ bool is_image(const std::string& image) {
   if (image.starts_with("env:")) return is_name(image.substr(4), "._-");
   if (image.starts_with("docker://")) {
     const std::size_t slash = image.find('/', 9);
-    return slash > 9 && slash != std::string::npos && !image.ends_with("/") && !image.ends_with(":");
+    return slash > 9 && slash != std::string::npos && !image.ends_with("/") &&
+           !image.ends_with(":");
   }
   const bool path =
       image.starts_with("dir:") || image.starts_with("tar:") || image.starts_with("oci:");
@@ -87,9 +88,10 @@ bool is_image(const std::string& image) {
 void read_image(Walk& walk, std::string& image) {
   walk.text("image", image);
   if (!is_image(image))
-    walk.problem("image", "\"" + image +
-                              "\" is not an image: host, devcontainer, env:NAME, dir:PATH, tar:PATH, "
-                              "oci:PATH[:TAG] or docker://HOST/NAME[:TAG]");
+    walk.problem("image",
+                 "\"" + image +
+                     "\" is not an image: host, devcontainer, env:NAME, dir:PATH, tar:PATH, "
+                     "oci:PATH[:TAG] or docker://HOST/NAME[:TAG]");
 }
 
 void read_cpus(Walk& walk, std::uint32_t& milli) {
@@ -100,6 +102,47 @@ void read_cpus(Walk& walk, std::uint32_t& milli) {
   const double cpus = value->get<double>();
   if (cpus < 0.01 || cpus > 1024) return walk.problem("cpus", "must be between 0.01 and 1024");
   milli = static_cast<std::uint32_t>(std::lround(cpus * 1000));
+}
+
+/// Below HOME or /tmp, in plain words.
+bool is_place(const std::string& path) {
+  if (!path.starts_with("/home/agent/") && !path.starts_with("/tmp/")) return false;
+  const std::string whole = path + "/";
+  return whole.find("//") == std::string::npos && whole.find("/./") == std::string::npos &&
+         whole.find("/../") == std::string::npos;
+}
+
+void read_mode(Walk& walk, std::uint32_t& mode) {
+  const json* value = walk.find("mode");
+  if (value == nullptr) return;
+  const std::string text = value->is_string() ? value->get<std::string>() : "";
+  if (text.size() < 3 || text.size() > 4 ||
+      text.find_first_not_of("01234567") != std::string::npos ||
+      std::stoul(text, nullptr, 8) > 0777)
+    return walk.problem("mode", "must be permissions in quotes, like \"0644\" or \"0755\"");
+  mode = static_cast<std::uint32_t>(std::stoul(text, nullptr, 8));
+}
+
+void read_placed_file(const json& value, const std::string& at, Environment& env,
+                      std::vector<Problem>& problems) {
+  Walk walk(&value, at, problems);
+  PlacedFile file;
+  walk.required("source");
+  walk.required("path");
+  walk.text("source", file.source, 1024);
+  walk.text("path", file.path, 1024);
+  const std::string source = "/" + file.source + "/";
+  if (file.source.starts_with("/") || source.find("/../") != std::string::npos)
+    walk.problem("source", "must be a path at or below the fleet file's directory");
+  if (!file.path.empty() && !is_place(file.path))
+    walk.problem("path", "\"" + file.path + "\" must be a whole path below /home/agent or /tmp");
+  read_mode(walk, file.mode);
+  walk.choice("owner", {"agent", "root"}, [&](std::size_t i) { file.root = i == 1; });
+  walk.finish();
+  for (const PlacedFile& other : env.files)
+    if (!file.path.empty() && other.path == file.path)
+      walk.problem("path", "\"" + file.path + "\" is named twice");
+  env.files.push_back(std::move(file));
 }
 
 void read_environment(Walk walk, Environment& to) {
@@ -123,6 +166,9 @@ void read_environment(Walk walk, Environment& to) {
       problems.push_back({walk.pointer("secrets") + "/" + std::to_string(i),
                           "\"" + to.secrets[i] +
                               "\" can't be a secret's name: it becomes a variable of the agent"});
+  walk.each("files", kMaxListed, [&](const json& value, const std::string& at) {
+    read_placed_file(value, at, to, problems);
+  });
   walk.choice("network", {"none", "host"}, [&](std::size_t i) { to.host_network = i == 1; });
   Walk resources = walk.child("resources");
   read_cpus(resources, to.cpus_milli);

@@ -51,11 +51,21 @@ struct RepositorySource {
   bool operator==(const RepositorySource&) const = default;
 };
 
+/// A file that travels with the fleet and lies in each sandbox before its first step.
+struct PlacedFile {
+  std::string source;  ///< Relative to the fleet file.
+  std::string path;    ///< Absolute, below /home/agent or /tmp.
+  std::uint32_t mode = 0644;
+  bool root = false;  ///< Owned by root, else by the agent.
+  bool operator==(const PlacedFile&) const = default;
+};
+
 struct Environment {
   std::string image = "host";
   std::vector<Command> setup;
   std::map<std::string, std::string> env;
   std::vector<std::string> secrets;
+  std::vector<PlacedFile> files;
   bool host_network = false;
   std::uint32_t cpus_milli = 1000;
   std::uint64_t memory_bytes = 2ull << 30;

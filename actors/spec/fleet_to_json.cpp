@@ -30,21 +30,36 @@ json cpus(std::uint32_t milli) {
   return static_cast<double>(milli) / 1000;
 }
 
+std::string mode_text(std::uint32_t mode) {
+  std::string text = "0000";
+  for (std::size_t i = 4; i-- > 1; mode >>= 3) text[i] = static_cast<char>('0' + (mode & 7));
+  return text;
+}
+
 json environment(const Environment& from) {
   json setup = json::array();
   for (const Command& c : from.setup) setup.push_back(command(c));
   json env = json::object();
   for (const auto& [name, value] : from.env) env[name] = value;
-  return {{"image", from.image},
-          {"setup", setup},
-          {"env", env},
-          {"secrets", from.secrets},
-          {"network", from.host_network ? "host" : "none"},
-          {"resources",
-           {{"cpus", cpus(from.cpus_milli)},
-            {"memory", size_text(from.memory_bytes)},
-            {"pids", from.pids},
-            {"disk", size_text(from.disk_bytes)}}}};
+  json out{{"image", from.image},
+           {"setup", setup},
+           {"env", env},
+           {"secrets", from.secrets},
+           {"network", from.host_network ? "host" : "none"},
+           {"resources",
+            {{"cpus", cpus(from.cpus_milli)},
+             {"memory", size_text(from.memory_bytes)},
+             {"pids", from.pids},
+             {"disk", size_text(from.disk_bytes)}}}};
+  json files = json::array();
+  for (const PlacedFile& file : from.files)
+    files.push_back({{"source", file.source},
+                     {"path", file.path},
+                     {"mode", mode_text(file.mode)},
+                     {"owner", file.root ? "root" : "agent"}});
+  // Without any, fleets that are older than the key keep their digest.
+  if (!files.empty()) out["files"] = std::move(files);
+  return out;
 }
 
 json verifications(const std::vector<Verification>& from) {

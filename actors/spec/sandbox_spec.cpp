@@ -117,6 +117,14 @@ void set_environment(const Environment& from, wire::SandboxSpecT& to) {
     to.env.push_back(std::move(entry));
   }
   to.secrets = from.secrets;
+  for (const PlacedFile& file : from.files) {
+    auto placed = std::make_unique<wire::ContextFileT>();
+    placed->source = file.source;
+    placed->path = file.path;
+    placed->mode = file.mode;
+    placed->owner = file.root ? 0 : 1000;
+    to.context_files.push_back(std::move(placed));
+  }
   to.network = from.host_network ? wire::Network::host : wire::Network::none;
   to.cpus_milli = from.cpus_milli;
   to.memory_bytes = from.memory_bytes;

@@ -7,6 +7,7 @@
 
 #include <array>
 
+#include "sandboxd/init/exec.hpp"
 #include "sandboxd/init/init.hpp"
 #include "sandboxd/init/plan_format.hpp"
 
@@ -189,4 +190,10 @@ int run() {
 }  // namespace
 }  // namespace muster::sandbox::init
 
-int main() { return muster::sandbox::init::run(); }
+int main(int argc, char** argv) {
+  using namespace muster::sandbox::init;
+  const std::string_view role = argc > 1 ? argv[1] : "";
+  if (role == "enter") return enter(argc, argv);
+  if (role == "parent") return parent(argc, argv);
+  return run();
+}

@@ -102,6 +102,15 @@ class FakeEngine {
     frame.body.Set(std::move(blob));
     send(Stream::control, std::move(frame));
   }
+  /// ExecOpen, ExecInput or ExecCredit of that sandbox.
+  template <class Body>
+  void tell_exec(const std::string& id, Body body) {
+    wire::FrameT frame;
+    frame.run = id.substr(0, id.find('-'));
+    frame.attempt = static_cast<std::uint32_t>(std::stoul(id.substr(id.find('-') + 1)));
+    frame.body.Set(std::move(body));
+    send(Stream::logs, std::move(frame));
+  }
   /// Whether events are acknowledged and heartbeats answered.
   void acknowledge(bool of_events, bool of_heartbeats) {
     change([&] {
@@ -164,6 +173,10 @@ class FakeEngine {
   std::map<std::string, std::string> logs;    // by id, from offset 0
   std::set<std::string> complete_logs;
   std::map<std::string, std::string> packs;   // by digest
+  unsigned max_execs = 0;                     // of the last Hello
+  std::map<std::uint64_t, std::uint64_t> exec_credit;
+  std::map<std::uint64_t, std::string> exec_output;
+  std::map<std::uint64_t, wire::ExecEndT> exec_ends;
 
  private:
   template <class Change>
@@ -199,15 +212,25 @@ class FakeEngine {
       case wire::Body::RunEvent: event(session, id, frame); break;
       case wire::Body::CommitPack: pack(*frame.body_as_CommitPack()); break;
       case wire::Body::LogChunk: chunk(session, stream, frame, id); break;
+      case wire::Body::ExecCredit:
+        exec_credit[frame.body_as_ExecCredit()->exec()] += frame.body_as_ExecCredit()->bytes();
+        break;
+      case wire::Body::ExecOutput: exec_bytes(*frame.body_as_ExecOutput()); break;
+      case wire::Body::ExecEnd: frame.body_as_ExecEnd()->UnPackTo(&exec_ends[frame.body_as_ExecEnd()->exec()]); break;
       default: FAIL("a frame that no host sends");
     }
     changed_.notify_all();
+  }
+  void exec_bytes(const wire::ExecOutput& output) {
+    if (output.bytes() == nullptr) return;
+    exec_output[output.exec()].append(reinterpret_cast<const char*>(output.bytes()->data()), output.bytes()->size());
   }
   static void answer(Session& session, Stream stream, wire::FrameT frame) {
     (void)session.send(stream, storage::encode_frame(frame));
   }
   void hello(Session& session, const wire::Hello& hello) {
     ++hellos;
+    max_execs = hello.max_execs();
     running.clear();
     if (hello.running() != nullptr)
       for (const auto* id : *hello.running()) running.push_back(id->str());

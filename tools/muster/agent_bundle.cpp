@@ -92,6 +92,18 @@ class Collector {
     add_file(relative, pointer, status);
   }
 
+  /// A file by itself; `written` becomes its path in the bundle.
+  void add_placed(std::string& written, const std::string& pointer) {
+    const std::string relative = inside(written);
+    if (!relative.empty() && !fs::path(written).is_absolute() &&
+        !fs::is_regular_file(fs::symlink_status(directory_ / relative)))
+      return problem(pointer, fs::exists(directory_ / relative)
+                                  ? relative + " is not a plain file"
+                                  : "there is no " + (directory_ / relative).string());
+    add(written, pointer);
+    if (!relative.empty()) written = relative;
+  }
+
   void add_script(const std::string& relative) {
     entries_[relative] = {directory_ / relative, true, false};
   }
@@ -199,6 +211,9 @@ AgentBundle bundle_agent(actors::FleetSpec& spec, const fs::path& directory,
   Collector collector(directory, problems);
   for (std::size_t i = 0; i < spec.agent.files.size(); ++i)
     collector.add(spec.agent.files[i], "/agent/files/" + std::to_string(i));
+  for (std::size_t i = 0; i < spec.environment.files.size(); ++i)
+    collector.add_placed(spec.environment.files[i].source,
+                         "/environment/files/" + std::to_string(i) + "/source");
   const std::string word = first_word(spec.agent.run);
   if (word.find('/') != std::string::npos) {
     const std::string relative = collector.inside(word);

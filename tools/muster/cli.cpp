@@ -309,6 +309,22 @@ class CommandLine {
               [this](Context& c) { return run_artifacts(c, name_, log_.attempt, file_); });
     artifacts->add_option("--attempt", log_.attempt, "Default: the newest that left any")->check(kCount);
     artifacts->add_option("--output,-o", file_, "Write them to this directory, over nothing");
+    add_exec(run);
+  }
+
+  void add_exec(CLI::App* run) {
+    CLI::App* exec = named(run, "exec", "Run a command in a run's sandbox, after --", "RUN", [this](Context& c) {
+      return run_exec(c, name_, exec_, run_.input.command);
+    });
+    exec->preparse_callback([this](std::size_t) { takes_command_ = true; });
+    exec->add_flag("-t,--tty", exec_.tty, "With a terminal; \"~.\" at the beginning of a line leaves it");
+    many(exec, "-e,--env", exec_.env, "NAME=VALUE, or NAME for this shell's own (repeatable)");
+    exec->add_option("-w,--workdir", exec_.workdir, "Where, in the workspace or by whole path");
+    duration(exec, "--timeout", exec_.timeout, "End it after so long (exit 124)");
+    CLI::App* attach = named(run, "attach", "A shell with a terminal in a run's sandbox", "RUN",
+                             [this](Context& c) { return run_attach(c, name_, exec_); });
+    many(attach, "-e,--env", exec_.env, "NAME=VALUE, or NAME for this shell's own (repeatable)");
+    attach->add_option("-w,--workdir", exec_.workdir, "Where, in the workspace or by whole path");
   }
 
   void add_pull() {
@@ -477,6 +493,7 @@ class CommandLine {
   ListFlags list_;
   RetryFlags retry_;
   LogFlags log_;
+  ExecFlags exec_;
   AuditFlags audit_;
 };
 

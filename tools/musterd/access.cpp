@@ -21,6 +21,7 @@ constexpr Row kTable[] = {
     {"/v1/fleets", Reach::filtered, Role::viewer, Role::operator_},
     {"/v1/swarms/{name}", Reach::fleet, Role::viewer, Role::operator_},  // its fleet has its name
     {"/v1/swarms", Reach::filtered, Role::viewer, Role::operator_},
+    {"/v1/runs/{id}/exec", Reach::run, Role::operator_, Role::operator_},
     {"/v1/runs/{id}", Reach::run, Role::viewer, Role::operator_},
     {"/v1/runs", Reach::filtered, Role::viewer, Role::operator_},
     {"/v1/pulls/{id}", Reach::pull, Role::viewer, Role::operator_},

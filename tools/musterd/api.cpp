@@ -7,6 +7,7 @@
 #include "tools/musterd/access.hpp"
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/api_inside.hpp"
+#include "tools/musterd/exec_sessions.hpp"
 #include "tools/musterd/problem.hpp"
 #include "tools/musterd/revision.hpp"
 
@@ -79,11 +80,13 @@ bool is_noted(const Request& request, const Route& route) {
 Api::Api(ApiParts parts)
     : parts_(std::move(parts)),
       view_(parts_.engine, parts_.org),
-      gate_(parts_.identify, parts_.audit, view_, parts_.org) {
+      gate_(parts_.identify, parts_.audit, view_, parts_.org),
+      execs_(std::make_unique<ExecSessions>()) {
   const ApiContext context{parts_, view_, lists_};
   add_fleet_routes(router_, context);
   add_swarm_routes(router_, context);
   add_run_routes(router_, context);
+  add_exec_routes(router_, context, *execs_);
   add_pull_routes(router_, context);
   add_host_routes(router_, context);
   add_system_routes(router_, context);
@@ -97,6 +100,8 @@ Api::Api(ApiParts parts)
     add_admin_routes(router_, context);
   }
 }
+
+Api::~Api() = default;
 
 std::optional<Response> Api::admit(Request& request) const {
   const engine::Stopwatch watch;

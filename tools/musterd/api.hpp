@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@
 #include "tools/musterd/router.hpp"
 #include "tools/musterd/view.hpp"
 #include "tools/musterd/watched_runlog.hpp"
+
+namespace muster::actors {
+class ExecPort;
+}
 
 namespace muster::musterd {
 
@@ -66,11 +71,15 @@ struct ApiParts {
   std::function<RetentionCounts()> retention{};  ///< May be empty.
   /// What a queued run waits for, in one word for machines: "hosts_full".
   std::function<std::string(const std::string& run)> cause_queued{};
+  actors::ExecPort* execs = nullptr;  ///< Without it no command runs in a sandbox.
 };
+
+class ExecSessions;
 
 class Api {
  public:
   explicit Api(ApiParts parts);
+  ~Api();
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
 
@@ -92,6 +101,7 @@ class Api {
   View view_;
   Gate gate_;
   mutable ListMemory lists_;
+  std::unique_ptr<ExecSessions> execs_;
   Router router_;
 };
 

@@ -288,7 +288,8 @@ Result<void> Daemon::serve_api() {
         return actors::swarm::prove_line(claim, scratch_ / "swarm");
       },
       [this] { return retention_->counts(); },
-      [this](const std::string& run) { return dispatcher_->cause(run); }});
+      [this](const std::string& run) { return dispatcher_->cause(run); },
+      &hosts_->execs()});
   auto http =
       HttpServer::start({config_.socket_path(), config_.http, {}},
                         {[this](Request& request) { return api_->handle(request); },

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "storage/base/error.hpp"
+#include "storage/base/files.hpp"
 #include "tools/musterd/identity.hpp"
 #include "tools/musterd/trace.hpp"
 
@@ -83,6 +84,8 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   std::shared_ptr<BodyStream> stream;  ///< In place of `body`.
+  /// In place of an answer: gets the connection, and the request's handshake is its to answer.
+  std::function<void(Fd)> take_over = {};
 };
 
 /// Decodes %XX; Errc::invalid for a malformed escape or a NUL.

@@ -150,6 +150,7 @@ class Server final : public HttpServer {
   asio::awaitable<bool> send(Connection& connection, Response& response, bool head, bool keep);
   asio::awaitable<bool> send_stream(Connection& connection, Response& response);
   asio::awaitable<bool> send_bytes(Connection& connection, const std::string& bytes);
+  static void give_away(Connection& connection, Response& response);
   void watch_for_end(Connection& connection);
 
   HttpLimits limits_;
@@ -318,12 +319,25 @@ asio::awaitable<bool> Server::serve_one(Connection& connection) {
   bool again = false;
   if (!ran) {
     again = co_await refuse(connection, 429, "too many requests are waiting");
+  } else if (response->take_over && connection.buffer.size() == 0) {
+    give_away(connection, *response);
+  } else if (response->take_over) {
+    again = co_await refuse(connection, 400, "nothing may be sent before the handshake is answered");
   } else if (response->stream && !head) {
     again = co_await send_stream(connection, *response);
   } else {
     again = co_await send(connection, *response, head, keep);
   }
   co_return again;
+}
+
+/// The connection is somebody else's from here on, and no longer counted.
+void Server::give_away(Connection& connection, Response& response) {
+  error_code error;
+  connection.stream.expires_never();
+  connection.stream.socket().non_blocking(false, error);
+  const int socket = connection.stream.socket().release(error);
+  if (!error) response.take_over(Fd(socket));
 }
 
 /// A small body is read first: closing with bytes unread may take the answer away from its client.

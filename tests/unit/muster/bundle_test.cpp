@@ -55,6 +55,29 @@ TEST_CASE("script and files travel as a tar that depends on nothing but them") {
   CHECK(sha256_hex(bundle_agent(again, two.path(), problems).tar) == sha256_hex(bundle.tar));
 }
 
+TEST_CASE("files of the environment travel, too, as plain files of the fleet's directory") {
+  const Scratch s;
+  s.write("fleet/ci/npmrc", "x\n");
+  s.write("outside", "x\n");
+  std::filesystem::create_symlink("npmrc", s.path() / "fleet/ci/link");
+  std::vector<actors::Problem> problems;
+  auto spec = fleet_with({"true", {}});
+  spec.environment.files = {{"./ci/../ci/npmrc", "/home/agent/.npmrc", 0600, false}};
+  const auto bundle = bundle_agent(spec, s.path() / "fleet", problems);
+  CHECK(text_of(problems).empty());
+  CHECK(bundle.files == std::vector<std::string>{"ci/npmrc"});
+  CHECK(spec.environment.files[0].source == "ci/npmrc");
+  spec.environment.files = {{"../outside", "/tmp/a", 0644, false}, {"ci", "/tmp/b", 0644, false},
+                            {"ci/none", "/tmp/c", 0644, false}, {"ci/link", "/tmp/d", 0644, false}};
+  bundle_agent(spec, s.path() / "fleet", problems);
+  const std::string root = std::filesystem::weakly_canonical(s.path() / "fleet").string();
+  CHECK(text_of(problems) ==
+        "/environment/files/0/source: \"../outside\" must lie below the fleet file's directory\n"
+        "/environment/files/1/source: ci is not a plain file\n"
+        "/environment/files/2/source: there is no " + root + "/ci/none\n"
+        "/environment/files/3/source: ci/link is not a plain file\n");
+}
+
 TEST_CASE("which first words travel") {
   const Scratch s;
   s.write("fleet/scripts/a b.sh", "x");

@@ -42,6 +42,29 @@ TEST_CASE("what would become a path, a ref or an argument is checked") {
   CHECK(verdict([](auto& s) { s.steps[0]->argv = {}; }) == "step agent: nothing to execute");
 }
 
+TEST_CASE("context files lie below HOME or /tmp, and come from the bundle") {
+  const auto with_file = [](const std::string& path, const std::string& source, unsigned mode, unsigned owner) {
+    return verdict([&](auto& s) {
+      s.agent_bundle = std::string(64, 'a');
+      auto file = std::make_unique<wire::ContextFileT>();
+      file->path = path;
+      file->source = source;
+      file->mode = mode;
+      file->owner = owner;
+      s.context_files.push_back(std::move(file));
+    });
+  };
+  CHECK(with_file("/home/agent/.config/x", "ci/x", 0644, 1000) == verdict([](auto&) {}));
+  CHECK(with_file("/tmp/x", "x", 0755, 0) == verdict([](auto&) {}));
+  for (const char* path : {"/etc/passwd", "/home/agent", "/tmp/../etc/x", "/home/agent/a/../../../x", "/work/x", "tmp/x", ""})
+    CHECK(with_file(path, "x", 0644, 0) ==
+          "context_files: " + std::string(path) + " is no path below /home/agent or /tmp, or named twice");
+  CHECK(with_file("/tmp/x", "../../etc/shadow", 0644, 0) == "context_files: ../../etc/shadow is no path in the bundle");
+  CHECK(with_file("/tmp/x", "/etc/shadow", 0644, 0) == "context_files: /etc/shadow is no path in the bundle");
+  CHECK(with_file("/tmp/x", "x", 04755, 0) == "context_files: /tmp/x has a mode up to 0777, and belongs to 0 or 1000");
+  CHECK(with_file("/tmp/x", "x", 0644, 33) == "context_files: /tmp/x has a mode up to 0777, and belongs to 0 or 1000");
+}
+
 TEST_CASE("steps have an order and names of their own") {
   CHECK(verdict([](auto& s) { add_step(s, "setup:1", "x"); }) == "steps come in the order setup, agent, verify");
   CHECK(verdict([](auto& s) { add_step(s, "agent", "x"); }) == "two steps are named agent");

@@ -22,6 +22,7 @@ constexpr const char* kWhole = R"({
   "exclude": ["acme/legacy-*"],
   "environment": {"image": "oci:/images/node:20", "setup": ["npm ci", ["make", "deps"]], "env": {"CI": "true"},
     "secrets": ["MODEL_KEY"], "network": "host",
+    "files": [{"source": "ci/npmrc", "path": "/home/agent/.npmrc", "mode": "0600", "owner": "root"}],
     "resources": {"cpus": 0.5, "memory": "1GiB", "pids": 100, "disk": "512MiB"}},
   "agent": {"run": "./bump.sh", "files": ["lib/"], "timeout": "90s", "idle_timeout": "0s"},
   "verify": [{"name": "tests", "run": "npm test", "if_exists": "package.json", "timeout": "10m"}],
@@ -152,6 +153,13 @@ TEST_CASE("what the reader refuses the schema refuses too, where a schema can sa
       {"/environment", {{"env", {{"A", true}}}}},
       {"/environment", {{"secrets", {"a b"}}}},
       {"/environment", {{"network", "some"}}},
+      {"/environment", {{"files", {"ci/npmrc"}}}},
+      {"/environment", {{"files", {{{"source", "a"}}}}}},
+      {"/environment", {{"files", {{{"source", "a"}, {"path", "/etc/passwd"}}}}}},
+      {"/environment", {{"files", {{{"source", "a"}, {"path", "/tmp/../etc/x"}}}}}},
+      {"/environment", {{"files", {{{"source", "a"}, {"path", "/tmp/x"}, {"mode", "4755"}}}}}},
+      {"/environment", {{"files", {{{"source", "a"}, {"path", "/tmp/x"}, {"mode", 644}}}}}},
+      {"/environment", {{"files", {{{"source", "a"}, {"path", "/tmp/x"}, {"owner", "ann"}}}}}},
       {"/environment", {{"resources", {{"memory", "2GB"}}}}},
       {"/environment", {{"resources", {{"cpus", "two"}}}}},
       {"/agent/run", 1},
@@ -178,6 +186,34 @@ TEST_CASE("what the reader refuses the schema refuses too, where a schema can sa
   }
   CHECK(schema_problems(kMinimal).empty());
   CHECK(schema_problems(kWhole).empty());
+}
+
+TEST_CASE("context files: where they may lie, whose they may be") {
+  const auto files = [](const char* text) {
+    return problems_of(with("/environment", {{"files", json::parse(text)}}));
+  };
+  CHECK(files(R"([{"source": "a", "path": "/home/agent/.config/x"}, {"source": "b", "path": "/tmp/y", "mode": "755"}])") ==
+        "none\n");
+  CHECK(files(R"([{"source": "../a", "path": "/work/x"}, {"source": "a", "path": "/home/agent/../../etc/x"},
+                  {"source": "/etc/shadow", "path": "/home/agent/"}, {"source": "a", "path": "/tmp//x", "mode": 600},
+                  {"source": "a", "path": "/tmp/x", "mode": "1777", "owner": "nobody"}, {"source": "b", "path": "/tmp/x", "moed": "0644"}])") ==
+        R"(environment.files[0].source: must be a path at or below the fleet file's directory
+environment.files[0].path: "/work/x" must be a whole path below /home/agent or /tmp
+environment.files[1].path: "/home/agent/../../etc/x" must be a whole path below /home/agent or /tmp
+environment.files[2].source: must be a path at or below the fleet file's directory
+environment.files[2].path: "/home/agent/" must be a whole path below /home/agent or /tmp
+environment.files[3].path: "/tmp//x" must be a whole path below /home/agent or /tmp
+environment.files[3].mode: must be permissions in quotes, like "0644" or "0755"
+environment.files[4].mode: must be permissions in quotes, like "0644" or "0755"
+environment.files[4].owner: "nobody" is not one of agent, root
+environment.files[5].moed (key): unknown key "moed"; did you mean "mode"?
+environment.files[5].path: "/tmp/x" is named twice
+)");
+  const std::string text = with("/environment", {{"files", {{{"source", "a"}, {"path", "/tmp/x"}}}}});
+  const auto spec = parse_fleet(text);
+  REQUIRE(spec);
+  CHECK(json::parse(to_canonical_json(*spec)).at("environment").at("files") ==
+        json::parse(R"([{"source": "a", "path": "/tmp/x", "mode": "0644", "owner": "agent"}])"));
 }
 
 TEST_CASE("an image is the host's, the repository's, one with a name, a path's or a registry's") {

@@ -42,6 +42,13 @@ struct LogFlags {
   std::string since;  ///< A duration back from now, or a time.
 };
 
+struct ExecFlags {
+  bool tty = false;
+  std::vector<std::string> env;  ///< NAME=VALUE, or NAME: this process's own.
+  std::string workdir;           ///< Relative to the workspace; empty: that.
+  Duration timeout{0};
+};
+
 struct AuditFlags {
   std::size_t lines = 20;
   bool follow = false;
@@ -90,6 +97,12 @@ int run_cancel(Context& context, const std::string& id, const std::string& reaso
 int run_diff(Context& context, const std::string& id);
 /// Lists them, or with `output` writes them there, over nothing. `attempt` 0: the newest that left any.
 int run_artifacts(Context& context, const std::string& id, unsigned attempt, const std::string& output);
+
+/// Its exit code is the command's. Standard input, output and error are the command's own.
+int run_exec(Context& context, const std::string& id, const ExecFlags& flags,
+             const std::vector<std::string>& command);
+/// A shell with a terminal; "~." at the beginning of a line leaves it.
+int run_attach(Context& context, const std::string& id, const ExecFlags& flags);
 
 int pull_list(Context& context, const ListFlags& flags);
 int pull_show(Context& context, const std::string& id);
