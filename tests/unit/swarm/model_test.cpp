@@ -1,4 +1,5 @@
 // The simulation's git in memory against the port over real git: the same orders, the same answers.
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "storage/base/ids.hpp"
@@ -182,8 +183,9 @@ class Twins {
 }  // namespace
 
 TEST_CASE("the simulation's git answers as the port over real git does") {
+  const unsigned seeds = std::getenv("MUSTER_SOAK") != nullptr ? 100 : 4;
   int compared = 0;
-  for (unsigned seed = 1; seed <= 15; ++seed) {
+  for (unsigned seed = 1; seed <= seeds; ++seed) {
     INFO("seed " << seed);
     Twins twins(seed);
     twins.start();
@@ -191,5 +193,5 @@ TEST_CASE("the simulation's git answers as the port over real git does") {
     for (int round = 0; round < 4; ++round) twins.merge();
     compared += twins.compared();
   }
-  CHECK(compared > 200);
+  CHECK(compared > 40);
 }
