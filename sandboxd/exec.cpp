@@ -1,4 +1,3 @@
-#include "sandboxd/host_ops.hpp"
 #include "sandboxd/exec.hpp"
 
 #include <fcntl.h>
@@ -19,6 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "sandboxd/host_ops.hpp"
 #include "sandboxd/init/exec.hpp"
 #include "sandboxd/init/mask.hpp"
 #include "sandboxd/init/plan_format.hpp"

@@ -144,6 +144,7 @@ void Walk::number(const std::string& key, Int& to, std::int64_t low, std::int64_
 }
 template void Walk::number(const std::string&, std::uint32_t&, std::int64_t, std::int64_t);
 template void Walk::number(const std::string&, std::int32_t&, std::int64_t, std::int64_t);
+template void Walk::number(const std::string&, std::int64_t&, std::int64_t, std::int64_t);
 
 void Walk::duration(const std::string& key, Duration& to, Duration low) {
   const json* value = find(key);
