@@ -129,7 +129,8 @@ Result<void> prepare(Host& host, const WarmSandbox& warm, const wire::SandboxSpe
 std::string new_warm_id() { return "warm" + to_hex(random_bytes(6)) + "-1"; }
 
 Result<std::string> warm_key(Host& host, const wire::SandboxSpecT& spec, const Started& started) {
-  if (host.config.disk_limit == DiskLimit::loop) return std::string();
+  // Context files are put in place before the container is made.
+  if (host.config.disk_limit == DiskLimit::loop || !spec.context_files.empty()) return std::string();
   auto facts = host_facts(host, started, 0);
   if (!facts) return fail(Errc::io, facts.error().message);
   facts->uid_base = 0;

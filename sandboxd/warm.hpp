@@ -40,7 +40,7 @@ struct WarmSandbox {
 std::string new_warm_id();
 
 /// Attempts with the same key may take each other's warm sandboxes: same repository, branch, image, network and mounts.
-/// Empty: for this one none can be made ahead (disk_limit: loop).
+/// Empty: for this one none can be made ahead (disk_limit: loop, context files).
 Result<std::string> warm_key(Host& host, const wire::SandboxSpecT& spec, const Started& started);
 
 /// Makes one like that of `started`, whose attempt had `spec`. Blocks until it waits, or until `give_up`. On failure what
