@@ -38,7 +38,7 @@ std::unique_ptr<fbs::MergedFacetT> merged_sample() {
   return merged;
 }
 
-std::string create() {
+std::string create_record() {
   fbs::CreateSwarmT m;
   m.digest = m.plan_digest = m.agent_bundle = kDigest;
   m.author = "ann";
@@ -54,7 +54,7 @@ std::string create() {
   return Swarm::Messages::encode(m).bytes;
 }
 
-std::string merged() {
+std::string merged_record() {
   fbs::LineMergedT m;
   m.line = 1;
   m.number = 9;
@@ -76,7 +76,7 @@ std::string run_ended() {
   return Swarm::Messages::encode(m).bytes;
 }
 
-std::string facet() {
+std::string facet_record() {
   fbs::FacetRowT row;
   row.id = "docs";
   row.line = 1;
@@ -92,7 +92,7 @@ std::string facet() {
   return engine::encode_table(row);
 }
 
-std::string line() {
+std::string line_record() {
   fbs::LineRowT row;
   row.line = line_sample();
   row.state = fbs::LineState::verifying;
@@ -114,7 +114,7 @@ std::string line() {
   return engine::encode_table(row);
 }
 
-std::string commit() {
+std::string commit_record() {
   fbs::CommitRowT row;
   row.facet = 3;
   row.run = "7K2M000000000";
@@ -163,12 +163,12 @@ struct Sample {
   std::string (*make)();
   std::string (*show)(std::string_view);
 };
-const Sample kSamples[] = {{"create", create, shown<fbs::CreateSwarmT>},
-                           {"merged", merged, shown<fbs::LineMergedT>},
+const Sample kSamples[] = {{"create", create_record, shown<fbs::CreateSwarmT>},
+                           {"merged", merged_record, shown<fbs::LineMergedT>},
                            {"run-ended", run_ended, shown<fbs::SwarmRunEndedT>},
-                           {"facet", facet, shown<fbs::FacetRowT>},
-                           {"line", line, shown<fbs::LineRowT>},
-                           {"commit", commit, shown<fbs::CommitRowT>},
+                           {"facet", facet_record, shown<fbs::FacetRowT>},
+                           {"line", line_record, shown<fbs::LineRowT>},
+                           {"commit", commit_record, shown<fbs::CommitRowT>},
                            {"head", head, shown<fbs::SwarmHeadT>}};
 
 std::string file_of(const std::string& directory, const Sample& sample) {
