@@ -128,7 +128,7 @@ void SwarmLife::merge(std::uint32_t number) {
   order.line = number;
   order.number = row.number;
   order.url = row.line->url;
-  order.plan_digest = created().plan_digest;
+  order.plan_digest = s_.plan_digest.empty() ? created().plan_digest : s_.plan_digest;
   order.onto = row.onto;
   order.try_branch = swarm::try_branch(name());
   order.unix_seconds = row.at_unix_s;
