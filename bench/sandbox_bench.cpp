@@ -30,7 +30,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kAtATime = 16;
-constexpr unsigned kMadeAhead = 2;
 
 [[noreturn]] void give_up(const std::string& why) {
   std::fprintf(stderr, "error: %s\n", why.c_str());
@@ -118,7 +117,10 @@ class Bench {
     start_daemon();
     engine_->wait_connected();
   }
-  ~Bench() { end_daemon(); }
+  ~Bench() {
+    ::kill(daemon_, SIGTERM);
+    ::waitpid(daemon_, nullptr, 0);
+  }
 
   void run() {
     std::printf("%-24s %10s %10s %10s %10s %10s %10s\n", "ms", "first p50", "first p99",
@@ -131,12 +133,6 @@ class Bench {
         measure("bwrap" + suffix, threads, [this](unsigned n) { return bwrap(n); });
       measure("cold" + suffix, threads, [this](unsigned n) { return cold(n); });
     }
-    restart_with_pool();
-    for (int i = 0; i < 3; ++i) (void)cold(0);  // asked for, so that some are made ahead
-    measure("warm", 1, [this](unsigned) { return warm(); });
-    const double to_command = json_.value("warm_agent_p50_ms", 0.0);
-    json_["warm_to_command_p50_ms"] = to_command;
-    json_["warm_hits"] = static_cast<double>(hits_) / cycles_;
     json_["cold_ratio"] = ratio("cold_first_p50_ms", "runc_first_p50_ms");
     json_["cold_all_ratio"] = ratio("cold_p50_ms", "runc_p50_ms");
     json_["log_mb_s"] = stream(1, log_bytes_)["mb_s"];
@@ -173,19 +169,6 @@ class Bench {
     fs::create_directories(blobs);
     bundle_ = sha256_hex(*bytes);
     if (auto put = Blobs(blobs).put(bundle_, *bytes); !put) give_up(put.error().message);
-  }
-  void end_daemon() {
-    ::kill(daemon_, SIGTERM);
-    ::waitpid(daemon_, nullptr, 0);
-  }
-  void restart_with_pool() {
-    engine_->expect_another();
-    end_daemon();
-    fs::create_directories(root_ / "host/etc/muster");
-    std::ofstream(root_ / "host/etc/muster/sandboxd.yaml")
-        << "warm_pool: {max: " << kMadeAhead << ", per_environment: " << kMadeAhead << "}\n";
-    start_daemon();
-    engine_->wait_connected();
   }
   void start_daemon() {
     const auto tls = storage::ensure_host_certificate((root_ / "ca").string(), "bench");
@@ -324,27 +307,6 @@ class Bench {
     return {static_cast<double>(first_instruction(wanted.run) - begin_wall),
             ms(stamped(agent.tail) - begin), ms(at - begin)};
   }
-  /// As cold, with the daemon's pool full again before.
-  Cycle warm() {
-    while (made_ahead() < kMadeAhead) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    const Cycle cycle = cold(0);
-    const std::string run = "BENCH" + std::to_string(numbers_.load());
-    std::string log;
-    while (log.find("warm sandbox: ") == std::string::npos) {  // its last words come after its report
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-      log = engine_->logs.read({run, 1}, 0, 1u << 20).value_or("");
-    }
-    if (log.find("warm sandbox: hit") != std::string::npos) ++hits_;
-    return cycle;
-  }
-  [[nodiscard]] unsigned made_ahead() const {
-    unsigned found = 0;
-    std::error_code error;
-    for (fs::directory_iterator it(root_ / "host/var/lib/muster/host/attempts", error), end; !error && it != end;
-         it.increment(error))
-      if (fs::exists(it->path() / "rw/out/ready", error)) ++found;
-    return found;
-  }
   /// When process 1 of that sandbox began, by its first word in the log (wall clock, ms).
   std::int64_t first_instruction(const std::string& run) {
     for (int i = 0; i < 1000; ++i) {
@@ -433,7 +395,6 @@ class Bench {
   std::unique_ptr<BenchEngine> engine_;
   pid_t daemon_ = 0;
   std::atomic<unsigned> numbers_{0};
-  unsigned hits_ = 0;  ///< Of warm().
   nlohmann::ordered_json json_;
 };
 

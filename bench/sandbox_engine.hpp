@@ -87,10 +87,6 @@ class BenchEngine {
   void wait_connected() {
     wait([this] { return ready_; });
   }
-  /// Another sandboxd comes in the first one's place.
-  void expect_another() {
-    change([this] { ready_ = false; });
-  }
 
   void start(const wire::SandboxSpecT& spec) {
     wire::FrameT frame;

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 
 #include "sandboxd/artifacts.hpp"
 #include "sandboxd/check.hpp"
@@ -94,9 +93,9 @@ Result<PrebuildKey> key_of(const wire::SandboxSpecT& spec, const Started& starte
   return prebuild_key(spec, started.environment, started.mirror.base_branch, identity, secrets, locks);
 }
 
-}  // namespace
-
-tl::expected<PlanFacts, AttemptFailure> host_facts(Host& host, const Started& started, unsigned slot) {
+/// What `started` lacks until now, the prebuild's name, is set.
+tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
+                                               Started& started, unsigned slot) {
   PlanFacts facts;
   facts.paths = host.config.paths;
   facts.runtime = host.config.runtime;
@@ -115,23 +114,10 @@ tl::expected<PlanFacts, AttemptFailure> host_facts(Host& host, const Started& st
   facts.rootfs = image->rootfs;
   facts.made_rootfs = image->made;
   facts.mount_points = image->mount_points;
-  facts.mounts = started.environment.mounts;
-  return facts;
-}
-
-namespace {
-
-/// What `started` lacks until now, the prebuild's name, is set.
-tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
-                                               Started& started, unsigned slot) {
-  auto known = host_facts(host, started, slot);
-  if (!known) return known;
-  PlanFacts facts = std::move(*known);
-  const auto image = host.images.get(started.environment.image);
-  if (!image) return tl::unexpected(environment_failure(image.error()));
   facts.image_env = image->env;
   facts.image_env.insert(facts.image_env.end(), started.environment.env.begin(), started.environment.env.end());
   facts.setup = started.environment.setup;
+  facts.mounts = started.environment.mounts;
   if (host.config.disk_limit == DiskLimit::loop) {
     auto empty = host.disks.empty_image(spec.disk_bytes);
     if (!empty) return tl::unexpected(AttemptFailure{"no_disk", empty.error().message});
@@ -144,7 +130,7 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   }
   auto prebuild = key_of(spec, started, *image, facts.secrets);
   if (!prebuild) return tl::unexpected(AttemptFailure{"fetch_failed", prebuild.error().message});
-  started.layer_key = started.prebuild = std::move(*prebuild);
+  started.prebuild = std::move(*prebuild);
   if (!spec.agent_bundle.empty()) {
     auto dir = host.images.agent_bundle(spec.agent_bundle, host.blobs.path(spec.agent_bundle));
     if (!dir) return tl::unexpected(AttemptFailure{"no_bundle", dir.error().message});
@@ -153,8 +139,7 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   return facts;
 }
 
-}  // namespace
-
+/// In /run: after a boot there is no container to adopt.
 Result<void> write_started(const Places& places, const Started& started, unsigned slot) {
   const nlohmann::json text = {{"objects", started.mirror.objects.string()},
                                {"base_branch", started.mirror.base_branch},
@@ -164,7 +149,6 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
                                {"setup", step_names(started.environment)},
                                {"warnings", started.environment.warnings},
                                {"prebuild_note", started.prebuild_note},
-                               {"warm_note", started.warm_note},
                                {"slot", slot}};
   const fs::path path = places.run / "started.json";
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -173,8 +157,6 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
     return fail_errno("write " + path.string(), errno);
   return {};
 }
-
-namespace {
 
 void note(const Places& places, std::string_view text) {
   std::string frame;
@@ -253,41 +235,23 @@ tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::Sand
   Started started;
   started.mirror = std::move(*mirror);
   started.environment = std::move(*environment);
-  if (host.config.warm_pool.max > 0)
-    if (auto key = warm_key(host, spec, started)) started.warm_key = std::move(*key);
   started.fetch_ms = since(begin);
   return started;
 }
 
 namespace {
 
-/// The attempt goes on in a sandbox that was made ahead, if that still lives and has what this attempt needs. False: it is
-/// gone, and one must be made.
-bool take_warm(Host& host, const wire::SandboxSpecT& spec, const WarmSandbox& warm, PlanFacts facts, Started started) {
-  facts.prebuild = warm.layer;
-  Result<void> done = fail(Errc::conflict, "its prebuild is another");
-  if (warm.prebuild == started.layer_key.key) done = hand_over(host, warm, spec, started, std::move(facts));
-  if (done) return true;
-  spdlog::info("{}: {}", warm.id, done.error().message);
-  remove_warm(host, warm.id);
-  if (auto torn = host.ops.teardown(sandbox_id(spec.run, spec.attempt), false); !torn)
-    spdlog::error("{}", torn.error().message);
-  return false;
-}
-
-std::string prebuild_name(const PrebuildKey& key) { return "prebuild " + key.key.substr(0, 12); }
-std::string prebuild_hit(const PrebuildKey& key) { return prebuild_name(key) + ": hit, its setup is not repeated"; }
-
 void take_prebuild(Host& host, const Places& places, Started& started, PlanFacts& facts) {
   if (started.prebuild.empty()) return;
+  const std::string name = started.prebuild.key.substr(0, 12);
   const auto layer = host.prebuilds.take(started.prebuild, places, wall_clock_now());
   if (layer) {
     facts.prebuild = *layer;
-    started.prebuild_note = prebuild_hit(started.prebuild);
     started.prebuild = {};
+    started.prebuild_note = "prebuild " + name + ": hit, its setup is not repeated";
   } else {
     facts.hold_after_setup = true;
-    started.prebuild_note = prebuild_name(started.prebuild) + ": miss";
+    started.prebuild_note = "prebuild " + name + ": miss";
   }
 }
 
@@ -309,29 +273,13 @@ std::string keep_prebuild(Host& host, const wire::SandboxSpecT& spec, const Star
 }
 
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                                     Started started, unsigned slot,
-                                                     const std::optional<WarmSandbox>& warm) {
+                                                     Started started, unsigned slot) {
   const auto begin = std::chrono::steady_clock::now();
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   wire::SandboxSpecT resolved = spec;
   resolved.base_branch = started.mirror.base_branch;
   auto facts = gather(host, resolved, started, slot);
-  if (!facts) {
-    if (warm) remove_warm(host, warm->id);
-    return tl::unexpected(facts.error());
-  }
-  if (warm) {
-    Started taken = started;
-    taken.warm_note = "warm sandbox: hit";
-    if (!warm->layer.empty()) taken.prebuild_note = prebuild_hit(started.prebuild);
-    taken.prebuild = {};
-    if (take_warm(host, resolved, *warm, *facts, taken)) {
-      taken.container = warm->id;
-      taken.create_ms = since(begin);
-      return taken;
-    }
-  }
-  if (!started.warm_key.empty()) started.warm_note = "warm sandbox: miss";
+  if (!facts) return tl::unexpected(facts.error());
   const auto failed = [](const Error& error) {
     return tl::unexpected(AttemptFailure{"runtime_failed", error.message});
   };
@@ -362,8 +310,6 @@ Result<KeptStart> read_started(const Host& host, const std::string& id) {
     kept.started.environment.setup.back().name = name;
   }
   kept.started.prebuild_note = json.value("prebuild_note", "");
-  kept.started.warm_note = json.value("warm_note", "");
-  if (auto container = host.ops.container(id); container != id) kept.started.container = std::move(container);
   kept.started.environment.warnings = json.value("warnings", std::vector<std::string>{});
   return kept;
 }
@@ -490,8 +436,7 @@ namespace {
 std::string phases(const Started& started) {
   return "fetch and image " + std::to_string(started.fetch_ms) + " ms (mirror " +
          (started.mirror.hit ? "hit" : "miss") + "), create " + std::to_string(started.create_ms) + " ms" +
-         (started.prebuild_note.empty() ? "" : ", " + started.prebuild_note) +
-         (started.warm_note.empty() ? "" : ", " + started.warm_note);
+         (started.prebuild_note.empty() ? "" : ", " + started.prebuild_note);
 }
 
 }  // namespace
@@ -530,7 +475,7 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
     report.warnings.push_back("it reached its limit of " + std::to_string(spec.pids) + " processes " +
                               std::to_string(usage.refused_processes) + " times");
   report.message = mask.masked(report.message);
-  if (!started.prebuild_note.empty() || !started.warm_note.empty()) note(places, phases(started));
+  if (!started.prebuild_note.empty()) note(places, phases(started));
   for (const auto& warning : report.warnings) note(places, warning);
   if (!report.message.empty()) note(places, report.message);
   report.log_bytes = stream_bytes(places, progress);
@@ -554,13 +499,12 @@ wire::AttemptReportT conclude_unstarted(Host& host, const wire::SandboxSpecT& sp
 }
 
 wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                 const std::function<void(std::string_view)>& log, unsigned slot,
-                                 const std::optional<WarmSandbox>& warm) {
+                                 const std::function<void(std::string_view)>& log, unsigned slot) {
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   const Fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   ::inotify_add_watch(watch.get(), host.ops.exits().c_str(), IN_CREATE | IN_MOVED_TO);
   auto started = fetch_attempt(host, spec);
-  if (started) started = create_attempt(host, spec, std::move(*started), warm ? warm->slot : slot, warm);
+  if (started) started = create_attempt(host, spec, std::move(*started), slot);
   if (!started) {
     auto report = conclude_unstarted(host, spec, started.error(), std::nullopt);
     tear_down(host, places.id, report);

@@ -18,7 +18,6 @@
 #include "sandboxd/mirror.hpp"
 #include "sandboxd/prebuild.hpp"
 #include "sandboxd/progress.hpp"
-#include "sandboxd/warm.hpp"
 #include "storage/base/blobs.hpp"
 
 namespace muster::sandbox {
@@ -43,7 +42,6 @@ struct HostConfig {
   std::uint64_t max_image_bytes = 16ull << 30;
   EnvironmentSettings environments;
   unsigned prebuild_max_age_hours = 7 * 24;
-  WarmSettings warm_pool;
 };
 
 /// The machine, as every attempt uses it. Thread-safe.
@@ -72,11 +70,7 @@ struct Started {
   MirrorState mirror;
   Environment environment;   ///< After a restart: names of the setup steps, and warnings.
   PrebuildKey prebuild;      ///< Not after a restart.
-  PrebuildKey layer_key;     ///< As `prebuild`, and kept when that was a hit. Not after a restart.
   std::string prebuild_note; ///< For the log: hit or miss, and what came of it.
-  std::string warm_key;      ///< Of warm.hpp; empty: its sandbox can't have been made ahead. Not after a restart.
-  std::string warm_note;     ///< For the log, where warm sandboxes are kept.
-  std::string container;     ///< The container's name; empty: the sandbox's. In a file of its own (Places::container).
   std::int64_t fetch_ms = 0;
   std::int64_t create_ms = 0;
 };
@@ -96,18 +90,10 @@ struct AttemptFailure {
 /// First part: the mirror has the base commit, and the environment is known and its image here.
 tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec);
 
-/// Second part: makes and starts the sandbox, or takes `warm`, which is gone then in any case; a sandbox that has died or
-/// does not fit is removed, and another made. `slot` is its own among the living. On failure what was made is still
+/// Second part: makes and starts the sandbox. `slot` is its own among the living. On failure what was made is still
 /// there: conclude_unstarted() and teardown remove it.
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                                     Started started, unsigned slot,
-                                                     const std::optional<WarmSandbox>& warm = std::nullopt);
-
-/// Of what a plan needs, all that is not the attempt's own: host, image, mirror, mounts, and the user ids of `slot`.
-tl::expected<PlanFacts, AttemptFailure> host_facts(Host& host, const Started& started, unsigned slot);
-
-/// What read_started() reads after a restart, in /run: after a boot there is no container to adopt.
-Result<void> write_started(const Places& places, const Started& started, unsigned slot);
+                                                     Started started, unsigned slot);
 
 /// The sandbox is held after its setup (Progress::held): keeps what that left, if it may, and lets the sandbox go on. The
 /// words for the log. Only for a sandbox that this process has made: one that was adopted may be past it.
@@ -138,9 +124,8 @@ std::filesystem::path pack_path(const Places& places);
 std::filesystem::path artifacts_path(const Places& places);
 
 /// Everything at once. The log comes in pieces as it is written. The attempt's directory stays (report's pack in it)
-/// until teardown(id, true). In `warm`, if one is given.
+/// until teardown(id, true).
 wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                 const std::function<void(std::string_view)>& log, unsigned slot = 0,
-                                 const std::optional<WarmSandbox>& warm = std::nullopt);
+                                 const std::function<void(std::string_view)>& log, unsigned slot = 0);
 
 }  // namespace muster::sandbox

@@ -18,7 +18,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "sandboxd/host_ops.hpp"
 #include "sandboxd/init/exec.hpp"
 #include "sandboxd/init/mask.hpp"
 #include "sandboxd/init/plan_format.hpp"
@@ -217,7 +216,7 @@ class Exec::Run {
                                      "--pid-file",
                                      (directory_ / "pid").string()};
     if (request_.tty) argv.insert(argv.end(), {"--console-socket", (directory_ / "tty").string()});
-    argv.push_back(container_of(places_));
+    argv.push_back(request_.sandbox);
     return argv;
   }
 

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -304,29 +303,8 @@ Result<void> HostOps::start(const std::string& id) const {
   return {};
 }
 
-std::string container_of(const Places& places) {
-  const auto name = read_file(places.container(), 64);
-  return name && is_sandbox_id(*name) ? *name : places.id;
-}
-
-/// muster-init's number here, when it lives; a recycled one is not in the sandbox's cgroup.
-int HostOps::first_process(const std::string& id) const {
-  const int pid = read_pid(Places(paths_, id).pid());
-  const auto members = cgroups_.processes(group(id));
-  return pid > 1 && std::find(members.begin(), members.end(), pid) != members.end() ? pid : 0;
-}
-
-Result<void> HostOps::limit(const std::string& id, const CgroupLimits& limits, std::uint64_t max_file_bytes) const {
-  if (auto done = cgroups_.limit(group(id), limits); !done) return done;
-  const int pid = first_process(id);
-  const rlimit files{max_file_bytes, max_file_bytes};
-  if (pid == 0) return fail(Errc::not_found, id + " has ended");
-  if (::prlimit(pid, RLIMIT_FSIZE, &files, nullptr) != 0) return fail_errno("limit the files of " + id, errno);
-  return {};
-}
-
 void HostOps::end_creation(const std::string& id) const {
-  const std::string bundle = '\0' + Places(paths_, container(id)).run.string() + '\0';
+  const std::string bundle = '\0' + Places(paths_, id).run.string() + '\0';
   std::error_code error;
   for (fs::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
     const int pid = std::atoi(it->path().filename().c_str());
@@ -341,7 +319,10 @@ void HostOps::end_creation(const std::string& id) const {
 }
 
 void HostOps::tell(const std::string& id, int signal_number) const {
-  if (const int pid = first_process(id); pid > 0) ::kill(pid, signal_number);
+  const int pid = read_pid(Places(paths_, id).pid());
+  const auto members = cgroups_.processes(group(id));  // a recycled pid is not among them
+  if (pid > 1 && std::find(members.begin(), members.end(), pid) != members.end())
+    ::kill(pid, signal_number);
 }
 
 void HostOps::signal(const std::string& id, int signal_number) const {
@@ -356,11 +337,11 @@ bool HostOps::supervised(const std::string& id) const {
   if (pid <= 1) return false;
   const auto command = read_file("/proc/" + std::to_string(pid) + "/cmdline", 1u << 20);
   return command && command->find("conmon") != std::string::npos &&
-         command->find(container(id)) != std::string::npos;
+         command->find(id) != std::string::npos;
 }
 
 Result<int> HostOps::exit_code(const std::string& id) const {
-  const auto text = read_file(exits() / container(id), 64);
+  const auto text = read_file(exits() / id, 64);
   if (!text) return fail(text.error(), "exit code of " + id);
   return std::atoi(text->c_str());
 }
@@ -368,7 +349,6 @@ Result<int> HostOps::exit_code(const std::string& id) const {
 Result<void> HostOps::teardown(const std::string& id, bool forget) const {
   if (!is_sandbox_id(id)) return fail(Errc::internal, "not a sandbox: " + id);
   const Places places(paths_, id);
-  const std::string named = container(id);
   if (auto removed = cgroups_.remove(group(id)); !removed) return removed;
   if (const int conmon = read_pid(places.conmon_pid()); conmon > 1 && supervised(id))
     ::kill(conmon, SIGKILL);  // it would write an exit file after us
@@ -381,10 +361,7 @@ Result<void> HostOps::teardown(const std::string& id, bool forget) const {
   ::unlink(places.disk().c_str());
   if (auto done = remove_tree(places.run); !done) return done;
   if (auto done = remove_tree(places.writable()); !done) return done;
-  if (auto done = remove_tree(places.agent()); !done) return done;
-  ::unlink((exits() / named).c_str());
-  if (named != id)
-    if (auto done = remove_tree(Places(paths_, named).kept); !done) return done;
+  ::unlink((exits() / id).c_str());
   if (!forget) return {};
   ::unlink((places.kept / "start").c_str());  // First: half removed, it is nobody's and not one that has yet to end.
   return remove_tree(places.kept);
@@ -405,10 +382,6 @@ std::vector<std::string> HostOps::leftovers() const {
   add_entries(paths_.host() / "attempts");
   for (const auto& name : cgroups_.children(parent_))
     if (is_sandbox_id(name)) names.insert(name);
-  // What was made ahead under another name, and handed over, is its attempt's.
-  const std::set<std::string> all = names;
-  for (const auto& name : all)
-    if (const std::string named = container(name); named != name) names.erase(named);
   return {names.begin(), names.end()};
 }
 

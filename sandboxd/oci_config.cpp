@@ -1,7 +1,6 @@
 // The OCI runtime configuration (runtime-spec 1.0.2) of one sandbox.
 #include <nlohmann/json.hpp>
 
-#include "sandboxd/cgroup.hpp"
 #include "sandboxd/plan.hpp"
 #include "sandboxd/seccomp.hpp"
 
@@ -58,11 +57,12 @@ Json namespaces(const wire::SandboxSpecT& spec) {
 }
 
 Json resources(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
+  constexpr std::uint64_t kPeriodUs = 100'000;
   Json memory = {{"limit", spec.memory_bytes}};
   if (facts.swap_limit) memory["swap"] = spec.memory_bytes;  // memory and swap together: no swap
   return {{"devices", Json::array({{{"allow", false}, {"access", "rwm"}}})},
           {"memory", std::move(memory)},
-          {"cpu", {{"quota", spec.cpus_milli * kCpuPeriodUs / 1000}, {"period", kCpuPeriodUs}}},
+          {"cpu", {{"quota", spec.cpus_milli * kPeriodUs / 1000}, {"period", kPeriodUs}}},
           {"pids", {{"limit", spec.pids}}}};
 }
 

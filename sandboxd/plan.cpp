@@ -128,32 +128,6 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   return orders.take();
 }
 
-namespace {
-
-/// Nothing of an attempt: there is none yet.
-std::string warm_orders(const PlanFacts& facts) {
-  PlanWriter orders;
-  orders.add("work", "/work");
-  orders.add("objects", "/muster/objects");
-  orders.add("out", "/muster/out");
-  orders.add("base", facts.base_sha);
-  orders.add("warm", "");
-  return orders.take();
-}
-
-}  // namespace
-
-std::vector<Operation> attempt_files(const wire::SandboxSpecT& spec, const PlanFacts& facts, const Places& places) {
-  std::vector<Operation> ops;
-  ops.push_back(WriteFile{places.in() / "prompt.txt", spec.prompt, 0644, 0});
-  ops.push_back(WriteFile{places.in() / "context.json", spec.context_json, 0644, 0});
-  if (!spec.feedback_json.empty())
-    ops.push_back(WriteFile{places.in() / "feedback.json", spec.feedback_json, 0644, 0});
-  // Holds the secrets: nobody but this sandbox's agent, who has them anyway.
-  ops.push_back(WriteFile{places.in() / "plan", init_orders(spec, facts), 0400, facts.uid_base + kAgentUid});
-  return ops;
-}
-
 Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   const Places places(facts.paths, sandbox_id(spec.run, spec.attempt));
   const std::uint32_t agent = facts.uid_base + kAgentUid;
@@ -170,12 +144,12 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
   ops.push_back(Symlink{places.run / "ws", places.work()});
   ops.push_back(MakeDirectory{places.in(), 0755, 0});
-  if (facts.warm) {
-    ops.push_back(MakeDirectory{places.agent(), 0755, 0});
-    ops.push_back(WriteFile{places.in() / "plan", warm_orders(facts), 0400, agent});
-  } else {
-    for (auto& file : attempt_files(spec, facts, places)) ops.push_back(std::move(file));
-  }
+  ops.push_back(WriteFile{places.in() / "prompt.txt", spec.prompt, 0644, 0});
+  ops.push_back(WriteFile{places.in() / "context.json", spec.context_json, 0644, 0});
+  if (!spec.feedback_json.empty())
+    ops.push_back(WriteFile{places.in() / "feedback.json", spec.feedback_json, 0644, 0});
+  // Holds the secrets: nobody but this sandbox's agent, who has them anyway.
+  ops.push_back(WriteFile{places.in() / "plan", init_orders(spec, facts), 0400, agent});
   if (!facts.made_rootfs) {
     ops.push_back(MakeDirectory{places.rootfs(), 0755, 0});
     ops.push_back(MountOverlay{facts.mount_points, facts.rootfs, places.rootfs()});

@@ -35,12 +35,6 @@ struct Places {
   [[nodiscard]] std::filesystem::path out() const { return writable() / "out"; }
   [[nodiscard]] std::filesystem::path disk() const { return kept / "disk"; }
   [[nodiscard]] std::filesystem::path log() const { return kept / "log"; }
-  /// Of a sandbox that was made ahead: its agent's files, in a directory that it has from the beginning.
-  [[nodiscard]] std::filesystem::path agent() const { return kept / "agent"; }
-  /// Of a sandbox that was made ahead: it exists when its workspace is made (muster-init's word).
-  [[nodiscard]] std::filesystem::path ready() const { return out() / "ready"; }
-  /// Names the container, where that has another name than the sandbox: it was made ahead.
-  [[nodiscard]] std::filesystem::path container() const { return run / "container"; }
   [[nodiscard]] std::filesystem::path errors() const { return run / "errors"; }  ///< of conmon and the runtime
 };
 
@@ -68,7 +62,6 @@ struct PlanFacts {
   std::filesystem::path prebuild;     ///< A layer with what the setup steps left; then they don't run. Empty: none.
   bool hold_after_setup = false;      ///< muster-init waits there, so that such a layer can be taken.
   std::map<std::string, std::string> secrets;
-  bool warm = false;                  ///< Made ahead: muster-init makes the workspace and waits for its orders.
 };
 
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -139,8 +132,5 @@ std::string transcript(const Plan& plan);
 /// The OCI configuration and muster-init's orders, as the plan writes them.
 std::string oci_config(const wire::SandboxSpecT& spec, const PlanFacts& facts);
 std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts);
-
-/// What an attempt tells its sandbox, in /muster/in: prompt, context, feedback, muster-init's orders with the secrets.
-std::vector<Operation> attempt_files(const wire::SandboxSpecT& spec, const PlanFacts& facts, const Places& places);
 
 }  // namespace muster::sandbox

@@ -120,7 +120,6 @@ struct Supervisor::Sandbox {
 
 Supervisor::Supervisor(Host& host, Loop& loop, unsigned slots, Outlet outlet)
     : host_(host), loop_(loop), slots_(slots), outlet_(std::move(outlet)),
-      pool_(std::make_unique<WarmPool>(host, loop, [this] { return free_number(); })),
       fetches_(host.config.concurrent_fetches), workers_(worker_threads()) {
   const auto watched = loop_.watch(host_.ops.exits().string(), IN_MOVED_TO | IN_CLOSE_WRITE,
                                    [this](std::string_view name) { ended(std::string(name)); });
@@ -178,21 +177,14 @@ void Supervisor::refuse(const wire::FrameT& frame, const std::string& reason) {
 }
 
 bool Supervisor::take_slot(Sandbox& sandbox) {
-  const auto taken = std::count_if(sandboxes_.begin(), sandboxes_.end(), [](const auto& entry) {
-    return entry.second->slot && !entry.second->over();
-  });
-  if (static_cast<std::size_t>(taken) >= slots_) return false;
-  sandbox.slot = free_number();
-  return true;
-}
-
-unsigned Supervisor::free_number() const {
-  std::set<unsigned> taken = pool_->slots();
+  std::set<unsigned> taken;
   for (const auto& [id, other] : sandboxes_)
     if (other->slot && !other->over()) taken.insert(*other->slot);
-  unsigned number = 0;
-  while (taken.contains(number)) ++number;
-  return number;
+  if (taken.size() >= slots_) return false;
+  unsigned slot = 0;
+  while (taken.contains(slot)) ++slot;
+  sandbox.slot = slot;
+  return true;
 }
 
 /// Each phase once: between event and marker only a kill can come, and then the event still waits in the spool.
@@ -228,10 +220,8 @@ void Supervisor::fetched(const std::string& id, tl::expected<Started, AttemptFai
     return;
   }
   sandbox->phase = Phase::creating;
-  auto warm = pool_->take(started->warm_key);
-  if (warm) sandbox->slot = warm->slot;
-  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started), warm = std::move(warm)] {
-    auto made = create_attempt(host_, *spec, was, slot, warm);
+  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started)] {
+    auto made = create_attempt(host_, *spec, was, slot);
     loop_.post([this, id, made = std::move(made)]() mutable { created(id, std::move(made)); });
   });
 }
@@ -242,7 +232,6 @@ void Supervisor::created(const std::string& id, tl::expected<Started, AttemptFai
   if (!started) return unstarted(*sandbox, started.error());
   sandbox->started = std::move(*started);
   sandbox->fresh = true;
-  pool_->placed(sandbox->spec, sandbox->started);
   run(*sandbox);
   if (sandbox->stop) host_.ops.signal(id, SIGTERM);
 }
@@ -421,12 +410,9 @@ void Supervisor::end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms) {
   host_.ops.signal(sandbox.id, grace_ms > 0 ? SIGTERM : SIGKILL);
 }
 
-void Supervisor::ended(const std::string& container) {
-  if (pool_->ended(container)) return;
-  Sandbox* sandbox = find(container);
-  for (const auto& [id, other] : sandboxes_)
-    if (other->started.container == container) sandbox = other.get();
-  if (sandbox != nullptr && sandbox->phase == Phase::running && host_.ops.exit_code(sandbox->id))
+void Supervisor::ended(const std::string& id) {
+  Sandbox* sandbox = find(id);
+  if (sandbox != nullptr && sandbox->phase == Phase::running && host_.ops.exit_code(id))
     conclude(*sandbox);
 }
 
@@ -525,7 +511,6 @@ void Supervisor::tick() {
   }
   for (const auto& id : lost)
     if (Sandbox* sandbox = find(id); sandbox != nullptr) conclude(*sandbox);
-  if (check) pool_->tick(!disk_low_);
   if (now >= next_measure_ && !measuring_) {
     watch_free_disk();
     measure_disks();
@@ -542,8 +527,7 @@ void Supervisor::watch_free_disk() {
                  disk_low_ ? "low" : "no longer low", free, mark, disk_low_ ? "no" : "more");
   if (!disk_low_ || cleaning_) return;
   cleaning_ = true;
-  pool_->clear();  // before what it borrows from may be removed
-  std::set<std::string> in_use = pool_->in_use();
+  std::set<std::string> in_use;
   for (const auto& [id, sandbox] : sandboxes_)
     in_use.insert({Mirrors::key(sandbox->spec->url), sandbox->spec->agent_bundle});
   in_use.merge(host_.prebuilds.in_use());
@@ -639,8 +623,6 @@ void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
   const bool waits = fs::exists(host_.config.paths.runtime() / "runc" / sandbox.id / "exec.fifo", error);
   const bool ran = fs::exists(places.log(), error) && fs::file_size(places.log(), error) > 0;
   const bool lives = host_.ops.alive(sandbox.id) && !waits;
-  // Handed over by a daemon that may have died before it said so; muster-init hears it once.
-  if (lives && !ran && !kept.started.container.empty()) host_.ops.let_go(sandbox.id);
   // With exec.fifo still there an exit code is the runtime's: it was let go by a daemon that died before it had listened.
   if (lives || ran || (!waits && host_.ops.exit_code(sandbox.id))) {
     spdlog::info("{}: {}", sandbox.id, lives ? "adopted" : "had ended");

@@ -19,7 +19,6 @@
 #include "sandboxd/attempt.hpp"
 #include "sandboxd/log_reader.hpp"
 #include "sandboxd/loop.hpp"
-#include "sandboxd/pool.hpp"
 
 namespace muster::sandbox {
 
@@ -81,8 +80,6 @@ class Supervisor {
   /// How many steps that sandbox has begun, while one runs: then a command may be run beside it.
   [[nodiscard]] std::optional<std::size_t> running_step(const std::string& id) const;
   [[nodiscard]] Host& host() { return host_; }
-  /// When the daemon ends: what is made ahead goes; attempts go on.
-  void put_away_pool() { pool_.reset(); }
 
  private:
   enum class Phase { fetching, creating, running, finishing, finished };
@@ -97,7 +94,7 @@ class Supervisor {
   void follow(const std::string& id);
   void let_go(Sandbox& sandbox);
   void say_begun(Sandbox& sandbox, const std::vector<wire::StepReportT>& steps);
-  void ended(const std::string& container);
+  void ended(const std::string& id);
   void conclude(Sandbox& sandbox);
   void finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report);
   void keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end);
@@ -111,8 +108,6 @@ class Supervisor {
   void forget_if_taken(const std::string& id);
   void recover_one(const std::string& id, const std::function<Spooled(const std::string&)>& spooled);
   bool take_slot(Sandbox& sandbox);
-  /// The lowest slot number that nothing alive has.
-  [[nodiscard]] unsigned free_number() const;
   void tick();
   void measure_disks();
   /// Below the low-water mark the host takes no work, and removes what it could get again.
@@ -131,7 +126,6 @@ class Supervisor {
   std::int64_t suspended_since_ = 0;
   bool measuring_ = false;
   bool disk_low_ = false, cleaning_ = false;
-  std::unique_ptr<WarmPool> pool_;
   Workers fetches_;
   Workers workers_;  // last: their tasks use everything above
 };

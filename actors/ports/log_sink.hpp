@@ -26,9 +26,7 @@ namespace muster::actors {
 
 class LogSink {
  public:
-  /// Unacknowledged bytes of one log. Half of it fills a segment of the store, which is durable when it is closed: a fast log
-  /// is written once.
-  static constexpr std::uint64_t kWindow = 8u << 20;
+  static constexpr std::uint64_t kWindow = 2u << 20;    ///< Unacknowledged bytes of one log.
   static constexpr std::size_t kMaxLogs = 1'024;        ///< Open at once in one session.
   static constexpr Duration kSyncPause{500};
 

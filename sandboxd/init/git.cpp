@@ -136,15 +136,9 @@ Ended Repository::checkout() {
   if (!write_workspace_git()) return ended;
   // fsync=none: a workspace that a power failure spoils is made anew. --reset: what a prebuild left where the base commit
   // has a file gives way to it.
-  // A workspace that was made ahead is only brought from its commit to the base.
-  if (plan_.checked_out == plan_.base) {
-    ended = Ended{};
-    ended.exit_code = 0;
-  } else {
-    ended = supervise(git(plan_.work + "/.git",
-                          {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.base},
-                          kCheckoutStep));
-  }
+  ended = supervise(git(plan_.work + "/.git",
+                        {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.base},
+                        kCheckoutStep));
   if (ended.exit_code == 0 && !save_index()) ended.exit_code = 1;
   return ended;
 }

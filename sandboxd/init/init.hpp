@@ -41,8 +41,6 @@ struct Action {
 struct Plan {
   std::string work, objects, out, base, branch, url;
   std::string message, author_name, author_email, date_s;
-  std::string checked_out;  // the commit that the workspace was made of before this plan came; empty: none
-  bool warm = false;
   std::int64_t max_pack = 0;
   bool manual = false;
   std::int64_t max_log = 0;  // 0: none

@@ -32,7 +32,6 @@ bool parse_plan(std::string_view text, Plan& plan) {
     else if (key == "author_email") plan.author_email = v;
     else if (key == "date_s") plan.date_s = v;
     else if (key == "manual") plan.manual = v == "1";
-    else if (key == "warm") plan.warm = true;
     else if (key == "checkout") plan.actions.push_back({ActionKind::checkout, {}});
     else if (key == "hold") plan.actions.push_back({ActionKind::hold, {}});
     else if (key == "commit") plan.actions.push_back({ActionKind::commit, {}});
@@ -51,7 +50,6 @@ bool parse_plan(std::string_view text, Plan& plan) {
 namespace {
 
 constexpr const char* kPlanFile = "/muster/in/plan";
-constexpr const char* kWarmBranch = "muster-warm";  // until the attempt's own is known
 
 bool read_whole(const char* path, std::string& text) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -147,33 +145,11 @@ bool do_commit(Repository& repository) {
   return ended.exit_code == 0 && ended.reason.empty() && !head.empty();
 }
 
-bool read_plan(Plan& plan) {
-  std::string text;
-  return read_whole(kPlanFile, text) && parse_plan(text, plan);
-}
-
-/// Made ahead, for an attempt that is not known yet: the workspace first, then the plan of whoever it is handed to.
-/// Nothing is written to the log meanwhile, unless something is wrong.
-bool wait_for_plan(Plan& plan) {
-  plan.branch = kWarmBranch;
-  const std::string ready = plan.out + "/ready";
-  if (Repository(plan).checkout().exit_code != 0 || mkdir(ready.c_str(), 0700) != 0) return false;
-  wait_for_go();
-  if (stop_requested()) return false;
-  rmdir(ready.c_str());
-  unlink((plan.work + "/.git/refs/heads/" + kWarmBranch).c_str());
-  Plan real;
-  if (!read_plan(real) || real.warm) return false;
-  real.checked_out = plan.base;
-  plan = std::move(real);
-  return true;
-}
-
 int run() {
   prctl(PR_SET_DUMPABLE, 0);
+  std::string text;
   Plan plan;
-  if (!watch_signals() || !read_plan(plan)) return 120;
-  if (plan.warm && !wait_for_plan(plan)) return 122;
+  if (!watch_signals() || !read_whole(kPlanFile, text) || !parse_plan(text, plan)) return 120;
   limit_log(plan.max_log);
   Repository repository(plan);
   for (const Action& action : plan.actions) {

@@ -11,8 +11,6 @@
 //   max_log BYTES            of all steps' output
 //   base SHA, branch NAME, url TEXT
 //   message, author_name, author_email, date_s        of the commit; manual 0|1
-//   warm                     no attempt is known yet: make the workspace, say so (OUT/ready), wait for SIGUSR1 from outside, then
-//                            read this file again
 //   checkout                 an action: make the workspace
 //   step NAME                an action: run a command; followed by its index, arg…, if_exists, timeout_ms, idle_ms
 //   hold                     an action: say whether tracked files are as they were, wait for SIGUSR1 from outside

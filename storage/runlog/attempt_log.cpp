@@ -187,10 +187,6 @@ Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes) {
 Result<std::uint64_t> AttemptLog::sync() {
   const std::lock_guard lock(mutex_);
   if (auto ok = load(); !ok) return tl::unexpected(ok.error());
-  // A full segment is made durable by closing it: it is written once, compressed, and not twice. When that fails it is
-  // synced as it is, and closed by the next append.
-  const bool full = open_ && open_->file_bytes() >= limits_.segment_bytes;
-  if (full && close_segment()) return end_of_all();
   if (auto ok = make_durable(); !ok) return tl::unexpected(ok.error());
   return end_of_all();
 }

@@ -285,7 +285,7 @@ TEST_CASE("kill -9 of sandboxd ends its commands; the sandbox goes on, and takes
   world.engine.start(world.sandboxes.spec(kPause));
   world.wait_file(world.output(kId) / "here");
   world.engine.tell_exec(
-      kId, open_frame(1, "trap '' HUP TERM; echo $$ > $MUSTER_OUTPUT/pid; sleep 1000"));
+      kId, open_frame(1, "trap '' HUP TERM; echo $$ > $MUSTER_OUTPUT/p; mv $MUSTER_OUTPUT/p $MUSTER_OUTPUT/pid; sleep 1000"));
   world.wait_file(world.output(kId) / "pid");
   world.daemon->kill_and_restart();
   world.engine.wait([&] { return world.engine.hellos == 2; });
@@ -311,7 +311,7 @@ TEST_CASE("the end of a session ends its commands") {
   World world;
   world.engine.start(world.sandboxes.spec(kPause));
   world.wait_file(world.output(kId) / "here");
-  world.engine.tell_exec(kId, open_frame(1, "echo $$ > $MUSTER_OUTPUT/pid; sleep 1000"));
+  world.engine.tell_exec(kId, open_frame(1, "echo $$ > $MUSTER_OUTPUT/p; mv $MUSTER_OUTPUT/p $MUSTER_OUTPUT/pid; sleep 1000"));
   world.wait_file(world.output(kId) / "pid");
   world.engine.disconnect();
   world.engine.listen();

@@ -105,11 +105,10 @@ class Sandboxes {
   }
 
   /// Runs it; `log` gets the text that its steps printed.
-  wire::AttemptReportT run(const wire::SandboxSpecT& spec, unsigned slot = 0,
-                           const std::optional<WarmSandbox>& warm = std::nullopt) {
+  wire::AttemptReportT run(const wire::SandboxSpecT& spec, unsigned slot = 0) {
     std::string stream;
     log.clear();
-    auto report = run_attempt(*host_, spec, [&](std::string_view piece) { stream += piece; }, slot, warm);
+    auto report = run_attempt(*host_, spec, [&](std::string_view piece) { stream += piece; }, slot);
     std::string_view rest = stream;
     for (LogFrame frame; take_log_frame(rest, frame).value_or(false);)
       if (frame.type == LogType::out || frame.type == LogType::err) log += frame.bytes;

@@ -23,6 +23,29 @@ unsigned seed() {
   return given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
 }
 
+/// Everything on this machine that belongs to a sandbox of this root: one line each.
+std::string leftovers(Sandboxes& sandboxes) {
+  const Paths& paths = sandboxes.host().config.paths;
+  const auto& ops = sandboxes.host().ops;
+  std::string found;
+  for (const auto& mount : mounts_below(sandboxes.root())) found += "mount " + mount + "\n";
+  for (const auto& name : ops.cgroups().children(ops.cgroup_parent())) found += "cgroup " + name + "\n";
+  for (const fs::path& directory :
+       {paths.runtime() / "s", paths.runtime() / "runc", ops.exits(), paths.host() / "attempts"}) {
+    std::error_code error;
+    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
+      found += "entry " + it->path().string() + "\n";
+  }
+  // conmon and runc name the root in their arguments; sandboxd does, too, and is not meant.
+  const std::string root = paths.root.string();
+  for (fs::directory_iterator it("/proc"), end; it != end; ++it) {
+    const auto command = read_file(it->path() / "cmdline", 1u << 20);
+    if (!command || command->find(root) == std::string::npos || command->find("sandboxd") != std::string::npos) continue;
+    found += "process " + it->path().filename().string() + " " + command->substr(0, command->find('\0')) + "\n";
+  }
+  return found;
+}
+
 /// What the sandboxes of the first test print in `rounds` rounds.
 std::string rounds_text(int rounds) {
   std::string text;

@@ -59,12 +59,6 @@ namespace {
 
 constexpr auto keep = [](kfbs::SwarmHeadT&) {};
 
-/// The number of the present order to a line.
-std::uint32_t present_order(std::uint32_t line, engine::Context& ctx) {
-  const auto row = ctx.row(kinds::swarm::numbered("line/", line));
-  return row ? kinds::must_decode<kfbs::LineRowT>(*row).number : 0;
-}
-
 void sabotage_swarms(engine::Kinds& kinds, Sabotage sabotage) {
   using kinds::Swarm;
   if (sabotage == Sabotage::red_made_green)
@@ -78,16 +72,6 @@ void sabotage_swarms(engine::Kinds& kinds, Sabotage sabotage) {
       if (m.state == RunState::delivered && m.run.front() < '8') m.run = "?";
       return keep;
     });
-  if (sabotage == Sabotage::order_unnumbered) {
-    tamper<Swarm, kfbs::LineMergedT>(kinds, [](auto&, kfbs::LineMergedT& m, auto& ctx) {
-      m.number = present_order(m.line, ctx);
-      return keep;
-    });
-    tamper<Swarm, kfbs::GreenMovedT>(kinds, [](auto&, kfbs::GreenMovedT& m, auto& ctx) {
-      m.number = present_order(m.line, ctx);
-      return keep;
-    });
-  }
   if (sabotage == Sabotage::move_not_awaited)
     tamper<Swarm, kfbs::GreenMovedT>(kinds, [](kfbs::SwarmHeadT& swarm, auto& m, auto&) {
       if (swarm.stopping) m.lost = true;

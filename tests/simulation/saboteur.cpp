@@ -31,7 +31,6 @@ constexpr std::pair<Sabotage, std::string_view> kNames[] = {
     {Sabotage::ledger_row_dropped, "ledger row not written"},
     {Sabotage::red_made_green, "red made green"},
     {Sabotage::result_untold, "result untold"},
-    {Sabotage::order_unnumbered, "order unnumbered"},
     {Sabotage::move_not_awaited, "move not awaited"},
     {Sabotage::move_not_looked_up, "move not looked up"},
     {Sabotage::peers_dropped, "peers dropped"},

@@ -34,7 +34,6 @@ enum class Sabotage {
   ledger_row_dropped,     ///< What became of a commit is not written.
   red_made_green,         ///< A verification that fails counts as one that passes.
   result_untold,          ///< The swarm is not told of some commits.
-  order_unnumbered,       ///< An answer to an earlier order of a line counts for the present one.
   move_not_awaited,       ///< A swarm that stops takes no note of a move of green that was under way.
   move_not_looked_up,     ///< A green branch that an earlier try moved counts as somebody else's.
   peers_dropped,          ///< A merge silently drops what others did.

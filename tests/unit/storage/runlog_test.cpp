@@ -212,34 +212,6 @@ TEST_CASE("segments close compressed, and reads cross them") {
   if (plain) CHECK(bytes.starts_with(plain->out));
 }
 
-TEST_CASE("a full segment is durable by being closed, without a sync of what is about to go") {
-  const TempDirectory temp;
-  RunLogLimits limits;
-  limits.segment_bytes = 1000;
-  int syncs = 0;
-  RunLogSystem system;
-  system.sync_data = [&](int fd) {
-    ++syncs;
-    return ::fdatasync(fd);
-  };
-  const std::string bytes = noise(2500, 5);
-  {
-    const auto log = open(temp, limits, system);
-    REQUIRE(log->append(kKey, 0, bytes.substr(0, 999)));
-    CHECK(log->sync(kKey).value() == 999);
-    CHECK(files(directory(temp)) == name(0, ".log") + " ");
-    CHECK(syncs == 1);
-    REQUIRE(log->append(kKey, 999, bytes.substr(999, 501)));
-    CHECK(log->sync(kKey).value() == 1500);
-    CHECK(log->sync(kKey).value() == 1500);
-    CHECK(files(directory(temp)) == name(0, ".log.zst") + " ");
-    CHECK(syncs == 1);
-    REQUIRE(log->append(kKey, 1500, bytes.substr(1500)));
-  }
-  const auto log = open(temp, limits);
-  CHECK(read_all(*log, kKey, 700) == bytes);
-}
-
 TEST_CASE("a random read equals the same part of the stream, open or closed") {
   const TempDirectory temp;
   RunLogLimits limits;

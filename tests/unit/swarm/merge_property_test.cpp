@@ -155,8 +155,8 @@ Answer by_git(const Import& import, const std::string& ours, const std::string& 
 
 Answer by_us(const MergeAnswer& merged) {
   Answer answer;
-  answer.tree = merged.tree;
   answer.clean = merged.kind == MergeKind::merged;
+  if (answer.clean) answer.tree = merged.tree;  // else git's, with marked files
   for (const Conflict& conflict : merged.conflicts) {
     int stage = 0;
     for (const auto* side : {&conflict.base, &conflict.ours, &conflict.theirs}) {
