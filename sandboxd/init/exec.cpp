@@ -96,6 +96,8 @@ int enter(int argc, char** argv) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  // A daemon that was started in the background ignores ^C; its terminals must not.
+  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
   close_range(STDERR_FILENO + 1, ~0u, 0);  // whatever a runtime left open
   if (chdir(kWorkspace) != 0 || chdir(argv[4]) != 0) return complain(kCantRun, argv[4]);
   if (!limit(RLIMIT_AS, argv[2]) || !limit(RLIMIT_CPU, argv[3]))
