@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kAtATime = 16;
+constexpr unsigned kMadeAhead = 2;
 
 [[noreturn]] void give_up(const std::string& why) {
   std::fprintf(stderr, "error: %s\n", why.c_str());
@@ -117,10 +118,7 @@ class Bench {
     start_daemon();
     engine_->wait_connected();
   }
-  ~Bench() {
-    ::kill(daemon_, SIGTERM);
-    ::waitpid(daemon_, nullptr, 0);
-  }
+  ~Bench() { end_daemon(); }
 
   void run() {
     std::printf("%-24s %10s %10s %10s %10s %10s %10s\n", "ms", "first p50", "first p99",
@@ -133,6 +131,14 @@ class Bench {
         measure("bwrap" + suffix, threads, [this](unsigned n) { return bwrap(n); });
       measure("cold" + suffix, threads, [this](unsigned n) { return cold(n); });
     }
+    const std::string ahead = std::to_string(kMadeAhead);
+    restart("warm_pool: {max: " + ahead + ", per_environment: " + ahead + "}\n");
+    for (; pooled_ < 3; ++pooled_) (void)cold(0);  // asked for, so that some are made ahead
+    measure("warm", 1, [this](unsigned) { return warm(); });
+    const double to_command = json_.value("warm_agent_p50_ms", 0.0);
+    json_["warm_to_command_p50_ms"] = to_command;
+    json_["warm_hits"] = static_cast<double>(hits_) / cycles_;
+    restart("");
     json_["cold_ratio"] = ratio("cold_first_p50_ms", "runc_first_p50_ms");
     json_["cold_all_ratio"] = ratio("cold_p50_ms", "runc_p50_ms");
     json_["log_mb_s"] = stream(1, log_bytes_)["mb_s"];
@@ -169,6 +175,18 @@ class Bench {
     fs::create_directories(blobs);
     bundle_ = sha256_hex(*bytes);
     if (auto put = Blobs(blobs).put(bundle_, *bytes); !put) give_up(put.error().message);
+  }
+  void end_daemon() {
+    ::kill(daemon_, SIGTERM);
+    ::waitpid(daemon_, nullptr, 0);
+  }
+  void restart(const std::string& settings) {
+    engine_->expect_another();
+    end_daemon();
+    fs::create_directories(root_ / "host/etc/muster");
+    std::ofstream(root_ / "host/etc/muster/sandboxd.yaml") << settings;
+    start_daemon();
+    engine_->wait_connected();
   }
   void start_daemon() {
     const auto tls = storage::ensure_host_certificate((root_ / "ca").string(), "bench");
@@ -307,6 +325,14 @@ class Bench {
     return {static_cast<double>(first_instruction(wanted.run) - begin_wall),
             ms(stamped(agent.tail) - begin), ms(at - begin)};
   }
+  /// As cold, with the daemon's pool full again before.
+  Cycle warm() {
+    engine_->wait_warm(pooled_++, kMadeAhead);
+    const Cycle cycle = cold(0);
+    const auto [report, at] = engine_->wait_report("BENCH" + std::to_string(numbers_.load()));
+    if (report->warm_sandbox == wire::Reuse::hit) ++hits_;
+    return cycle;
+  }
   /// When process 1 of that sandbox began, by its first word in the log (wall clock, ms).
   std::int64_t first_instruction(const std::string& run) {
     for (int i = 0; i < 1000; ++i) {
@@ -395,6 +421,8 @@ class Bench {
   std::unique_ptr<BenchEngine> engine_;
   pid_t daemon_ = 0;
   std::atomic<unsigned> numbers_{0};
+  unsigned pooled_ = 0;  ///< Attempts since there is a pool, …
+  unsigned hits_ = 0;    ///< … and those of warm() that got one of it.
   nlohmann::ordered_json json_;
 };
 

@@ -87,6 +87,17 @@ class BenchEngine {
   void wait_connected() {
     wait([this] { return ready_; });
   }
+  /// Another sandboxd comes in the first one's place.
+  void expect_another() {
+    change([this] {
+      ready_ = false;
+      pool_.reset();
+    });
+  }
+  /// Until `waiting` sandboxes wait, after `placed` attempts since that sandboxd began.
+  void wait_warm(std::uint64_t placed, unsigned waiting) {
+    wait([&] { return pool_ && pool_->hits + pool_->misses == placed && pool_->waiting == waiting; });
+  }
 
   void start(const wire::SandboxSpecT& spec) {
     wire::FrameT frame;
@@ -136,11 +147,13 @@ class BenchEngine {
       wire::WelcomeT welcome;
       welcome.session = welcome.generation = 1;
       welcome.lease_ms = 60'000;
-      welcome.heartbeat_ms = 1'000;
+      welcome.heartbeat_ms = 20;  // so that little time goes by until it is known what waits
       reply.body.Set(std::move(welcome));
       answer(stream, reply);
       change([this] { ready_ = true; });
     } else if (const auto* beat = frame.body_as_Heartbeat()) {
+      if (beat->warm_pool() != nullptr)
+        change([&] { pool_.reset(beat->warm_pool()->UnPack()); });
       wire::RenewT renew;
       renew.heartbeat = beat->number();
       reply.body.Set(std::move(renew));
@@ -164,6 +177,7 @@ class BenchEngine {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ready_ = false;
+  std::shared_ptr<const wire::WarmPoolStateT> pool_;  ///< Of the last heartbeat.
   std::map<std::string, std::pair<std::shared_ptr<const wire::AttemptReportT>, BenchTime>> reports_;
   std::shared_ptr<actors::Inflow> inflow_;
   actors::LogSink sink_;

@@ -228,14 +228,15 @@ void measure_coordinator(const Options& options, const fs::path& scratch, nlohma
     run_git(repository, {"symbolic-ref", "HEAD", "refs/heads/main"});
     const auto done = muster::bench::run_coordinator(repository, directory / "scratch",
                                                      static_cast<std::size_t>(facets));
-    std::printf("%d facets through the coordinator: %.0f/s (%.1f s, of which the ledger %.1f), %zu "
-                "batches, %.0f MB\n",
-                facets, facets / done.seconds, done.seconds, done.ledger_seconds, done.batches,
-                done.peak_megabytes);
+    std::printf("%d facets through the coordinator: %.0f/s (%.1f s, of which the ledger %.1f and the "
+                "processor %.1f), %zu batches, %.0f MB\n",
+                facets, facets / done.seconds, done.seconds, done.ledger_seconds,
+                done.processor_seconds, done.batches, done.peak_megabytes);
     std::fflush(stdout);
     const std::string more = facets == options.facets ? "" : "10x_";
     line[more + "facets"] = facets;
     line[more + "facets_per_s"] = std::lround(facets / done.seconds);
+    line[more + "facets_per_cpu_s"] = std::lround(facets / done.processor_seconds);
     line[more + "facets_mb"] = std::lround(done.peak_megabytes);
   }
 }

@@ -2,7 +2,8 @@
 // its port's work on a real repository, and stub agents that make one real commit each on the base
 // they are given.
 //
-// Not measured: the time that stubs take, and what the engine and the scheduler add; bench/engine
+// Not measured: the time that stubs take, with that of bringing their objects to the disk (else the
+// next sync of a merge would wait for them), and what the engine and the scheduler add; bench/engine
 // and muster-load do.
 #pragma once
 
@@ -14,6 +15,7 @@ namespace muster::bench {
 struct CoordinatorRun {
   double seconds = 0;         ///< From the plan to the proven ledger, without the stubs.
   double ledger_seconds = 0;  ///< Of these: proving the ledger from git.
+  double processor_seconds = 0;  ///< The same without waiting for the disk: what grows by itself.
   double peak_megabytes = 0;  ///< Of this process meanwhile.
   std::size_t batches = 0;
 };

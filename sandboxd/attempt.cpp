@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "sandboxd/artifacts.hpp"
 #include "sandboxd/check.hpp"
@@ -19,6 +20,7 @@
 #include "sandboxd/output.hpp"
 #include "sandboxd/pack.hpp"
 #include "sandboxd/repo_file.hpp"
+#include "sandboxd/steering.hpp"
 #include "storage/base/files.hpp"
 
 namespace muster::sandbox {
@@ -89,13 +91,14 @@ Result<PrebuildKey> key_of(const wire::SandboxSpecT& spec, const Started& starte
   std::vector<std::string> locks;
   for (std::size_t i = 0; i < files->size(); ++i)
     locks.push_back((*started.environment.prebuild)[i] + "=" + (*files)[i].id);
+  for (const auto& other : started.others) locks.push_back("/repositories/" + other.name + "=" + other.base_sha);
   const std::string identity = image.digest.empty() ? image.rootfs.string() : image.digest;
   return prebuild_key(spec, started.environment, started.mirror.base_branch, identity, secrets, locks);
 }
 
-/// What `started` lacks until now, the prebuild's name, is set.
-tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
-                                               Started& started, unsigned slot) {
+}  // namespace
+
+tl::expected<PlanFacts, AttemptFailure> host_facts(Host& host, const Started& started, unsigned slot) {
   PlanFacts facts;
   facts.paths = host.config.paths;
   facts.runtime = host.config.runtime;
@@ -107,6 +110,8 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   facts.uid_base = host.config.uid_base + slot * kUidRange;
   facts.objects = started.mirror.objects;
   facts.base_sha = started.mirror.base_sha;
+  facts.others = started.others;
+  facts.resumed = started.resumed;
   std::error_code error;
   facts.has_opt = fs::is_directory("/opt", error);
   auto image = host.images.get(started.environment.image);
@@ -114,10 +119,23 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   facts.rootfs = image->rootfs;
   facts.made_rootfs = image->made;
   facts.mount_points = image->mount_points;
+  facts.mounts = started.environment.mounts;
+  return facts;
+}
+
+namespace {
+
+/// What `started` lacks until now, the prebuild's name, is set.
+tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSpecT& spec,
+                                               Started& started, unsigned slot) {
+  auto known = host_facts(host, started, slot);
+  if (!known) return known;
+  PlanFacts facts = std::move(*known);
+  const auto image = host.images.get(started.environment.image);
+  if (!image) return tl::unexpected(environment_failure(image.error()));
   facts.image_env = image->env;
   facts.image_env.insert(facts.image_env.end(), started.environment.env.begin(), started.environment.env.end());
   facts.setup = started.environment.setup;
-  facts.mounts = started.environment.mounts;
   if (host.config.disk_limit == DiskLimit::loop) {
     auto empty = host.disks.empty_image(spec.disk_bytes);
     if (!empty) return tl::unexpected(AttemptFailure{"no_disk", empty.error().message});
@@ -130,7 +148,7 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   }
   auto prebuild = key_of(spec, started, *image, facts.secrets);
   if (!prebuild) return tl::unexpected(AttemptFailure{"fetch_failed", prebuild.error().message});
-  started.prebuild = std::move(*prebuild);
+  started.layer_key = started.prebuild = std::move(*prebuild);
   if (!spec.agent_bundle.empty()) {
     auto dir = host.images.agent_bundle(spec.agent_bundle, host.blobs.path(spec.agent_bundle));
     if (!dir) return tl::unexpected(AttemptFailure{"no_bundle", dir.error().message});
@@ -139,8 +157,11 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
   return facts;
 }
 
-/// In /run: after a boot there is no container to adopt.
+}  // namespace
+
 Result<void> write_started(const Places& places, const Started& started, unsigned slot) {
+  nlohmann::json others = nlohmann::json::object();
+  for (const auto& other : started.others) others[other.name] = other.base_sha;
   const nlohmann::json text = {{"objects", started.mirror.objects.string()},
                                {"base_branch", started.mirror.base_branch},
                                {"base_sha", started.mirror.base_sha},
@@ -149,6 +170,10 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
                                {"setup", step_names(started.environment)},
                                {"warnings", started.environment.warnings},
                                {"prebuild_note", started.prebuild_note},
+                               {"prebuild_reuse", static_cast<int>(started.prebuild_reuse)},
+                               {"warm_reuse", static_cast<int>(started.warm_reuse)},
+                               {"resumed", started.resumed},
+                               {"others", others},
                                {"slot", slot}};
   const fs::path path = places.run / "started.json";
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -157,6 +182,8 @@ Result<void> write_started(const Places& places, const Started& started, unsigne
     return fail_errno("write " + path.string(), errno);
   return {};
 }
+
+namespace {
 
 void note(const Places& places, std::string_view text) {
   std::string frame;
@@ -226,32 +253,94 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
 fs::path pack_path(const Places& places) { return places.kept / "objects/pack/pack-muster.pack"; }
 fs::path artifacts_path(const Places& places) { return places.kept / "artifacts.tar"; }
 
+namespace {
+
+tl::expected<std::vector<OtherCheckout>, AttemptFailure> fetch_others(Host& host, const wire::SandboxSpecT& spec) {
+  std::vector<OtherCheckout> others;
+  for (const auto& other : spec.other_repositories) {
+    auto mirror = host.mirrors.update(other->url, other->base_branch);
+    if (!mirror) return tl::unexpected(fetch_failure({mirror.error().code, other->name + ": " + mirror.error().message}));
+    others.push_back({other->name, other->url, mirror->base_branch, mirror->base_sha, mirror->objects});
+  }
+  return others;
+}
+
+struct Resumption {
+  std::string commit, warning;
+};
+
+/// The mirror's base becomes the checkpoint's. One that is of no use costs the work in it, not the attempt.
+Resumption begin_with_checkpoint(Host& host, const wire::SandboxSpecT& spec, MirrorState& mirror) {
+  if (!spec.resume) return {};
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  ::mkdir(places.kept.c_str(), 0711);
+  const auto objects = unpack_resume({spec, places, host.scratch_git, mirror}, host.blobs);
+  if (!objects)
+    return {"", "the attempt begins anew, because its checkpoint is of no use: " + objects.error().message};
+  mirror.base_sha = spec.resume->base;
+  return {spec.resume->commit, ""};
+}
+
+}  // namespace
+
 tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec) {
   const auto begin = std::chrono::steady_clock::now();
   auto mirror = host.mirrors.update(spec.url, spec.base_branch);
   if (!mirror) return tl::unexpected(fetch_failure(mirror.error()));
+  auto others = fetch_others(host, spec);
+  if (!others) return tl::unexpected(others.error());
+  const Resumption resumption = begin_with_checkpoint(host, spec, *mirror);
   auto environment = make_environment(host, spec, *mirror);
   if (!environment) return tl::unexpected(environment_failure(environment.error()));
   Started started;
   started.mirror = std::move(*mirror);
   started.environment = std::move(*environment);
+  started.others = std::move(*others);
+  started.resumed = resumption.commit;
+  if (!resumption.warning.empty()) started.environment.warnings.push_back(resumption.warning);
+  // What was made ahead has neither a checkpoint's nor another repository's mounts.
+  if (host.config.warm_pool.max > 0 && !spec.resume && spec.other_repositories.empty())
+    if (auto key = warm_key(host, spec, started)) started.warm_key = std::move(*key);
   started.fetch_ms = since(begin);
   return started;
 }
 
 namespace {
 
+/// The attempt goes on in a sandbox that was made ahead, if that still lives and has what this attempt needs. False: it is
+/// gone, and one must be made.
+bool take_warm(Host& host, const wire::SandboxSpecT& spec, const WarmSandbox& warm, PlanFacts facts, Started started) {
+  facts.prebuild = warm.layer;
+  Result<void> done = fail(Errc::conflict, "its prebuild is another");
+  if (warm.prebuild == started.layer_key.key) done = hand_over(host, warm, spec, started, std::move(facts));
+  const std::string id = sandbox_id(spec.run, spec.attempt);
+  if (done) {
+    host.ops.let_go(id);
+    return true;
+  }
+  spdlog::info("{}: {}", warm.id, done.error().message);
+  remove_warm(host, warm.id);
+  if (auto torn = host.ops.teardown(id, false); !torn) spdlog::error("{}: {}", id, torn.error().message);
+  return false;
+}
+
+std::string prebuild_name(const PrebuildKey& key) { return "prebuild " + key.key.substr(0, 12); }
+std::string prebuild_hit(const PrebuildKey& key) { return prebuild_name(key) + ": hit, its setup is not repeated"; }
+
 void take_prebuild(Host& host, const Places& places, Started& started, PlanFacts& facts) {
   if (started.prebuild.empty()) return;
-  const std::string name = started.prebuild.key.substr(0, 12);
   const auto layer = host.prebuilds.take(started.prebuild, places, wall_clock_now());
   if (layer) {
     facts.prebuild = *layer;
+    started.prebuild_note = prebuild_hit(started.prebuild);
+    started.prebuild_reuse = wire::Reuse::hit;
     started.prebuild = {};
-    started.prebuild_note = "prebuild " + name + ": hit, its setup is not repeated";
+  } else if (!started.resumed.empty()) {
+    started.prebuild_note = prebuild_name(started.prebuild) + ": miss, and none is made of a workspace that begins with a checkpoint";
   } else {
     facts.hold_after_setup = true;
-    started.prebuild_note = "prebuild " + name + ": miss";
+    started.prebuild_note = prebuild_name(started.prebuild) + ": miss";
+    started.prebuild_reuse = wire::Reuse::miss;
   }
 }
 
@@ -272,14 +361,41 @@ std::string keep_prebuild(Host& host, const wire::SandboxSpecT& spec, const Star
   return said;
 }
 
+Result<wire::CheckpointT> keep_checkpoint(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+                                          const SaidCheckpoint& said) {
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  return take_checkpoint({spec, places, host.scratch_git, started.mirror}, said,
+                         checkpoint_directory(places, said.head));
+}
+
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                                     Started started, unsigned slot) {
+                                                     Started started, unsigned slot,
+                                                     const std::optional<WarmSandbox>& warm) {
   const auto begin = std::chrono::steady_clock::now();
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   wire::SandboxSpecT resolved = spec;
   resolved.base_branch = started.mirror.base_branch;
   auto facts = gather(host, resolved, started, slot);
-  if (!facts) return tl::unexpected(facts.error());
+  if (!facts) {
+    if (warm) remove_warm(host, warm->id);
+    return tl::unexpected(facts.error());
+  }
+  facts->messages = kept_messages(places);
+  if (warm) {
+    Started taken = started;
+    taken.warm_reuse = wire::Reuse::hit;
+    if (!warm->layer.empty()) {
+      taken.prebuild_note = prebuild_hit(started.prebuild);
+      taken.prebuild_reuse = wire::Reuse::hit;
+    }
+    taken.prebuild = {};
+    if (take_warm(host, resolved, *warm, *facts, taken)) {
+      taken.container = warm->id;
+      taken.create_ms = since(begin);
+      return taken;
+    }
+  }
+  if (!started.warm_key.empty()) started.warm_reuse = wire::Reuse::miss;
   const auto failed = [](const Error& error) {
     return tl::unexpected(AttemptFailure{"runtime_failed", error.message});
   };
@@ -292,6 +408,14 @@ tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::San
   started.create_ms = since(begin);
   return started;
 }
+
+namespace {
+
+wire::Reuse reuse_of(const nlohmann::json& json, const char* key) {
+  return static_cast<wire::Reuse>(std::clamp(json.value(key, 0), 0, static_cast<int>(wire::Reuse::MAX)));
+}
+
+}  // namespace
 
 Result<KeptStart> read_started(const Host& host, const std::string& id) {
   const auto text = read_file(Places(host.config.paths, id).run / "started.json", 1u << 20);
@@ -310,6 +434,12 @@ Result<KeptStart> read_started(const Host& host, const std::string& id) {
     kept.started.environment.setup.back().name = name;
   }
   kept.started.prebuild_note = json.value("prebuild_note", "");
+  kept.started.prebuild_reuse = reuse_of(json, "prebuild_reuse");
+  kept.started.warm_reuse = reuse_of(json, "warm_reuse");
+  if (auto container = host.ops.container(id); container != id) kept.started.container = std::move(container);
+  kept.started.resumed = json.value("resumed", "");
+  for (const auto& [name, commit] : json.value("others", std::map<std::string, std::string>{}))
+    kept.started.others.push_back({name, "", "", commit, {}});
   kept.started.environment.warnings = json.value("warnings", std::vector<std::string>{});
   return kept;
 }
@@ -418,6 +548,22 @@ void add_artifacts(const Places& places, std::uint64_t max_bytes, wire::AttemptR
   report.warnings.insert(report.warnings.end(), taken->warnings.begin(), taken->warnings.end());
 }
 
+/// Of an attempt that did not pass: its commit, if it came so far, else what muster-init kept last.
+void add_checkpoint(Host& host, const wire::SandboxSpecT& spec, const Started& started, const Progress& progress,
+                    wire::AttemptReportT& report) {
+  const bool passed = report.outcome == wire::Outcome::changed || report.outcome == wire::Outcome::unchanged;
+  const SaidCheckpoint said = !progress.head().empty()
+                                  ? SaidCheckpoint{progress.head(), progress.pack()}
+                                  : SaidCheckpoint{progress.checkpoint_head(), progress.checkpoint_pack()};
+  if (spec.checkpoint_interval_ms <= 0 || passed || said.head.empty()) return;
+  const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
+  auto taken = take_checkpoint({spec, places, host.scratch_git, started.mirror}, said, places.kept / "checkpoint-last");
+  if (taken)
+    report.checkpoint = std::make_unique<wire::CheckpointT>(std::move(*taken));
+  else
+    report.warnings.push_back("its work in progress is not kept: " + taken.error().message);
+}
+
 /// The whole report must fit a frame: of many steps the last ones keep their words.
 void add_steps(wire::AttemptReportT& report, const Progress& progress) {
   std::size_t tails = 0;
@@ -436,7 +582,8 @@ namespace {
 std::string phases(const Started& started) {
   return "fetch and image " + std::to_string(started.fetch_ms) + " ms (mirror " +
          (started.mirror.hit ? "hit" : "miss") + "), create " + std::to_string(started.create_ms) + " ms" +
-         (started.prebuild_note.empty() ? "" : ", " + started.prebuild_note);
+         (started.prebuild_note.empty() ? "" : ", " + started.prebuild_note) +
+         (started.warm_reuse == wire::Reuse::none ? "" : std::string(", warm sandbox: ") + wire::EnumNameReuse(started.warm_reuse));
 }
 
 }  // namespace
@@ -454,6 +601,14 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
   wire::AttemptReportT report;
   report.base_sha = started.mirror.base_sha;
   report.mirror_hit = started.mirror.hit;
+  report.prebuild = started.prebuild_reuse;
+  report.warm_sandbox = started.warm_reuse;
+  report.resumed = started.resumed;
+  for (const auto& other : started.others) {
+    report.other_bases.push_back(std::make_unique<wire::KeyValueT>());
+    report.other_bases.back()->key = other.name;
+    report.other_bases.back()->value = other.base_sha;
+  }
   report.fetch_ms = started.fetch_ms;
   report.create_ms = started.create_ms;
   const CgroupUsage usage = host.ops.usage(places.id);
@@ -462,6 +617,7 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
   const bool disk_full = host.config.disk_limit == DiskLimit::loop && disk_is_full(places.writable());
   judge(report, spec, progress, stop, usage, disk_full, host.ops.exit_code(places.id).value_or(-1));
   if (report.outcome == wire::Outcome::changed) add_pack(host, spec, started, progress, report);
+  add_checkpoint(host, spec, started, progress, report);
   add_steps(report, progress);
   const Mask mask = mask_from(places.in() / "plan");
   Output output = read_output(places.out(), mask);
@@ -475,7 +631,7 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
     report.warnings.push_back("it reached its limit of " + std::to_string(spec.pids) + " processes " +
                               std::to_string(usage.refused_processes) + " times");
   report.message = mask.masked(report.message);
-  if (!started.prebuild_note.empty()) note(places, phases(started));
+  if (!started.prebuild_note.empty() || started.warm_reuse != wire::Reuse::none) note(places, phases(started));
   for (const auto& warning : report.warnings) note(places, warning);
   if (!report.message.empty()) note(places, report.message);
   report.log_bytes = stream_bytes(places, progress);
@@ -499,12 +655,13 @@ wire::AttemptReportT conclude_unstarted(Host& host, const wire::SandboxSpecT& sp
 }
 
 wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                 const std::function<void(std::string_view)>& log, unsigned slot) {
+                                 const std::function<void(std::string_view)>& log, unsigned slot,
+                                 const std::optional<WarmSandbox>& warm) {
   const Places places(host.config.paths, sandbox_id(spec.run, spec.attempt));
   const Fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   ::inotify_add_watch(watch.get(), host.ops.exits().c_str(), IN_CREATE | IN_MOVED_TO);
   auto started = fetch_attempt(host, spec);
-  if (started) started = create_attempt(host, spec, std::move(*started), slot);
+  if (started) started = create_attempt(host, spec, std::move(*started), warm ? warm->slot : slot, warm);
   if (!started) {
     auto report = conclude_unstarted(host, spec, started.error(), std::nullopt);
     tear_down(host, places.id, report);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "sandboxd/checkpoint.hpp"
 #include "sandboxd/disk.hpp"
 #include "sandboxd/environment.hpp"
 #include "sandboxd/host_ops.hpp"
@@ -18,6 +19,7 @@
 #include "sandboxd/mirror.hpp"
 #include "sandboxd/prebuild.hpp"
 #include "sandboxd/progress.hpp"
+#include "sandboxd/warm.hpp"
 #include "storage/base/blobs.hpp"
 
 namespace muster::sandbox {
@@ -42,6 +44,7 @@ struct HostConfig {
   std::uint64_t max_image_bytes = 16ull << 30;
   EnvironmentSettings environments;
   unsigned prebuild_max_age_hours = 7 * 24;
+  WarmSettings warm_pool;
 };
 
 /// The machine, as every attempt uses it. Thread-safe.
@@ -70,7 +73,14 @@ struct Started {
   MirrorState mirror;
   Environment environment;   ///< After a restart: names of the setup steps, and warnings.
   PrebuildKey prebuild;      ///< Not after a restart.
+  PrebuildKey layer_key;     ///< As `prebuild`, and kept when that was a hit. Not after a restart.
+  wire::Reuse prebuild_reuse = wire::Reuse::none;
   std::string prebuild_note; ///< For the log: hit or miss, and what came of it.
+  std::string warm_key;      ///< Of warm.hpp; empty: its sandbox can't have been made ahead. Not after a restart.
+  wire::Reuse warm_reuse = wire::Reuse::none;  ///< None: one like it can't be made ahead, or this host makes none.
+  std::string container;     ///< The container's name; empty: the sandbox's. In a file of its own (Places::container).
+  std::vector<OtherCheckout> others;  ///< After a restart: names and commits only.
+  std::string resumed;       ///< The checkpoint's commit that the workspace begins with; empty: none.
   std::int64_t fetch_ms = 0;
   std::int64_t create_ms = 0;
 };
@@ -90,14 +100,26 @@ struct AttemptFailure {
 /// First part: the mirror has the base commit, and the environment is known and its image here.
 tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::SandboxSpecT& spec);
 
-/// Second part: makes and starts the sandbox. `slot` is its own among the living. On failure what was made is still
+/// Second part: makes and starts the sandbox, or takes `warm`, which is gone then in any case; a sandbox that has died or
+/// does not fit is removed, and another made. `slot` is its own among the living. On failure what was made is still
 /// there: conclude_unstarted() and teardown remove it.
 tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                                     Started started, unsigned slot);
+                                                     Started started, unsigned slot,
+                                                     const std::optional<WarmSandbox>& warm = std::nullopt);
+
+/// Of what a plan needs, all that is not the attempt's own: host, image, mirror, mounts, and the user ids of `slot`.
+tl::expected<PlanFacts, AttemptFailure> host_facts(Host& host, const Started& started, unsigned slot);
+
+/// What read_started() reads after a restart, in /run: after a boot there is no container to adopt.
+Result<void> write_started(const Places& places, const Started& started, unsigned slot);
 
 /// The sandbox is held after its setup (Progress::held): keeps what that left, if it may, and lets the sandbox go on. The
 /// words for the log. Only for a sandbox that this process has made: one that was adopted may be past it.
 std::string keep_prebuild(Host& host, const wire::SandboxSpecT& spec, const Started& started, bool tracked_unchanged);
+
+/// A checkpoint of a sandbox that runs, taken and judged; its pack lies at checkpoint_pack().
+Result<wire::CheckpointT> keep_checkpoint(Host& host, const wire::SandboxSpecT& spec, const Started& started,
+                                          const SaidCheckpoint& said);
 
 /// Reads what create_attempt kept. Errc::not_found: the container was never created.
 struct KeptStart {
@@ -124,8 +146,9 @@ std::filesystem::path pack_path(const Places& places);
 std::filesystem::path artifacts_path(const Places& places);
 
 /// Everything at once. The log comes in pieces as it is written. The attempt's directory stays (report's pack in it)
-/// until teardown(id, true).
+/// until teardown(id, true). In `warm`, if one is given.
 wire::AttemptReportT run_attempt(Host& host, const wire::SandboxSpecT& spec,
-                                 const std::function<void(std::string_view)>& log, unsigned slot = 0);
+                                 const std::function<void(std::string_view)>& log, unsigned slot = 0,
+                                 const std::optional<WarmSandbox>& warm = std::nullopt);
 
 }  // namespace muster::sandbox

@@ -136,6 +136,43 @@ std::vector<int> Cgroups::processes(const std::string& group) const {
   return {pids.begin(), pids.end()};
 }
 
+bool Cgroups::holds(const std::string& group, int pid) {
+  const auto lines = read_file("/proc/" + std::to_string(pid) + "/cgroup", kMaxSmallFile).value_or("");
+  const std::string name = '/' + group;  // below whatever the mount shows
+  for (std::size_t at = lines.find(name); at != std::string::npos; at = lines.find(name, at + 1))
+    if (const char next = lines[at + name.size()]; next == '\n' || next == '/') return true;
+  return false;
+}
+
+namespace {
+
+Result<void> set(const fs::path& path, const std::string& value) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid() || ::write(fd.get(), value.data(), value.size()) < 0)
+    return fail_errno("write " + value + " to " + path.string(), errno);
+  return {};
+}
+
+}  // namespace
+
+Result<void> Cgroups::limit(const std::string& group, const CgroupLimits& limits) const {
+  const std::string memory = std::to_string(limits.memory_bytes);
+  const std::string quota = std::to_string(limits.cpus_milli * kCpuPeriodUs / 1000);
+  const std::string period = std::to_string(kCpuPeriodUs);
+  const fs::path memory_file = file("memory", group, "memory.limit_in_bytes", "memory.max");
+  // v1: memory and swap together are never below memory alone, so that the order depends on which way it goes.
+  const bool lowered = set(memory_file, memory).has_value();
+  if (swap_limit())
+    if (auto done = set(file("memory", group, "memory.memsw.limit_in_bytes", "memory.swap.max"), v2_ ? "0" : memory); !done)
+      return done;
+  if (!lowered)
+    if (auto done = set(memory_file, memory); !done) return done;
+  if (auto done = set(file("pids", group, "pids.max", "pids.max"), std::to_string(limits.pids)); !done) return done;
+  if (v2_) return set(file("cpu", group, "", "cpu.max"), quota + " " + period);
+  if (auto done = set(file("cpu", group, "cpu.cfs_period_us", ""), period); !done) return done;
+  return set(file("cpu", group, "cpu.cfs_quota_us", ""), quota);
+}
+
 fs::path Cgroups::freezer(const std::string& group) const {
   return file("freezer", group, "freezer.state", "cgroup.freeze");
 }

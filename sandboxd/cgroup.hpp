@@ -17,6 +17,13 @@ struct CgroupUsage {
   std::uint64_t refused_processes = 0;  ///< Forks that the limit refused.
 };
 
+struct CgroupLimits {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t cpus_milli = 1000;
+  std::uint64_t pids = 0;
+};
+constexpr std::uint64_t kCpuPeriodUs = 100'000;
+
 class Cgroups {
  public:
   /// Reads the mounted hierarchies from /proc/self/mountinfo.
@@ -28,8 +35,12 @@ class Cgroups {
 
   /// `group` is "PARENT/ID". Zeros where it does not exist.
   [[nodiscard]] CgroupUsage usage(const std::string& group) const;
+  /// New limits for a group that has some, without swap where the kernel can limit that.
+  Result<void> limit(const std::string& group, const CgroupLimits& limits) const;
   /// Every process in it, in any hierarchy.
   [[nodiscard]] std::vector<int> processes(const std::string& group) const;
+  /// Whether that process is in it, or in a group below.
+  [[nodiscard]] static bool holds(const std::string& group, int pid);
   /// Stops or continues every process in it (cgroup.freeze; v1: the freezer). Errc::not_found where no hierarchy can.
   Result<void> freeze(const std::string& group, bool frozen) const;
   [[nodiscard]] bool frozen(const std::string& group) const;

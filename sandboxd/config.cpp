@@ -118,6 +118,13 @@ void read_devcontainer(const YAML::Node& map, EnvironmentSettings& to, const Com
             complaints.file, complaints.trouble);
 }
 
+void read_warm_pool(const YAML::Node& map, WarmSettings& to, const Complaints& complaints) {
+  if (!map.IsMap()) return complaints.add(map, "warm_pool is a map");
+  read_keys(map,
+            {{"max", into(to.max)}, {"per_environment", into(to.per_environment)}, {"idle_minutes", into(to.idle_minutes)}},
+            complaints.file, complaints.trouble);
+}
+
 void read_registries(const YAML::Node& list, std::vector<AllowedRegistry>& to, const Complaints& complaints) {
   if (!list.IsSequence()) return complaints.add(list, "registries is a list");
   for (const auto& entry : list) {
@@ -164,6 +171,7 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
       {"prebuild_max_age_hours", into(config.host.prebuild_max_age_hours)},
       {"devcontainer",
        [&](const YAML::Node& node) { read_devcontainer(node, config.host.environments, complaints); }},
+      {"warm_pool", [&](const YAML::Node& node) { read_warm_pool(node, config.host.warm_pool, complaints); }},
       {"concurrent_fetches", into(config.host.concurrent_fetches)},
       {"runtime", into(config.host.runtime)},
       {"conmon", into(config.host.conmon)},
@@ -180,6 +188,8 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
   } catch (const YAML::Exception& error) {
     trouble = name + ":" + std::to_string(error.mark.line + 1) + ": " + error.msg + "\n";
   }
+  if (config.host.warm_pool.max > 0 && config.host.disk_limit == DiskLimit::loop)
+    trouble += name + ": warm_pool needs disk_limit: measure, because a disk has the size that its attempt wants\n";
   if (trouble.empty()) return config;
   trouble.pop_back();
   return fail(Errc::invalid, trouble);

@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "sandboxd/host_ops.hpp"
 #include "sandboxd/init/exec.hpp"
 #include "sandboxd/init/mask.hpp"
 #include "sandboxd/init/plan_format.hpp"
@@ -105,6 +106,9 @@ Result<std::string> exec_settings(const Places& places, const ExecRequest& reque
   process["args"] = std::move(args);
   process["env"] = std::move(variables);
   process["terminal"] = request.tty;
+  // Before the command runs, which may ask for it at once.
+  if (request.tty && request.columns > 0 && request.rows > 0)
+    process["consoleSize"] = {{"width", request.columns}, {"height", request.rows}};
   return process.dump(-1, ' ', false, ExecJson::error_handler_t::replace);
 }
 
@@ -216,7 +220,7 @@ class Exec::Run {
                                      "--pid-file",
                                      (directory_ / "pid").string()};
     if (request_.tty) argv.insert(argv.end(), {"--console-socket", (directory_ / "tty").string()});
-    argv.push_back(request_.sandbox);
+    argv.push_back(container_of(places_));
     return argv;
   }
 

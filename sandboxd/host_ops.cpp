@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -174,6 +175,23 @@ void add_directory_bytes(int fd, dev_t device, unsigned depth, std::uint64_t eno
   ::closedir(listing);
 }
 
+Fd open_process(int pid) { return Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+
+/// Returns when it is gone, or does not die.
+void kill_process(const Fd& process) {
+  ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+  pollfd ended{process.get(), POLLIN, 0};
+  ::poll(&ended, 1, kEndTimeoutMs);
+}
+
+/// conmon's exit file, also a half written one: glib (2.74) writes NAME.XXXXXX beside it, and renames.
+void remove_exit_files(const fs::path& exits, const std::string& name) {
+  ::unlink((exits / name).c_str());
+  std::error_code error;
+  for (fs::directory_iterator it(exits, error), end; !error && it != end; it.increment(error))
+    if (it->path().filename().string().starts_with(name + ".")) ::unlink(it->path().c_str());
+}
+
 }  // namespace
 
 std::string cgroup_parent(const Paths& paths) {
@@ -303,26 +321,40 @@ Result<void> HostOps::start(const std::string& id) const {
   return {};
 }
 
+std::string container_of(const Places& places) {
+  const auto name = read_file(places.container(), 64);
+  return name && is_sandbox_id(*name) ? *name : places.id;
+}
+
+/// muster-init's number here, when it lives; a recycled one is not in the sandbox's cgroup.
+int HostOps::first_process(const std::string& id) const {
+  const int pid = read_pid(Places(paths_, id).pid());
+  return pid > 1 && cgroups_.holds(group(id), pid) ? pid : 0;
+}
+
+Result<void> HostOps::limit(const std::string& id, const CgroupLimits& limits, std::uint64_t max_file_bytes) const {
+  if (auto done = cgroups_.limit(group(id), limits); !done) return done;
+  const int pid = first_process(id);
+  const rlimit files{max_file_bytes, max_file_bytes};
+  if (pid == 0) return fail(Errc::not_found, id + " has ended");
+  if (::prlimit(pid, RLIMIT_FSIZE, &files, nullptr) != 0) return fail_errno("limit the files of " + id, errno);
+  return {};
+}
+
 void HostOps::end_creation(const std::string& id) const {
-  const std::string bundle = '\0' + Places(paths_, id).run.string() + '\0';
+  const std::string bundle = '\0' + Places(paths_, container(id)).run.string() + '\0';
   std::error_code error;
   for (fs::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
     const int pid = std::atoi(it->path().filename().c_str());
     if (pid <= 1) continue;
-    const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));  // before it is looked at
+    const Fd process = open_process(pid);  // before it is looked at
     const auto command = read_file(it->path() / "cmdline", 1u << 20);
-    if (!process.valid() || !command || command->find(bundle) == std::string::npos) continue;
-    ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
-    pollfd ended{process.get(), POLLIN, 0};
-    ::poll(&ended, 1, kEndTimeoutMs);
+    if (process.valid() && command && command->find(bundle) != std::string::npos) kill_process(process);
   }
 }
 
 void HostOps::tell(const std::string& id, int signal_number) const {
-  const int pid = read_pid(Places(paths_, id).pid());
-  const auto members = cgroups_.processes(group(id));  // a recycled pid is not among them
-  if (pid > 1 && std::find(members.begin(), members.end(), pid) != members.end())
-    ::kill(pid, signal_number);
+  if (const int pid = first_process(id); pid > 0) ::kill(pid, signal_number);
 }
 
 void HostOps::signal(const std::string& id, int signal_number) const {
@@ -337,11 +369,11 @@ bool HostOps::supervised(const std::string& id) const {
   if (pid <= 1) return false;
   const auto command = read_file("/proc/" + std::to_string(pid) + "/cmdline", 1u << 20);
   return command && command->find("conmon") != std::string::npos &&
-         command->find(id) != std::string::npos;
+         command->find(container(id)) != std::string::npos;
 }
 
 Result<int> HostOps::exit_code(const std::string& id) const {
-  const auto text = read_file(exits() / id, 64);
+  const auto text = read_file(exits() / container(id), 64);
   if (!text) return fail(text.error(), "exit code of " + id);
   return std::atoi(text->c_str());
 }
@@ -349,9 +381,11 @@ Result<int> HostOps::exit_code(const std::string& id) const {
 Result<void> HostOps::teardown(const std::string& id, bool forget) const {
   if (!is_sandbox_id(id)) return fail(Errc::internal, "not a sandbox: " + id);
   const Places places(paths_, id);
+  const std::string named = container(id);
   if (auto removed = cgroups_.remove(group(id)); !removed) return removed;
-  if (const int conmon = read_pid(places.conmon_pid()); conmon > 1 && supervised(id))
-    ::kill(conmon, SIGKILL);  // it would write an exit file after us
+  if (const int conmon = read_pid(places.conmon_pid()); conmon > 1)
+    if (const Fd process = open_process(conmon); process.valid() && supervised(id))
+      kill_process(process);  // it would write an exit file after us, and may be at it
   if (auto done = remove_tree(runtime_state(id)); !done) return done;
   if (auto done = unmount_below(places.run); !done) return done;
   if (auto done = unmount_below(places.writable(), false); !done) return done;
@@ -361,7 +395,10 @@ Result<void> HostOps::teardown(const std::string& id, bool forget) const {
   ::unlink(places.disk().c_str());
   if (auto done = remove_tree(places.run); !done) return done;
   if (auto done = remove_tree(places.writable()); !done) return done;
-  ::unlink((exits() / id).c_str());
+  if (auto done = remove_tree(places.agent()); !done) return done;
+  remove_exit_files(exits(), named);
+  if (named != id)
+    if (auto done = remove_tree(Places(paths_, named).kept); !done) return done;
   if (!forget) return {};
   ::unlink((places.kept / "start").c_str());  // First: half removed, it is nobody's and not one that has yet to end.
   return remove_tree(places.kept);
@@ -373,8 +410,11 @@ std::vector<std::string> HostOps::leftovers() const {
   std::set<std::string> names;
   const auto add_entries = [&](const fs::path& directory) {
     std::error_code error;
-    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
-      if (const std::string name = it->path().filename(); is_sandbox_id(name)) names.insert(name);
+    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+      const std::string file = it->path().filename();
+      const std::string name = file.substr(0, file.find('.'));  // half an exit file is its sandbox's
+      if (is_sandbox_id(name)) names.insert(name);
+    }
   };
   add_entries(paths_.runtime() / "s");
   add_entries(paths_.runtime() / "runc");
@@ -382,6 +422,10 @@ std::vector<std::string> HostOps::leftovers() const {
   add_entries(paths_.host() / "attempts");
   for (const auto& name : cgroups_.children(parent_))
     if (is_sandbox_id(name)) names.insert(name);
+  // What was made ahead under another name, and handed over, is its attempt's.
+  const std::set<std::string> all = names;
+  for (const auto& name : all)
+    if (const std::string named = container(name); named != name) names.erase(named);
   return {names.begin(), names.end()};
 }
 

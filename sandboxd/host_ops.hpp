@@ -14,8 +14,15 @@
 
 namespace muster::sandbox {
 
+/// What the runtime knows a sandbox by: its own name, or the one that it was made ahead under (Places::container).
+std::string container_of(const Places& places);
+
 class HostOps {
  public:
+  [[nodiscard]] std::string container(const std::string& id) const { return container_of(Places(paths_, id)); }
+  /// Gives a sandbox that was made ahead, and whose only process is muster-init, the limits of its attempt.
+  Result<void> limit(const std::string& id, const CgroupLimits& limits, std::uint64_t max_file_bytes) const;
+
   HostOps(Paths paths, Cgroups cgroups, std::string runtime);
 
   /// Carries out the operations in order and stops at the first that fails; the caller tears down.
@@ -57,10 +64,11 @@ class HostOps {
   [[nodiscard]] std::filesystem::path exits() const { return paths_.runtime() / "exits"; }
 
  private:
-  [[nodiscard]] std::string group(const std::string& id) const { return parent_ + "/" + id; }
+  [[nodiscard]] std::string group(const std::string& id) const { return parent_ + "/" + container(id); }
   [[nodiscard]] std::filesystem::path runtime_state(const std::string& id) const {
-    return paths_.runtime() / "runc" / id;
+    return paths_.runtime() / "runc" / container(id);
   }
+  [[nodiscard]] int first_process(const std::string& id) const;
   void tell(const std::string& id, int signal_number) const;
   Result<void> apply(const Operation& operation) const;
   Result<void> create(const CreateContainer& operation) const;

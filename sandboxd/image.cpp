@@ -7,6 +7,7 @@
 #include "sandboxd/caches.hpp"
 #include "sandboxd/host_ops.hpp"
 #include "sandboxd/image_build.hpp"
+#include "sandboxd/spec.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
 #include "storage/base/process.hpp"
@@ -75,8 +76,10 @@ Result<void> make_etc(const fs::path& etc) {
 /// Directories that mounts of the OCI configuration cover, and muster-init.
 Result<void> make_mount_points(const fs::path& root, const fs::path& init) {
   for (const char* name : {"proc", "sys", "dev", "tmp", "work", "home/agent", "muster/in",
-                           "muster/out", "muster/objects", "muster/agent"})
+                           "muster/out", "muster/objects", "muster/agent", "muster/checkpoint", "repositories"})
     if (auto made = make_plain_directory(root / name); !made) return made;
+  for (std::size_t i = 0; i < kMaxOtherRepositories; ++i)
+    if (auto made = make_plain_directory(root / "muster/others" / std::to_string(i)); !made) return made;
   std::error_code error;
   fs::copy_file(init, root / "muster/init", fs::copy_options::overwrite_existing, error);
   if (error) return fail(Errc::io, "copy " + init.string() + ": " + error.message());

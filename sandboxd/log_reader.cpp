@@ -17,10 +17,19 @@ Result<bool> LogReader::opened() {
   return fail_errno("open " + path_.string(), errno);
 }
 
-Result<std::size_t> LogReader::read(std::string& to, std::size_t limit) {
+Result<std::uint64_t> LogReader::waiting() {
+  struct stat info {};
   const auto there = opened();
   if (!there) return tl::unexpected(there.error());
-  if (!*there) return 0;
+  if (*there && ::fstat(fd_.get(), &info) != 0) return fail_errno("stat " + path_.string(), errno);
+  return static_cast<std::uint64_t>(info.st_size) - std::min(offset_, static_cast<std::uint64_t>(info.st_size));
+}
+
+Result<std::size_t> LogReader::read(std::string& to, std::size_t limit) {
+  const auto there = waiting();
+  if (!there) return tl::unexpected(there.error());
+  limit = std::min<std::uint64_t>(limit, *there);  // no more is made room for, and filled with zeroes
+  if (limit == 0) return 0;
   const std::size_t before = to.size();
   to.resize(before + limit);
   const ssize_t n = ::pread(fd_.get(), to.data() + before, limit, static_cast<off_t>(offset_));

@@ -21,6 +21,8 @@ class LogReader {
   /// The next bytes, appended to `to`: at most `limit`, none at the present end or before the file
   /// exists.
   Result<std::size_t> read(std::string& to, std::size_t limit);
+  /// Bytes from there to the present end.
+  Result<std::uint64_t> waiting();
   /// Where the next read begins.
   [[nodiscard]] std::uint64_t offset() const { return offset_; }
   /// Continues at `offset`. Errc::invalid beyond the present end.

@@ -119,6 +119,7 @@ int serve(const DaemonConfig& config) {
   spdlog::info("sandboxd {} serves {} with {} slots", kVersion, config.engine, config.slots);
   (*loop)->run();
   link->stop();
+  supervisor.put_away_pool();
   (*host)->ops.leave();
   return 0;
 }

@@ -1,6 +1,7 @@
 // The OCI runtime configuration (runtime-spec 1.0.2) of one sandbox.
 #include <nlohmann/json.hpp>
 
+#include "sandboxd/cgroup.hpp"
 #include "sandboxd/plan.hpp"
 #include "sandboxd/seccomp.hpp"
 
@@ -43,6 +44,12 @@ Json mounts(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   list.push_back(bind("/muster/out", places.out(), true));
   list.push_back(bind("/muster/in", places.in(), false));
   list.push_back(bind("/muster/objects", facts.objects, false));
+  if (!facts.others.empty()) list.push_back(bind("/repositories", places.writable() / "repositories", true));
+  for (std::size_t i = 0; i < facts.others.size(); ++i) {
+    const std::string place = "/muster/others/" + std::to_string(i);
+    list.push_back(bind(std::string_view(place), facts.others[i].objects, false));
+  }
+  if (!facts.resumed.empty()) list.push_back(bind("/muster/checkpoint", places.kept / "resume/objects", false));
   if (!facts.agent_dir.empty()) list.push_back(bind("/muster/agent", facts.agent_dir, false));
   for (const auto& mounted : facts.mounts) list.push_back(bind(std::string_view(mounted.target), mounted.source, false));
   return list;
@@ -57,12 +64,11 @@ Json namespaces(const wire::SandboxSpecT& spec) {
 }
 
 Json resources(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
-  constexpr std::uint64_t kPeriodUs = 100'000;
   Json memory = {{"limit", spec.memory_bytes}};
   if (facts.swap_limit) memory["swap"] = spec.memory_bytes;  // memory and swap together: no swap
   return {{"devices", Json::array({{{"allow", false}, {"access", "rwm"}}})},
           {"memory", std::move(memory)},
-          {"cpu", {{"quota", spec.cpus_milli * kPeriodUs / 1000}, {"period", kPeriodUs}}},
+          {"cpu", {{"quota", spec.cpus_milli * kCpuPeriodUs / 1000}, {"period", kCpuPeriodUs}}},
           {"pids", {{"limit", spec.pids}}}};
 }
 

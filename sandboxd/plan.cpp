@@ -1,5 +1,7 @@
 #include "sandboxd/plan.hpp"
 
+#include <algorithm>
+
 #include "sandboxd/init/plan_format.hpp"
 
 namespace muster::sandbox {
@@ -9,6 +11,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kAgentHome = "/home/agent";
+constexpr std::int64_t kMinCheckpointMs = 1'000;
 
 /// The contract's variables win over the fleet file's; those win over the image's and the defaults.
 std::map<std::string, std::string> environment(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
@@ -30,9 +33,12 @@ std::map<std::string, std::string> environment(const wire::SandboxSpecT& spec, c
   env["MUSTER_ATTEMPT"] = std::to_string(spec.attempt);
   env["MUSTER_BASE_BRANCH"] = spec.base_branch;
   env["MUSTER_BASE_SHA"] = facts.base_sha;
+  if (!facts.resumed.empty()) env["MUSTER_CHECKPOINT"] = facts.resumed;
+  if (!facts.others.empty()) env["MUSTER_REPOSITORIES"] = "/repositories";
   env["MUSTER_BRANCH"] = spec.branch;
   env["MUSTER_PROMPT_FILE"] = "/muster/in/prompt.txt";
   env["MUSTER_CONTEXT_FILE"] = "/muster/in/context.json";
+  env["MUSTER_STEER_FILE"] = "/muster/in/steering.jsonl";
   env["MUSTER_OUTPUT"] = "/muster/out/output";
   if (!facts.agent_dir.empty()) env["MUSTER_AGENT_DIR"] = "/muster/agent";
   if (!spec.feedback_json.empty()) env["MUSTER_FEEDBACK_FILE"] = "/muster/in/feedback.json";
@@ -102,6 +108,12 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   for (const auto& [name, value] : facts.secrets) orders.add("mask", value);
   orders.add("max_log", static_cast<long long>(spec.max_log_bytes));
   orders.add("base", facts.base_sha);
+  if (!facts.resumed.empty()) {
+    orders.add("resume", facts.resumed);
+    orders.add("resume_objects", "/muster/checkpoint");
+  }
+  if (spec.checkpoint_interval_ms > 0)
+    orders.add("checkpoint_ms", static_cast<long long>(std::max(spec.checkpoint_interval_ms, kMinCheckpointMs)));
   orders.add("branch", spec.branch);
   orders.add("url", spec.url);
   orders.add("message", spec.commit->message);
@@ -109,6 +121,14 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   orders.add("author_email", spec.commit->author_email);
   orders.add("date_s", spec.commit->date_unix_ms / 1000);
   orders.add("manual", spec.commit->manual ? 1 : 0);
+  for (std::size_t i = 0; i < facts.others.size(); ++i) {
+    const OtherCheckout& other = facts.others[i];
+    orders.add("other", other.name);
+    orders.add("other_objects", "/muster/others/" + std::to_string(i));
+    orders.add("other_base", other.base_sha);
+    orders.add("other_branch", other.base_branch);
+    orders.add("other_url", other.url);
+  }
   orders.add("checkout", "");
   const bool set_up = !facts.prebuild.empty();
   for (std::size_t i = 0; i < facts.setup.size() && !set_up; ++i)
@@ -128,6 +148,33 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   return orders.take();
 }
 
+namespace {
+
+/// Nothing of an attempt: there is none yet.
+std::string warm_orders(const PlanFacts& facts) {
+  PlanWriter orders;
+  orders.add("work", "/work");
+  orders.add("objects", "/muster/objects");
+  orders.add("out", "/muster/out");
+  orders.add("base", facts.base_sha);
+  orders.add("warm", "");
+  return orders.take();
+}
+
+}  // namespace
+
+std::vector<Operation> attempt_files(const wire::SandboxSpecT& spec, const PlanFacts& facts, const Places& places) {
+  std::vector<Operation> ops;
+  ops.push_back(WriteFile{places.in() / "prompt.txt", spec.prompt, 0644, 0});
+  ops.push_back(WriteFile{places.in() / "context.json", spec.context_json, 0644, 0});
+  ops.push_back(WriteFile{places.steering(), facts.messages, 0644, 0});
+  if (!spec.feedback_json.empty())
+    ops.push_back(WriteFile{places.in() / "feedback.json", spec.feedback_json, 0644, 0});
+  // Holds the secrets: nobody but this sandbox's agent, who has them anyway.
+  ops.push_back(WriteFile{places.in() / "plan", init_orders(spec, facts), 0400, facts.uid_base + kAgentUid});
+  return ops;
+}
+
 Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   const Places places(facts.paths, sandbox_id(spec.run, spec.attempt));
   const std::uint32_t agent = facts.uid_base + kAgentUid;
@@ -139,17 +186,18 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   if (!facts.empty_disk.empty()) ops.push_back(MountDisk{facts.empty_disk, places.disk(), places.writable()});
   for (const char* name : {"work", "home", "tmp", "out"})
     ops.push_back(MakeDirectory{places.writable() / name, 0700, agent});
+  if (!facts.others.empty()) ops.push_back(MakeDirectory{places.writable() / "repositories", 0700, agent});
   if (!facts.prebuild.empty()) add_layer(ops, facts, places);
   add_files(ops, spec, facts, places);
   ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
   ops.push_back(Symlink{places.run / "ws", places.work()});
   ops.push_back(MakeDirectory{places.in(), 0755, 0});
-  ops.push_back(WriteFile{places.in() / "prompt.txt", spec.prompt, 0644, 0});
-  ops.push_back(WriteFile{places.in() / "context.json", spec.context_json, 0644, 0});
-  if (!spec.feedback_json.empty())
-    ops.push_back(WriteFile{places.in() / "feedback.json", spec.feedback_json, 0644, 0});
-  // Holds the secrets: nobody but this sandbox's agent, who has them anyway.
-  ops.push_back(WriteFile{places.in() / "plan", init_orders(spec, facts), 0400, agent});
+  if (facts.warm) {
+    ops.push_back(MakeDirectory{places.agent(), 0755, 0});
+    ops.push_back(WriteFile{places.in() / "plan", warm_orders(facts), 0400, agent});
+  } else {
+    for (auto& file : attempt_files(spec, facts, places)) ops.push_back(std::move(file));
+  }
   if (!facts.made_rootfs) {
     ops.push_back(MakeDirectory{places.rootfs(), 0755, 0});
     ops.push_back(MountOverlay{facts.mount_points, facts.rootfs, places.rootfs()});

@@ -27,6 +27,7 @@ struct Places {
 
   [[nodiscard]] std::filesystem::path config() const { return run / "config.json"; }
   [[nodiscard]] std::filesystem::path in() const { return run / "in"; }
+  [[nodiscard]] std::filesystem::path steering() const { return in() / "steering.jsonl"; }  ///< Appended to while it runs.
   [[nodiscard]] std::filesystem::path pid() const { return run / "pid"; }
   [[nodiscard]] std::filesystem::path conmon_pid() const { return run / "conmon.pid"; }
   [[nodiscard]] std::filesystem::path rootfs() const { return run / "rootfs"; }
@@ -35,7 +36,19 @@ struct Places {
   [[nodiscard]] std::filesystem::path out() const { return writable() / "out"; }
   [[nodiscard]] std::filesystem::path disk() const { return kept / "disk"; }
   [[nodiscard]] std::filesystem::path log() const { return kept / "log"; }
+  /// Of a sandbox that was made ahead: its agent's files, in a directory that it has from the beginning.
+  [[nodiscard]] std::filesystem::path agent() const { return kept / "agent"; }
+  /// Of a sandbox that was made ahead: it exists when its workspace is made (muster-init's word).
+  [[nodiscard]] std::filesystem::path ready() const { return out() / "ready"; }
+  /// Names the container, where that has another name than the sandbox: it was made ahead.
+  [[nodiscard]] std::filesystem::path container() const { return run / "container"; }
   [[nodiscard]] std::filesystem::path errors() const { return run / "errors"; }  ///< of conmon and the runtime
+};
+
+/// A repository beside the run's own, as this host has it.
+struct OtherCheckout {
+  std::string name, url, base_branch, base_sha;
+  std::filesystem::path objects;  ///< The mirror's.
 };
 
 /// What the plan needs to know of this host and moment.
@@ -55,13 +68,17 @@ struct PlanFacts {
   std::filesystem::path empty_disk;   ///< An empty file system to copy for this sandbox; empty: none.
   std::filesystem::path agent_dir;    ///< The unpacked bundle; empty: none.
   bool has_opt = false;
+  std::vector<OtherCheckout> others;
   std::string base_sha;
+  std::string resumed;                ///< The checkpoint's commit that the workspace begins with; empty: none.
   std::vector<std::string> image_env; ///< NAME=VALUE of the image and of the environment, later ones win.
   std::vector<wire::StepT> setup;     ///< Of the environment, before the spec's steps.
   std::vector<BindMount> mounts;      ///< Of the environment, read-only.
   std::filesystem::path prebuild;     ///< A layer with what the setup steps left; then they don't run. Empty: none.
   bool hold_after_setup = false;      ///< muster-init waits there, so that such a layer can be taken.
   std::map<std::string, std::string> secrets;
+  bool warm = false;                  ///< Made ahead: muster-init makes the workspace and waits for its orders.
+  std::string messages;               ///< What people said already (steering.hpp).
 };
 
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -132,5 +149,8 @@ std::string transcript(const Plan& plan);
 /// The OCI configuration and muster-init's orders, as the plan writes them.
 std::string oci_config(const wire::SandboxSpecT& spec, const PlanFacts& facts);
 std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts);
+
+/// What an attempt tells its sandbox, in /muster/in: prompt, context, feedback, muster-init's orders with the secrets.
+std::vector<Operation> attempt_files(const wire::SandboxSpecT& spec, const PlanFacts& facts, const Places& places);
 
 }  // namespace muster::sandbox

@@ -167,10 +167,13 @@ Result<bool> Prebuilds::keep(const PrebuildKey& key, const Places& places, const
 
 std::set<std::string> Prebuilds::in_use() const {
   std::set<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(paths_.runtime() / "s", error), end; !error && it != end; it.increment(error)) {
-    std::error_code none;
-    if (const fs::path name = fs::read_symlink(it->path() / "prebuild", none); !none) names.insert(name.string());
+  // Twice: a listing may miss what is renamed meanwhile, and a sandbox is, once, when it is handed over (warm.hpp).
+  for (int pass = 0; pass < 2; ++pass) {
+    std::error_code error;
+    for (fs::directory_iterator it(paths_.runtime() / "s", error), end; !error && it != end; it.increment(error)) {
+      std::error_code none;
+      if (const fs::path name = fs::read_symlink(it->path() / "prebuild", none); !none) names.insert(name.string());
+    }
   }
   return names;
 }

@@ -114,6 +114,11 @@ void Progress::end(const LogFrame& frame) {
     tail_.clear();
     return;
   }
+  if (frame.step == kCheckpointStep) {  // beside a step, of whose last lines it is none
+    checkpoint_head_ = said.value("head", "");
+    checkpoint_pack_ = said.value("pack", "");
+    return;
+  }
   if (frame.step == kHoldStep) {
     held_ = true;
     tracked_unchanged_ = said.value("unchanged", false);

@@ -38,6 +38,9 @@ class Progress {
   [[nodiscard]] bool pack_too_large() const { return pack_too_large_; }
   [[nodiscard]] const std::string& head() const { return head_; }  ///< Empty: nothing to commit.
   [[nodiscard]] const std::string& pack() const { return pack_; }  ///< Relative to the out directory.
+  /// The newest checkpoint, named as head() and pack() are.
+  [[nodiscard]] const std::string& checkpoint_head() const { return checkpoint_head_; }
+  [[nodiscard]] const std::string& checkpoint_pack() const { return checkpoint_pack_; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
 
   /// The last lines of the step that has not ended, for a report of an attempt that broke off.
@@ -62,6 +65,7 @@ class Progress {
   bool commit_tried_ = false;
   bool pack_too_large_ = false;
   std::string head_, pack_, trouble_;
+  std::string checkpoint_head_, checkpoint_pack_;
   std::uint64_t bytes_ = 0;
 };
 

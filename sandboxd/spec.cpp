@@ -70,6 +70,10 @@ Result<void> check_names(const wire::SandboxSpecT& spec) {
     return fail(Errc::invalid, "base_branch is not a branch name");
   if (!spec.agent_bundle.empty() && !is_sha256_hex(spec.agent_bundle))
     return fail(Errc::invalid, "agent_bundle is not a SHA-256");
+  if (spec.checkpoint_interval_ms < 0) return fail(Errc::invalid, "checkpoint_interval_ms is not negative");
+  if (spec.resume && (!is_commit_id(spec.resume->commit) || !is_commit_id(spec.resume->base) ||
+                      !is_sha256_hex(spec.resume->digest)))
+    return fail(Errc::invalid, "resume names no commits and no SHA-256");
   for (const auto& entry : spec.env)
     if (!is_variable(entry->key) || has_nul(entry->value))
       return fail(Errc::invalid, "env: " + entry->key + " is not a variable");
@@ -83,6 +87,19 @@ bool is_place(std::string_view path) {
   for (const std::string_view top : {"/home/agent/", "/tmp/"})
     if (path.starts_with(top)) return path.size() < 1024 && is_inner_path(path.substr(top.size()));
   return false;
+}
+
+Result<void> check_others(const wire::SandboxSpecT& spec) {
+  if (spec.other_repositories.size() > kMaxOtherRepositories) return fail(Errc::invalid, "other_repositories: too many");
+  std::set<std::string> names;
+  for (const auto& other : spec.other_repositories) {
+    if (!is_environment_name(other->name) || !names.insert(other->name).second)
+      return fail(Errc::invalid, "other_repositories: " + other->name + " is no name for a directory, or named twice");
+    if (!is_fetch_url(other->url)) return fail(Errc::invalid, "other_repositories: url is not something git may fetch");
+    if (!other->base_branch.empty() && !is_branch_name(other->base_branch))
+      return fail(Errc::invalid, "other_repositories: base_branch is not a branch name");
+  }
+  return {};
 }
 
 Result<void> check_files(const wire::SandboxSpecT& spec) {
@@ -179,6 +196,7 @@ StepKind step_kind(std::string_view name) {
 
 Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits) {
   if (auto ok = check_names(spec); !ok) return ok;
+  if (auto ok = check_others(spec); !ok) return ok;
   if (auto ok = check_files(spec); !ok) return ok;
   if (auto ok = check_steps(spec); !ok) return ok;
   if (!spec.commit) return fail(Errc::invalid, "no commit");

@@ -11,6 +11,9 @@ namespace muster::sandbox {
 
 namespace wire = muster::wire;
 
+/// Beside the run's own; the mount points of images are made for so many.
+constexpr std::size_t kMaxOtherRepositories = 16;
+
 /// RUNID-ATTEMPT: names the sandbox, its directories and its cgroup.
 std::string sandbox_id(std::string_view run, std::uint32_t attempt);
 /// True for what sandbox_id can make.

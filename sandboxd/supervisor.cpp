@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <deque>
 #include <thread>
 
 #include "sandboxd/caches.hpp"
@@ -26,6 +27,8 @@ constexpr int kPiecesPerTurn = 8;             // of one sandbox's log, so that n
 constexpr std::uint64_t kLogSlack = 1u << 20;  // step reports, git's words, notes of the host
 constexpr std::uint64_t kAckedStep = 1u << 20;
 constexpr std::int64_t kLimitGraceMs = 10'000;
+constexpr std::int64_t kLastCheckpointMs = 25'000;  // for muster-init to keep what an attempt that is ended has done
+constexpr std::size_t kCheckpointsHere = 2;
 constexpr std::int64_t kCheckMs = 1'000;      // for ends that no file event told
 constexpr std::int64_t kMeasureMs = 5'000;    // disk use
 constexpr Duration kTick{100};
@@ -109,6 +112,11 @@ struct Supervisor::Sandbox {
   bool caught_up = false;  // the log has been read to its end since this process took it up
   bool over_quota = false;
   bool frozen = false;
+  // checkpoints
+  std::string checkpoint_seen;             // the last that was looked at
+  bool checkpointing = false;
+  std::uint64_t checkpoint_number = 0;     // of its event
+  std::deque<std::string> checkpoints;     // commits whose packs lie here
   std::int64_t frozen_since = 0, frozen_ms = 0;
   // finished
   std::uint64_t finished_number = 0;
@@ -120,6 +128,7 @@ struct Supervisor::Sandbox {
 
 Supervisor::Supervisor(Host& host, Loop& loop, unsigned slots, Outlet outlet)
     : host_(host), loop_(loop), slots_(slots), outlet_(std::move(outlet)),
+      pool_(std::make_unique<WarmPool>(host, loop, [this] { return free_number(); })),
       fetches_(host.config.concurrent_fetches), workers_(worker_threads()) {
   const auto watched = loop_.watch(host_.ops.exits().string(), IN_MOVED_TO | IN_CLOSE_WRITE,
                                    [this](std::string_view name) { ended(std::string(name)); });
@@ -148,6 +157,7 @@ void Supervisor::start(std::string_view bytes) {
   if (outlet_.full()) return refuse(frame, "events_full");
   if (!start->spec->agent_bundle.empty() && !host_.blobs.has(start->spec->agent_bundle))
     return refuse(frame, "no_bundle");
+  if (start->spec->resume && !host_.blobs.has(start->spec->resume->digest)) return refuse(frame, "no_checkpoint");
   auto sandbox = std::make_unique<Sandbox>();
   sandbox->id = id;
   sandbox->origin = {frame.run, frame.attempt, *start->epoch};
@@ -156,13 +166,14 @@ void Supervisor::start(std::string_view bytes) {
   if (!take_slot(*sandbox)) return refuse(frame, "no_slot");
   const Places places(host_.config.paths, id);
   ::mkdir(places.kept.c_str(), 0711);
-  if (auto kept = write_file_durably(places.kept / "start", bytes, 0600); !kept) {
-    spdlog::error("{}: {}", id, kept.error().message);
-    return refuse(frame, "no_space");
-  }
   Sandbox& taken = *sandbox;
   sandboxes_[id] = std::move(sandbox);
-  begin(taken);  // what comes of it arrives on this loop, so after what is said now
+  begin(taken);  // what comes of it arrives on this loop, so after what is kept and said now
+  if (auto kept = write_file_durably(places.kept / "start", bytes, 0600); !kept) {
+    spdlog::error("{}: {}", id, kept.error().message);
+    sandboxes_.erase(id);
+    return refuse(frame, "no_space");
+  }
   say(taken, wire::Phase::accepted, wall_clock_now().unix_ms);
 }
 
@@ -177,14 +188,21 @@ void Supervisor::refuse(const wire::FrameT& frame, const std::string& reason) {
 }
 
 bool Supervisor::take_slot(Sandbox& sandbox) {
-  std::set<unsigned> taken;
+  const auto taken = std::count_if(sandboxes_.begin(), sandboxes_.end(), [](const auto& entry) {
+    return entry.second->slot && !entry.second->over();
+  });
+  if (static_cast<std::size_t>(taken) >= slots_) return false;
+  sandbox.slot = free_number();
+  return true;
+}
+
+unsigned Supervisor::free_number() const {
+  std::set<unsigned> taken = pool_->slots();
   for (const auto& [id, other] : sandboxes_)
     if (other->slot && !other->over()) taken.insert(*other->slot);
-  if (taken.size() >= slots_) return false;
-  unsigned slot = 0;
-  while (taken.contains(slot)) ++slot;
-  sandbox.slot = slot;
-  return true;
+  unsigned number = 0;
+  while (taken.contains(number)) ++number;
+  return number;
 }
 
 /// Each phase once: between event and marker only a kill can come, and then the event still waits in the spool.
@@ -204,6 +222,8 @@ void Supervisor::say(Sandbox& sandbox, wire::Phase phase, std::int64_t at) {
 
 void Supervisor::begin(Sandbox& sandbox) {
   sandbox.phase = Phase::fetching;
+  if (const auto kept = keep_messages(Places(host_.config.paths, sandbox.id), sandbox.spec->messages); !kept)
+    spdlog::error("{}: {}", sandbox.id, kept.error().message);
   fetches_.post([this, id = sandbox.id, spec = sandbox.spec] {
     auto started = fetch_attempt(host_, *spec);
     loop_.post([this, id, started = std::move(started)]() mutable { fetched(id, std::move(started)); });
@@ -220,8 +240,10 @@ void Supervisor::fetched(const std::string& id, tl::expected<Started, AttemptFai
     return;
   }
   sandbox->phase = Phase::creating;
-  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started)] {
-    auto made = create_attempt(host_, *spec, was, slot);
+  auto warm = pool_->take(started->warm_key);
+  if (warm) sandbox->slot = warm->slot;
+  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started), warm = std::move(warm)] {
+    auto made = create_attempt(host_, *spec, was, slot, warm);
     loop_.post([this, id, made = std::move(made)]() mutable { created(id, std::move(made)); });
   });
 }
@@ -232,6 +254,7 @@ void Supervisor::created(const std::string& id, tl::expected<Started, AttemptFai
   if (!started) return unstarted(*sandbox, started.error());
   sandbox->started = std::move(*started);
   sandbox->fresh = true;
+  pool_->placed(*sandbox->spec, sandbox->started);
   run(*sandbox);
   if (sandbox->stop) host_.ops.signal(id, SIGTERM);
 }
@@ -257,6 +280,7 @@ void Supervisor::run(Sandbox& sandbox) {
   sandbox.progress = std::make_shared<Progress>(*sandbox.spec, step_names(sandbox.started.environment));
   sandbox.reader = std::make_shared<LogReader>(places.log());
   if (suspended_) set_frozen(sandbox);
+  show(sandbox.id);
   const auto watch = loop_.watch(places.log().string(), IN_MODIFY,
                                  [this, id = sandbox.id](std::string_view) { follow(id); });
   if (watch) sandbox.watch = *watch;
@@ -287,6 +311,7 @@ void Supervisor::follow(const std::string& id) {
   say_begun(*sandbox, sandbox->progress->steps());
   outlet_.log_grew(id);
   if (sandbox->progress->held() && !sandbox->let_go) let_go(*sandbox);
+  keep_checkpoint(*sandbox);
   check_spool(*sandbox);
   // muster-init keeps the limit; this is for one that does not.
   if (sandbox->progress->bytes() > sandbox->spec->max_log_bytes + kLogSlack && !sandbox->stop)
@@ -305,6 +330,65 @@ void Supervisor::let_go(Sandbox& sandbox) {
       host_.ops.let_go(id);
     });
   });
+}
+
+// ---- what people say to it ----
+
+std::optional<std::uint32_t> Supervisor::steer(const std::string& id, const SteerMessages& messages) {
+  const Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->phase == Phase::finishing || sandbox->over()) return std::nullopt;
+  const auto below = keep_messages(Places(host_.config.paths, id), messages);
+  if (!below) {
+    spdlog::error("{}: {}", id, below.error().message);
+    return std::nullopt;
+  }
+  if (sandbox->phase == Phase::running) show(id);
+  return *below;
+}
+
+void Supervisor::show(const std::string& id) {
+  if (auto shown = show_messages(Places(host_.config.paths, id)); !shown)
+    spdlog::error("{}: {}", id, shown.error().message);
+}
+
+// ---- checkpoints ----
+
+/// One that comes while the one before is not with the engine yet waits for its successor.
+void Supervisor::keep_checkpoint(Sandbox& sandbox) {
+  const std::string& head = sandbox.progress->checkpoint_head();
+  if (head.empty() || head == sandbox.checkpoint_seen || sandbox.checkpointing || sandbox.stop ||
+      sandbox.checkpoint_number > mark_ || sandbox.spec->checkpoint_interval_ms <= 0)
+    return;
+  sandbox.checkpoint_seen = head;
+  sandbox.checkpointing = true;
+  workers_.post([this, id = sandbox.id, spec = sandbox.spec, started = sandbox.started,
+                 said = SaidCheckpoint{head, sandbox.progress->checkpoint_pack()}] {
+    auto taken = ::muster::sandbox::keep_checkpoint(host_, *spec, started, said);
+    loop_.post([this, id, commit = said.head, taken = std::move(taken)]() mutable {
+      checkpointed(id, commit, std::move(taken));
+    });
+  });
+}
+
+void Supervisor::checkpointed(const std::string& id, const std::string& commit, Result<wire::CheckpointT> taken) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->over()) return;
+  sandbox->checkpointing = false;
+  if (!taken) return spdlog::warn("{}: a checkpoint is not kept: {}", id, taken.error().message);
+  wire::RunEventT event;
+  event.phase = wire::Phase::checkpointed;
+  event.at_unix_ms = taken->at_unix_ms;
+  event.checkpoint = std::make_unique<wire::CheckpointT>(std::move(*taken));
+  const auto number = outlet_.event(sandbox->origin, std::move(event));
+  if (!number) return spdlog::error("{}: an event can't be kept: {}", id, number.error().message);
+  sandbox->checkpoint_number = *number;
+  sandbox->checkpoints.push_back(commit);
+  if (sandbox->checkpoints.size() <= kCheckpointsHere) return;
+  workers_.post([old = checkpoint_directory(Places(host_.config.paths, id), sandbox->checkpoints.front())] {
+    std::error_code ignored;
+    fs::remove_all(old, ignored);
+  });
+  sandbox->checkpoints.pop_front();
 }
 
 // ---- the log's spool ----
@@ -404,15 +488,19 @@ void Supervisor::end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms) {
               (cause.by_engine ? "engine " : "limit ") + cause.reason);
   sandbox.stop = std::move(cause);
   if (suspended_) grace_ms = 0;  // without a lease nothing runs on
+  if (grace_ms > 0 && sandbox.spec->checkpoint_interval_ms > 0) grace_ms += kLastCheckpointMs;
   sandbox.kill_at = boot_ms() + grace_ms;
   if (sandbox.phase != Phase::running) return go_on(sandbox);
   set_frozen(sandbox);
   host_.ops.signal(sandbox.id, grace_ms > 0 ? SIGTERM : SIGKILL);
 }
 
-void Supervisor::ended(const std::string& id) {
-  Sandbox* sandbox = find(id);
-  if (sandbox != nullptr && sandbox->phase == Phase::running && host_.ops.exit_code(id))
+void Supervisor::ended(const std::string& container) {
+  if (pool_->ended(container)) return;
+  Sandbox* sandbox = find(container);
+  for (const auto& [id, other] : sandboxes_)
+    if (other->started.container == container) sandbox = other.get();
+  if (sandbox != nullptr && sandbox->phase == Phase::running && host_.ops.exit_code(sandbox->id))
     conclude(*sandbox);
 }
 
@@ -472,7 +560,10 @@ void Supervisor::keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint
 void Supervisor::events_taken(std::uint64_t mark) {
   mark_ = std::max(mark_, mark);
   std::vector<std::string> ids;
-  for (const auto& [id, sandbox] : sandboxes_) ids.push_back(id);
+  for (const auto& [id, sandbox] : sandboxes_) {
+    ids.push_back(id);
+    if (sandbox->phase == Phase::running) keep_checkpoint(*sandbox);
+  }
   for (const auto& id : ids) forget_if_taken(id);
 }
 
@@ -485,9 +576,14 @@ void Supervisor::forget_if_taken(const std::string& id) {
   Sandbox* sandbox = find(id);
   if (sandbox == nullptr || !sandbox->over() || !sandbox->log_taken || sandbox->finished_number > mark_)
     return;
+  const std::string resumed = sandbox->spec->resume ? sandbox->spec->resume->digest : "";
   outlet_.forgotten(id);
   sandboxes_.erase(id);
-  workers_.post([this, id] {
+  const bool wanted = std::any_of(sandboxes_.begin(), sandboxes_.end(), [&](const auto& other) {
+    return other.second->spec->resume && other.second->spec->resume->digest == resumed;
+  });
+  workers_.post([this, id, digest = wanted ? std::string() : resumed] {
+    if (!digest.empty()) (void)host_.blobs.remove(digest);  // a leftover only costs room
     if (auto done = host_.ops.teardown(id, true); !done) spdlog::error("{}: {}", id, done.error().message);
   });
 }
@@ -511,6 +607,7 @@ void Supervisor::tick() {
   }
   for (const auto& id : lost)
     if (Sandbox* sandbox = find(id); sandbox != nullptr) conclude(*sandbox);
+  if (check) pool_->tick(!disk_low_);
   if (now >= next_measure_ && !measuring_) {
     watch_free_disk();
     measure_disks();
@@ -527,9 +624,12 @@ void Supervisor::watch_free_disk() {
                  disk_low_ ? "low" : "no longer low", free, mark, disk_low_ ? "no" : "more");
   if (!disk_low_ || cleaning_) return;
   cleaning_ = true;
-  std::set<std::string> in_use;
-  for (const auto& [id, sandbox] : sandboxes_)
+  pool_->clear();  // before what it borrows from may be removed
+  std::set<std::string> in_use = pool_->in_use();
+  for (const auto& [id, sandbox] : sandboxes_) {
     in_use.insert({Mirrors::key(sandbox->spec->url), sandbox->spec->agent_bundle});
+    for (const auto& other : sandbox->spec->other_repositories) in_use.insert(Mirrors::key(other->url));
+  }
   in_use.merge(host_.prebuilds.in_use());
   workers_.post([this, in_use, wanted = mark + mark / 4 - std::min(free, mark + mark / 4)] {
     clean_caches(host_.config.paths, in_use, wanted);
@@ -563,7 +663,11 @@ void Supervisor::measure_disks() {
 // ---- after a restart ----
 
 Result<void> Supervisor::recover(const std::function<Spooled(const std::string&)>& spooled) {
-  for (const auto& id : host_.ops.leftovers()) recover_one(id, spooled);
+  auto ids = host_.ops.leftovers();
+  // Who has a slot number keeps it; others choose after them.
+  std::stable_partition(ids.begin(), ids.end(),
+                        [this](const std::string& id) { return read_started(host_, id).has_value(); });
+  for (const auto& id : ids) recover_one(id, spooled);
   watch_free_disk();  // now that it is known which caches are in use
   return {};
 }
@@ -575,6 +679,7 @@ void Supervisor::recover_one(const std::string& id,
   const auto* start = frame ? frame->body.AsStart() : nullptr;
   if (start == nullptr || !start->spec || !start->epoch) {
     spdlog::info("{}: nobody's; removed", id);
+    host_.ops.end_creation(id);  // of one that was being made ahead
     if (auto done = host_.ops.teardown(id, true); !done) spdlog::error("{}: {}", id, done.error().message);
     return;
   }
@@ -593,6 +698,7 @@ void Supervisor::recover_one(const std::string& id,
   if (const auto said = read_file(places.kept / "said", 16))
     sandbox.said = static_cast<wire::Phase>(std::clamp(std::atoi(said->c_str()), 0, 2));
   sandbox.said = std::max(sandbox.said, waits.said);
+  sandbox.checkpoint_number = waits.checkpointed;
   const auto kept = read_started(host_, id);
   if (kept) sandbox.slot = kept->slot;
   sandboxes_[id] = std::move(owned);
@@ -623,6 +729,8 @@ void Supervisor::adopt(Sandbox& sandbox, const KeptStart& kept) {
   const bool waits = fs::exists(host_.config.paths.runtime() / "runc" / sandbox.id / "exec.fifo", error);
   const bool ran = fs::exists(places.log(), error) && fs::file_size(places.log(), error) > 0;
   const bool lives = host_.ops.alive(sandbox.id) && !waits;
+  // Handed over by a daemon that may have died before it said so; muster-init hears it once.
+  if (lives && !ran && !kept.started.container.empty()) host_.ops.let_go(sandbox.id);
   // With exec.fifo still there an exit code is the runtime's: it was let go by a daemon that died before it had listened.
   if (lives || ran || (!waits && host_.ops.exit_code(sandbox.id))) {
     spdlog::info("{}: {}", sandbox.id, lives ? "adopted" : "had ended");

@@ -5,7 +5,7 @@
 //
 // On disk, in data()/host/attempts/ID: `start` (the Start frame, durable before `accepted` is said), `stop` (why it
 // is being ended), `said` (the last phase that was said), `report` (before teardown), `finished` (number of its event, end of
-// its log), `acked` (what the engine has of the log, roughly), and the log and pack until the engine has them.
+// its log), `steering` (what people said to its agent), `acked` (what the engine has of the log, roughly), and the log and pack until the engine has them.
 #pragma once
 
 #include <functional>
@@ -19,6 +19,8 @@
 #include "sandboxd/attempt.hpp"
 #include "sandboxd/log_reader.hpp"
 #include "sandboxd/loop.hpp"
+#include "sandboxd/pool.hpp"
+#include "sandboxd/steering.hpp"
 
 namespace muster::sandbox {
 
@@ -44,6 +46,7 @@ struct Outlet {
 struct Spooled {
   std::optional<wire::Phase> said;        ///< The last of accepted, running, verifying.
   std::optional<std::uint64_t> finished;  ///< Its number.
+  std::uint64_t checkpointed = 0;         ///< The number of the last checkpoint; 0: none waits.
 };
 
 class Supervisor {
@@ -58,6 +61,9 @@ class Supervisor {
   /// A Start frame, verified. Says `accepted` or `refused`; a repeated one says nothing.
   void start(std::string_view frame);
   void stop(const std::string& id, wire::StopReason reason, std::int64_t grace_ms);
+  /// What people say to an agent: durable, and in its sandbox if there is one, when this returns. Everything below the number
+  /// that it returns is there; nothing: no such attempt is under way.
+  std::optional<std::uint32_t> steer(const std::string& id, const SteerMessages& messages);
   /// Ends what is not named.
   void keep_only(const std::set<std::string>& placed);
   void stop_all(wire::StopReason reason);
@@ -80,12 +86,16 @@ class Supervisor {
   /// How many steps that sandbox has begun, while one runs: then a command may be run beside it.
   [[nodiscard]] std::optional<std::size_t> running_step(const std::string& id) const;
   [[nodiscard]] Host& host() { return host_; }
+  [[nodiscard]] wire::WarmPoolStateT warm_pool() const { return pool_->state(); }
+  /// When the daemon ends: what is made ahead goes; attempts go on.
+  void put_away_pool() { pool_.reset(); }
 
  private:
   enum class Phase { fetching, creating, running, finishing, finished };
   struct Sandbox;
 
   void begin(Sandbox& sandbox);
+  void show(const std::string& id);
   void fetched(const std::string& id, tl::expected<Started, AttemptFailure> started);
   void created(const std::string& id, tl::expected<Started, AttemptFailure> started);
   void adopt(Sandbox& sandbox, const KeptStart& kept);
@@ -93,8 +103,11 @@ class Supervisor {
   void unstarted(Sandbox& sandbox, AttemptFailure failure);
   void follow(const std::string& id);
   void let_go(Sandbox& sandbox);
+  /// What muster-init kept of a sandbox that runs goes to the engine: one at a time, the newest.
+  void keep_checkpoint(Sandbox& sandbox);
+  void checkpointed(const std::string& id, const std::string& commit, Result<wire::CheckpointT> taken);
   void say_begun(Sandbox& sandbox, const std::vector<wire::StepReportT>& steps);
-  void ended(const std::string& id);
+  void ended(const std::string& container);
   void conclude(Sandbox& sandbox);
   void finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report);
   void keep_finished(Sandbox& sandbox, std::uint64_t number, std::uint64_t log_end);
@@ -108,6 +121,8 @@ class Supervisor {
   void forget_if_taken(const std::string& id);
   void recover_one(const std::string& id, const std::function<Spooled(const std::string&)>& spooled);
   bool take_slot(Sandbox& sandbox);
+  /// The lowest slot number that nothing alive has.
+  [[nodiscard]] unsigned free_number() const;
   void tick();
   void measure_disks();
   /// Below the low-water mark the host takes no work, and removes what it could get again.
@@ -126,6 +141,7 @@ class Supervisor {
   std::int64_t suspended_since_ = 0;
   bool measuring_ = false;
   bool disk_low_ = false, cleaning_ = false;
+  std::unique_ptr<WarmPool> pool_;
   Workers fetches_;
   Workers workers_;  // last: their tasks use everything above
 };

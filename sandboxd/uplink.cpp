@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <thread>
 
 #include "sandboxd/caches.hpp"
 #include "sandboxd/version.hpp"
+#include "storage/link/protocol.hpp"
 
 namespace muster::sandbox {
 
@@ -26,6 +26,7 @@ constexpr std::size_t kMaxQueuedParcels = 3u << 20;   // of the link's 8 MiB: ev
 constexpr std::size_t kMaxQueuedLogs = 2u << 20;   // of the link's 8 MiB: what is read is soon sent
 constexpr std::size_t kMaxWarm = 1000;
 constexpr std::size_t kMaxPlaced = 100'000;
+constexpr std::int64_t kRefusedMs = 10'000;   // between two tries, while the two are too far apart
 
 std::string text(const flatbuffers::String* string) { return string ? string->str() : std::string(); }
 
@@ -89,6 +90,7 @@ Spooled Uplink::spooled(const std::string& id) const {
     const auto* run_event = frame->body_as_RunEvent();
     if (run_event == nullptr || id_of(*frame) != id) continue;
     if (run_event->phase() == wire::Phase::finished) found.finished = event.number;
+    if (run_event->phase() == wire::Phase::checkpointed) found.checkpointed = event.number;
     if (run_event->phase() < wire::Phase::finished) found.said = run_event->phase();
   }
   return found;
@@ -128,6 +130,7 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
   spdlog::info("connected with {}", session->peer());
   session_ = std::move(session);
   welcomed_ = false;
+  refused_until_ = 0;
   execs_->end_session();  // of one whose end was not told before
   unsent_parcel_bytes_ = 0;
   for (auto& [id, log] : logs_) log.credited = log.asked = log.last_said = false;
@@ -145,8 +148,10 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
   }
   hello.running = supervisor_->unfinished();
   hello.max_execs = kMaxExecsOfSandbox;
+  hello.steers = true;
   hello.warm = supervisor_->host().mirrors.warm(kMaxWarm);
   wire::FrameT frame;
+  frame.version = storage::kLinkProtocol;
   frame.body.Set(std::move(hello));
   hello_sent_ = boot_ms();
   (void)send(Stream::control, std::move(frame));
@@ -163,8 +168,9 @@ void Uplink::closed(const storage::Session* session, const std::string& why) {
 void Uplink::received(const storage::Session* session, const std::string& bytes) {
   if (session != session_.get()) return;
   const auto* frame = wire::GetFrame(bytes.data());
+  if (refused_until_ > 0) return;
   switch (frame->body_type()) {
-    case wire::Body::Welcome: return welcome(*frame->body_as_Welcome());
+    case wire::Body::Welcome: return welcome(*frame, *frame->body_as_Welcome());
     case wire::Body::Renew:
       lease_.renewed(frame->body_as_Renew()->heartbeat());
       return remember_lease();
@@ -175,6 +181,7 @@ void Uplink::received(const storage::Session* session, const std::string& bytes)
                                frame->body_as_Stop()->grace_ms());
     case wire::Body::Ack: return acknowledge(*frame->body_as_Ack());
     case wire::Body::LogCredit: return credit(*frame, *frame->body_as_LogCredit());
+    case wire::Body::Steer: return steer(*frame);
     case wire::Body::ExecOpen:
     case wire::Body::ExecInput:
     case wire::Body::ExecCredit: return exec(*frame);
@@ -184,7 +191,17 @@ void Uplink::received(const storage::Session* session, const std::string& bytes)
   }
 }
 
-void Uplink::welcome(const wire::Welcome& welcome) {
+void Uplink::refused(const std::string& engine, const std::string& why) {
+  if (refused_ != why) spdlog::error("musterd {} and this sandboxd don't work together: {}", engine, why);
+  refused_ = why;
+  refused_until_ = boot_ms() + kRefusedMs;
+}
+
+void Uplink::welcome(const wire::Frame& frame, const wire::Welcome& welcome) {
+  std::string why = text(welcome.refused());
+  if (why.empty()) why = storage::protocol_trouble("sandboxd", "musterd", frame.version());
+  if (!why.empty()) return refused(text(welcome.version()), why);
+  refused_.clear();
   lease_.begin(hello_sent_, welcome.lease_ms());
   remember_lease();
   heartbeat_ms_ = std::max<std::int64_t>(welcome.heartbeat_ms(), 10);
@@ -223,6 +240,7 @@ void Uplink::blob(const wire::Blob& blob) {
 void Uplink::tick() {
   const std::int64_t now = boot_ms();
   if (session_ && welcomed_ && now >= next_beat_) beat();
+  if (session_ && refused_until_ > 0 && now >= refused_until_) session_->close("the two are too far apart");
   check_lease();
   execs_->tick();
   pump_events();
@@ -247,6 +265,8 @@ void Uplink::beat() {
   heartbeat.number = ++heartbeat_;
   heartbeat.free_slots = supervisor_->free_slots();
   heartbeat.free_disk_bytes = free_bytes(config_.host.paths.host());
+  if (config_.host.warm_pool.max > 0)
+    heartbeat.warm_pool = std::make_unique<wire::WarmPoolStateT>(supervisor_->warm_pool());
   wire::FrameT frame;
   frame.body.Set(std::move(heartbeat));
   const std::int64_t now = boot_ms();
@@ -292,15 +312,26 @@ void Uplink::pump_events() {
   }
 }
 
-/// Sends what a finished event speaks of, before it. True when there is nothing more to send.
-bool Uplink::pump_parcels(const wire::Frame& frame) {
-  const auto* event = frame.body_as_RunEvent();
-  const auto* report = event != nullptr ? event->report() : nullptr;
-  if (report == nullptr) return true;
+/// What an event speaks of, in the order in which it goes before it.
+std::vector<Uplink::Parcel> Uplink::parcels_of(const wire::Frame& frame) const {
   const Places places(config_.host.paths, id_of(frame));
-  const std::array<Parcel, 2> parcels{
-      Parcel{text(report->pack_digest()), report->pack_bytes(), pack_path(places)},
-      Parcel{text(report->artifacts_digest()), report->artifacts_bytes(), artifacts_path(places)}};
+  std::vector<Parcel> parcels;
+  const auto* event = frame.body_as_RunEvent();
+  if (event == nullptr) return parcels;
+  if (const auto* checkpoint = event->checkpoint())
+    parcels.push_back({text(checkpoint->digest()), checkpoint->bytes(), checkpoint_pack(places, text(checkpoint->commit()))});
+  const auto* report = event->report();
+  if (report == nullptr) return parcels;
+  parcels.push_back({text(report->pack_digest()), report->pack_bytes(), pack_path(places)});
+  parcels.push_back({text(report->artifacts_digest()), report->artifacts_bytes(), artifacts_path(places)});
+  if (const auto* checkpoint = report->checkpoint())
+    parcels.push_back({text(checkpoint->digest()), checkpoint->bytes(), last_checkpoint_pack(places)});
+  return parcels;
+}
+
+/// True when there is nothing more to send before the event.
+bool Uplink::pump_parcels(const wire::Frame& frame) {
+  const std::vector<Parcel> parcels = parcels_of(frame);
   for (; parcel_ < parcels.size(); ++parcel_, parcel_offset_ = 0)
     if (!pump_parcel(frame, parcels[parcel_])) return false;
   return true;
@@ -367,6 +398,20 @@ void Uplink::exec(const wire::Frame& frame) {
   if (const auto* more = frame.body_as_ExecCredit()) return execs_->credit(id, *more);
 }
 
+/// Answered when it is durable, again too: the engine asks until it hears that.
+void Uplink::steer(const wire::Frame& frame) {
+  wire::SteerT said;
+  frame.body_as_Steer()->UnPackTo(&said);
+  const std::string id = id_of(frame);
+  const auto below = supervisor_->steer(id, said.messages);
+  wire::FrameT answer = frame_of(id);
+  wire::SteeredT steered;
+  steered.below = below.value_or(0);
+  steered.gone = !below;
+  answer.body.Set(std::move(steered));
+  (void)send(Stream::control, std::move(answer));
+}
+
 /// One chunk: what `from` has next, or nothing (to ask for credit, or to say the end). How much it was.
 Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::uint64_t offset,
                                        std::size_t limit) {
@@ -406,6 +451,7 @@ void Uplink::pump_log(const std::string& id) {
 
 /// A chunk of each in turn, as long as the link takes them: so none takes more than its part of it.
 void Uplink::pump_logs() {
+  std::deque<std::string> later;
   while (session_ && welcomed_ && !ready_.empty() &&
          session_->queued_bytes(Stream::logs) < kMaxQueuedLogs) {
     const std::string id = std::move(ready_.front());
@@ -414,11 +460,12 @@ void Uplink::pump_logs() {
     if (found == logs_.end()) continue;
     found->second.waiting = false;
     const Sent sent = send_next(id, found->second);
-    if (sent == Sent::failed) return;  // the session ends; its successor asks anew
+    if (sent == Sent::failed) break;  // the session ends; its successor asks anew
     if (sent == Sent::nothing) continue;
     found->second.waiting = true;
-    ready_.push_back(id);
+    (sent == Sent::later ? later : ready_).push_back(id);
   }
+  ready_.insert(ready_.end(), later.begin(), later.end());
 }
 
 Uplink::Sent Uplink::send_next(const std::string& id, Log& log) {
@@ -432,6 +479,10 @@ Uplink::Sent Uplink::send_next(const std::string& id, Log& log) {
   const bool at_end = log.end && offset >= *log.end;
   if (offset >= log.up_to && !at_end) return Sent::nothing;
   const std::uint64_t room = log.up_to > offset ? log.up_to - offset : 0;
+  // While the link is busy, what is little waits for what comes meanwhile; the drained link takes anything.
+  if (!log.end && room >= kLogChunk && log.reader.waiting().value_or(kLogChunk) < kLogChunk &&
+      session_->queued_bytes(Stream::logs) >= kLogChunk)
+    return Sent::later;
   const auto sent = send_chunk(id, &log, offset, std::min<std::uint64_t>(kLogChunk, room));
   if (!sent) {
     (void)log.reader.seek(offset);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sandboxd/config.hpp"
 #include "sandboxd/execs.hpp"
@@ -44,16 +45,19 @@ class Uplink {
     bool last_said = false;
     bool waiting = false;    // in ready_
   };
-  enum class Sent { some, nothing, failed };
+  enum class Sent { some, nothing, later, failed };
 
   void connected(std::shared_ptr<storage::Session> session);
   void closed(const storage::Session* session, const std::string& why);
   void received(const storage::Session* session, const std::string& bytes);
-  void welcome(const wire::Welcome& welcome);
+  void welcome(const wire::Frame& frame, const wire::Welcome& welcome);
+  /// One of the two is too old for the other: no session comes of it.
+  void refused(const std::string& engine, const std::string& why);
   void blob(const wire::Blob& blob);
   void acknowledge(const wire::Ack& ack);
   void credit(const wire::Frame& frame, const wire::LogCredit& credit);
   void exec(const wire::Frame& frame);
+  void steer(const wire::Frame& frame);
 
   Result<std::uint64_t> keep(const Origin& origin, wire::RunEventT event);
   void pump_events();
@@ -63,6 +67,7 @@ class Uplink {
     std::uint64_t bytes = 0;
     std::filesystem::path file;
   };
+  [[nodiscard]] std::vector<Parcel> parcels_of(const wire::Frame& event) const;
   bool pump_parcels(const wire::Frame& event);
   bool pump_parcel(const wire::Frame& event, const Parcel& parcel);
   void pump_log(const std::string& id);
@@ -81,12 +86,14 @@ class Uplink {
   Supervisor* supervisor_ = nullptr;
   std::shared_ptr<storage::Session> session_;
   bool welcomed_ = false;
+  std::string refused_;               // why there is no session; said once
+  std::int64_t refused_until_ = 0;    // boot_ms; 0: it is not
   Lease lease_;
   Lease::Standing standing_ = Lease::Standing::held;  ///< As the supervisor was last told.
   std::uint64_t heartbeat_ = 0;
   std::int64_t hello_sent_ = 0, heartbeat_ms_ = 1000, next_beat_ = 0;
   std::uint64_t next_event_ = 1;      // of the spool, not yet sent in this session
-  std::size_t parcel_ = 0;            // of next_event_: its pack, its artefacts
+  std::size_t parcel_ = 0;            // of next_event_'s, the one that is being sent
   std::uint64_t parcel_offset_ = 0;
   std::size_t unsent_parcel_bytes_ = 0; // given to the link since it was last empty
   std::map<std::string, Log> logs_;

@@ -39,6 +39,8 @@ void count(fbs::FleetHeadT& head, const fbs::RunRowT& row, int sign) {
   add(head.failed_by_class, failed ? static_cast<std::size_t>(row.class_) : 0, kClasses,
       failed ? sign : 0);
   add(head.attempts, std::int64_t{sign} * row.attempt);
+  head.tokens += sign > 0 ? row.tokens : 0 - row.tokens;
+  head.cost_micros += sign > 0 ? row.cost_micros : 0 - row.cost_micros;
   add(head.escalated, failed && row.escalated ? sign : 0);
   add(head.pulls, row.pull != 0 ? sign : 0);
   add(head.created, row.generation == 1 ? sign : 0);
@@ -64,6 +66,8 @@ std::string counter_differences(const fbs::FleetHeadT& head, const fbs::FleetHea
   compare("counts", list(head.counts), list(recounted.counts));
   compare("failed_by_class", list(head.failed_by_class), list(recounted.failed_by_class));
   compare("attempts", std::to_string(head.attempts), std::to_string(recounted.attempts));
+  compare("tokens", std::to_string(head.tokens), std::to_string(recounted.tokens));
+  compare("cost_micros", std::to_string(head.cost_micros), std::to_string(recounted.cost_micros));
   compare("escalated", std::to_string(head.escalated), std::to_string(recounted.escalated));
   compare("pulls", std::to_string(head.pulls), std::to_string(recounted.pulls));
   compare("created", std::to_string(head.created), std::to_string(recounted.created));

@@ -71,6 +71,7 @@ bool FleetLife::make_run(const fbs::CreateFleetT& create, const fbs::SnapshotEnt
   row.base_branch = entry.base_branch;
   row.labels_json = entry.labels_json;
   row.wave = fleet::wave_of(s_.wave_limits, s_.snapshot_next);
+  row.cancels = s_.cancels;
   row.created_unix_ms = row.changed_unix_ms = ctx_.now().unix_ms;
   const fbs::CreateRunT message = create_run(create, row);
   const std::size_t bytes = 2 * engine::encode_table(row).size() +
@@ -113,7 +114,7 @@ void FleetLife::proceed(const std::string& run) { ctx_.send<Run>(run, fbs::Proce
 void FleetLife::on(const fbs::NextPageT& m) {
   const bool opening = m.what == FanOut::open_wave || m.what == FanOut::retry;
   if (!exists() || (opening && s_.cancelling)) return;
-  if (m.what == FanOut::cancel && !s_.cancelling) return;  // a swarm went on meanwhile
+  if (m.what == FanOut::cancel && !s_.cancelling && m.cancels == 0) return;  // written by 0.1: see cancel_row
   if (m.what == FanOut::forget && !s_.forgetting) return;
   page(m);
   settle();
@@ -131,7 +132,7 @@ bool FleetLife::page(const fbs::NextPageT& page) {
          (sent + 3) / 3 * (create_bytes + 4 * kRunOverhead) <= fleet::kPageBytes) {
     const auto row = must_decode<fbs::RunRowT>(rows[looked_at++].second);
     if (page.what == FanOut::open_wave) sent += open_row(row, page.wave);
-    if (page.what == FanOut::cancel) sent += cancel_row(row);
+    if (page.what == FanOut::cancel) sent += cancel_row(row, page);
     if (page.what == FanOut::retry) sent += retry_row(*create, row, page);
     if (page.what == FanOut::forget) sent += forget_row(row);
   }
@@ -141,7 +142,7 @@ bool FleetLife::page(const fbs::NextPageT& page) {
     next.from = rows[looked_at - 1].first + '\0';
     ctx_.send<Fleet>(name(), next);
   } else if (page.what == FanOut::forget) {
-    ctx_.remove();
+    gone_with_its_runs();
   }
   return sent > 0 || more;
 }
@@ -152,10 +153,11 @@ std::size_t FleetLife::open_row(const fbs::RunRowT& row, std::uint32_t wave) {
   return 1;
 }
 
-std::size_t FleetLife::cancel_row(const fbs::RunRowT& row) {
-  if (is_end(row.state)) return 0;
+/// A swarm's fleet may go on while the pages of a cancel are under way: they mean the runs that there were, and all of them.
+std::size_t FleetLife::cancel_row(const fbs::RunRowT& row, const fbs::NextPageT& page) {
+  if (is_end(row.state) || (page.cancels != 0 && row.cancels >= page.cancels)) return 0;
   fbs::CancelRunT cancel;
-  cancel.reason = s_.reason;
+  cancel.reason = s_.reason.empty() ? "its fleet was cancelled" : s_.reason;
   ctx_.send<Run>(row.run, cancel);
   return 1;
 }
@@ -184,6 +186,7 @@ std::size_t FleetLife::retry_row(const fbs::CreateFleetT& create, const fbs::Run
   next.labels_json = row.labels_json;
   next.wave = row.wave;
   next.pushed = row.pushed;
+  next.cancels = s_.cancels;
   next.created_unix_ms = next.changed_unix_ms = ctx_.now().unix_ms;
   fleet::count(s_, next, 1);
   ctx_.put_row(row_key(next.run), engine::encode_table(next));

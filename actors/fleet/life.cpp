@@ -93,6 +93,8 @@ void FleetLife::on(const fbs::RunStatusT& m) {
   row.escalated = m.escalated;
   row.head_sha = m.head_sha;
   row.pushed = m.pushed;
+  row.tokens = m.tokens;
+  row.cost_micros = m.cost_micros;
   row.changed_unix_ms = m.at_unix_ms;
   if (m.state == RunState::provisioning && row.started_unix_ms == 0)
     row.started_unix_ms = m.at_unix_ms;
@@ -184,6 +186,7 @@ void FleetLife::cancel(std::string why) {
   hold(s_.state, std::move(why));
   fbs::NextPageT first;
   first.what = fbs::FanOut::cancel;
+  first.cancels = ++s_.cancels;
   page(first);
   settle();
 }

@@ -57,6 +57,9 @@ class FleetLife {
 
   // removal.cpp
   [[nodiscard]] bool ended_at(std::int64_t unix_ms);
+  void forget_for_swarm(const std::string& swarm);
+  void forget();
+  void gone_with_its_runs();
 
   // life.cpp
   void settle();
@@ -82,7 +85,7 @@ class FleetLife {
   /// Runs one page; true when something was sent or more rows are to come.
   bool page(const fbs::NextPageT& page);
   std::size_t open_row(const fbs::RunRowT& row, std::uint32_t wave);
-  std::size_t cancel_row(const fbs::RunRowT& row);
+  std::size_t cancel_row(const fbs::RunRowT& row, const fbs::NextPageT& page);
   std::size_t retry_row(const fbs::CreateFleetT& create, const fbs::RunRowT& row,
                         const fbs::NextPageT& page);
   std::size_t forget_row(const fbs::RunRowT& row);

@@ -34,6 +34,7 @@ void FleetLife::on(const fbs::AddRunT& m) {
   row.canonical_url = m.create->canonical_url;
   row.base_branch = m.create->base_branch;
   row.labels_json = m.create->labels_json;
+  row.cancels = s_.cancels;
   row.created_unix_ms = row.changed_unix_ms = ctx_.now().unix_ms;
   fleet::count(s_, row, 1);
   s_.total = s_.created;
@@ -67,6 +68,7 @@ void FleetLife::tell_swarm(const fbs::RunStatusT& m) {
   ended.result = m.result;
   ended.tokens = m.tokens;
   ended.cost_micros = m.cost_micros;
+  ended.attempts = m.tried;
   ctx_.send<Swarm>(s_.swarm, ended);
 }
 

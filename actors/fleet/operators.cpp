@@ -95,6 +95,7 @@ void FleetLife::on(const fbs::RetryFleetT& m) {
                                           (m.classes.empty() && m.repository_glob.empty()
                                                ? ""
                                                : " with that class and repository"));
+  reopen();  // also when what failed stands on a later page: that must not take the fleet for cancelled
   ctx_.audit(m.by, "fleet.retry", one_line(retry_words(m), 500));
   ctx_.reply("");
 }

@@ -3,6 +3,7 @@
 // the two is repeated, and never half forgotten.
 #include "actors/fleet/life.hpp"
 #include "actors/indexes.hpp"
+#include "actors/swarm/swarm.hpp"
 
 namespace muster::actors {
 
@@ -34,12 +35,28 @@ void FleetLife::on(const fbs::RemoveContentsT& m) {
   }
 }
 
-/// From here on nobody finds it; its runs go page by page, and it after the last.
 void FleetLife::on(const fbs::ForgetFleetT& m) {
+  if (ctx_.sender().kind == Swarm::kName) return forget_for_swarm(ctx_.sender().key);
   if (gone() || !ended_at(m.ended_unix_ms)) return;
   if (of_swarm()) return ctx_.refuse(Errc::refused, "fleet " + name() + " belongs to a swarm");
   if (!s_.contents_gone)
     return ctx_.refuse(Errc::refused, "fleet " + name() + " still has its contents");
+  forget();
+}
+
+/// The swarm waits for a word: that it is gone, which comes with the last page, or why it is not.
+void FleetLife::forget_for_swarm(const std::string& swarm) {
+  fbs::FleetForgottenT answer;
+  if (s_.swarm == swarm) {
+    if (s_.forgetting) return;
+    if (ended() && s_.contents_gone) return forget();
+    answer.kept = "fleet " + name() + " has not ended, or still has its contents";
+  }
+  ctx_.send<Swarm>(swarm, answer);
+}
+
+/// From here on nobody finds it; its runs go page by page, and it after the last.
+void FleetLife::forget() {
   s_.forgetting = true;
   ctx_.unindex(std::string(index::kFleet), name());
   ctx_.audit(kWho, "fleet.forget", "");
@@ -47,6 +64,11 @@ void FleetLife::on(const fbs::ForgetFleetT& m) {
   fbs::NextPageT first;
   first.what = fbs::FanOut::forget;
   page(first);
+}
+
+void FleetLife::gone_with_its_runs() {
+  if (of_swarm()) ctx_.send<Swarm>(s_.swarm, fbs::FleetForgottenT{});
+  ctx_.remove();
 }
 
 }  // namespace muster::actors

@@ -22,11 +22,9 @@ class HostStep {
 
   void on(const fbs::HostConnectedT& m) {
     if (std::tie(m.generation, m.session) < std::tie(s_.generation, s_.session)) return;
-    if (s_.name.empty()) {
-      s_.name = ctx_.self().key;
-      s_.wanted = HostState::ready;
-      ctx_.index(std::string(index::kHost), s_.name, "");
-    }
+    make();
+    s_.refused.clear();
+    s_.protocol = m.protocol;
     s_.session = m.session;
     s_.generation = m.generation;
     s_.version = bounded(m.version, kTextBytes);
@@ -37,6 +35,14 @@ class HostStep {
     take_warm(m.warm);
     take_labels(m.labels);
     enter(s_.wanted);
+  }
+
+  void on(const fbs::HostRefusedT& m) {
+    make();
+    s_.version = bounded(m.version, kTextBytes);
+    s_.protocol = m.protocol;
+    s_.refused = one_line(m.why, kReasonBytes);
+    if (s_.session == 0) enter(HostState::unreachable);
   }
 
   void on(const fbs::HostDisconnectedT& m) {
@@ -79,7 +85,24 @@ class HostStep {
   void on(const fbs::UncordonT& m) { want(HostState::ready, "host.uncordon", m.by, m.reason); }
   void on(const fbs::DrainT& m) { want(HostState::draining, "host.drain", m.by, m.reason); }
 
+  void on(const fbs::ForgetHostT& m) {
+    if (s_.state != HostState::unreachable || s_.changed_unix_ms != m.changed_unix_ms)
+      return refuse("it was here since");
+    if (!s_.used.empty()) return refuse("runs are placed there");
+    ctx_.unindex(std::string(index::kHost), ctx_.self().key);
+    ctx_.audit("musterd", "host.forget", "");
+    ctx_.reply("");
+    ctx_.remove();
+  }
+
  private:
+  void make() {
+    if (!s_.name.empty()) return;
+    s_.name = ctx_.self().key;
+    s_.wanted = HostState::ready;
+    ctx_.index(std::string(index::kHost), s_.name, "");
+  }
+
   void refuse(std::string why) { ctx_.refuse(Errc::refused, ctx_.self().key + ": " + why); }
 
   void enter(HostState state) {

@@ -11,8 +11,14 @@
 // never accepted, the pending effect "start" decides; and for a host that lost its disk there are the runs'
 // timers. A run's epoch therefore keeps the session of its placement until it is placed anew.
 //
+// It is forgotten (ForgetHost) when it is unreachable since the time that is named, and nothing is placed there. Coming
+// back it is a new host: what a person had asked of the old one, to be cordoned, is forgotten with it.
+//
 // So LeaseEnded counts only for the present session, and then for every slot, whatever session placed it: all of
 // them live on the machine that is gone. One for an older session comes late: the host has been back since.
+//
+// A host whose sandboxd is too old or too new (HostRefused) is only remembered, with the reason; what it had keeps its
+// lease, which ends as usual.
 #pragma once
 
 #include "actors/host/host_generated.h"
@@ -27,9 +33,12 @@ struct Host {
   using Messages =
       engine::MessageSet<fbs::HostBodyUnionTraits, fbs::HostConnectedT, fbs::HostDisconnectedT,
                          fbs::LeaseEndedT, fbs::ProposeT, fbs::FreeT, fbs::CordonT, fbs::UncordonT,
-                         fbs::DrainT>;
+                         fbs::DrainT, fbs::ForgetHostT, fbs::HostRefusedT>;
   using Message = Messages::Variant;
-  static bool creates(const Message& m) { return std::holds_alternative<fbs::HostConnectedT>(m); }
+  static bool creates(const Message& m) {
+    return std::holds_alternative<fbs::HostConnectedT>(m) ||
+           std::holds_alternative<fbs::HostRefusedT>(m);
+  }
   static void step(State& state, const Message& message, engine::Context& ctx);
 
   /// A LeaseEnded tells each slot's run in one decision (256 sends), and the head stays below 64 KiB.

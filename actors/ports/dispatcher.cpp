@@ -72,6 +72,8 @@ std::string explain(WaitReason reason) {
       return "as many run as this installation allows";
     case WaitReason::next_round:
       return "its turn comes with the next round";
+    case WaitReason::no_other_host:
+      return "it was moved, and where it may go is no room";
   }
   return "it waits";
 }

@@ -8,6 +8,7 @@
 
 #include "actors/run/run.hpp"
 #include "storage/base/files.hpp"
+#include "storage/link/protocol.hpp"
 
 namespace muster::actors {
 
@@ -59,6 +60,9 @@ void HostWork::perform(const engine::PendingEffect& effect, engine::EffectDone d
   } else if (auto* stop_request = decoded->body.AsStopSandbox()) {
     HostLine* line = line_of(stop_request->host);
     stop(std::move(*stop_request), effect.deadline, std::move(done), line);
+  } else if (auto* steer_request = decoded->body.AsSteerSandbox()) {
+    HostLine* line = line_of(steer_request->host);
+    steer(std::move(*steer_request), effect.deadline, std::move(done), line);
   } else {
     spdlog::error("effect {} is none of port host", effect.key);
   }
@@ -91,10 +95,24 @@ void HostWork::stop(fbs::StopSandboxT request, Instant deadline, engine::EffectD
   }
 }
 
+void HostWork::steer(fbs::SteerSandboxT request, Instant deadline, engine::EffectDone done,
+                     HostLine* line) {
+  const Sandbox sandbox = sandbox_of(request.run, request.epoch);
+  const bool lost = !line || !is_placed_(request.host, sandbox);
+  steers_[sandbox] = {std::move(request), std::move(done), deadline};
+  if (lost) {
+    finish_steer(sandbox, 0, "the attempt is over");
+  } else if (line->welcomed) {
+    line->orders.push_back({HostLine::Order::What::steer, sandbox});
+    pump(*line);
+  }
+}
+
 void HostWork::welcomed(HostLine& line) {
   line.orders.clear();
   line.blobs_sent.clear();
   line.blob_offset = 0;
+  line.checkpoint_sent = false;
   // An attempt that was given up meanwhile is not begun: its slot may be another's by now.
   std::vector<Sandbox> left;
   for (const auto& [sandbox, start] : starts_) {
@@ -109,6 +127,16 @@ void HostWork::welcomed(HostLine& line) {
   for (const auto& [sandbox, stop] : stops_)
     if (stop.request.host == line.name)
       line.orders.push_back({HostLine::Order::What::stop, sandbox});
+  left.clear();
+  for (const auto& [sandbox, steer] : steers_) {
+    if (steer.request.host != line.name) continue;
+    if (is_placed_(line.name, sandbox)) {
+      line.orders.push_back({HostLine::Order::What::steer, sandbox});
+    } else {
+      left.push_back(sandbox);
+    }
+  }
+  for (const Sandbox& sandbox : left) finish_steer(sandbox, 0, "the attempt was given up");
   pump(line);
 }
 
@@ -120,14 +148,41 @@ void HostWork::pump(HostLine& line) {
     if (sent == Sent::part) continue;
     line.orders.pop_front();
     line.blob_offset = 0;
+    line.checkpoint_sent = false;
   }
 }
 
 HostWork::Sent HostWork::send(HostLine& line, const HostLine::Order& order) {
-  if (order.what == HostLine::Order::What::start) return send_start(line, order.sandbox);
-  const auto found = stops_.find(order.sandbox);
+  switch (order.what) {
+    case HostLine::Order::What::start:
+      return send_start(line, order.sandbox);
+    case HostLine::Order::What::stop:
+      return send_stop(line, order.sandbox);
+    case HostLine::Order::What::steer:
+      return send_steer(line, order.sandbox);
+  }
+  return Sent::done;
+}
+
+HostWork::Sent HostWork::send_steer(HostLine& line, const Sandbox& sandbox) {
+  const auto found = steers_.find(sandbox);
+  if (found == steers_.end()) return Sent::done;
+  if (!line.steers) {
+    finish_steer(sandbox, 0, "the host's sandboxd is older than messages to running sandboxes");
+    return Sent::done;
+  }
+  wire::FrameT frame = frame_of(sandbox, found->second.request.epoch);
+  wire::SteerT steer;
+  for (const auto& message : found->second.request.messages)
+    if (message) steer.messages.push_back(std::make_unique<wire::SteerMessageT>(*message));
+  frame.body.Set(std::move(steer));
+  return actors::send(line, frame) ? Sent::done : Sent::failed;
+}
+
+HostWork::Sent HostWork::send_stop(HostLine& line, const Sandbox& sandbox) {
+  const auto found = stops_.find(sandbox);
   if (found == stops_.end()) return Sent::done;
-  wire::FrameT frame = frame_of(order.sandbox, found->second.request.epoch);
+  wire::FrameT frame = frame_of(sandbox, found->second.request.epoch);
   wire::StopT stop;
   stop.reason = found->second.request.reason;
   frame.body.Set(std::move(stop));
@@ -137,10 +192,10 @@ HostWork::Sent HostWork::send(HostLine& line, const HostLine::Order& order) {
 HostWork::Sent HostWork::send_start(HostLine& line, const Sandbox& sandbox) {
   const auto found = starts_.find(sandbox);
   if (found == starts_.end()) return Sent::done;
-  const fbs::StartSandboxT& request = found->second.request;
+  fbs::StartSandboxT& request = found->second.request;
   const std::string bundle = request.agent_bundle;
   if (!bundle.empty() && !line.blobs_sent.contains(bundle)) {
-    const auto whole = send_blob_part(line, bundle);
+    const auto whole = send_blob_part(line, needs_.blobs, bundle);
     if (!whole && whole.error().code == Errc::unreachable) return Sent::failed;
     if (!whole) {
       finish_start(sandbox, "the agent's files can't be sent: " + whole.error().message);
@@ -149,9 +204,25 @@ HostWork::Sent HostWork::send_start(HostLine& line, const Sandbox& sandbox) {
     if (*whole) line.blobs_sent.insert(bundle);
     return Sent::part;
   }
+  if (request.checkpoint && !line.checkpoint_sent) {
+    // Always: the host keeps it only as long as an attempt begins with it.
+    const auto whole = send_blob_part(line, needs_.packs, request.checkpoint->digest);
+    if (!whole && whole.error().code == Errc::unreachable) return Sent::failed;
+    if (!whole) {
+      spdlog::warn("run {}: its checkpoint can't be sent, and it begins anew: {}", sandbox.first, whole.error().message);
+      request.checkpoint.reset();
+    }
+    line.checkpoint_sent = whole && *whole;
+    return Sent::part;
+  }
   auto spec = make_spec(request);
   if (!spec) {
     finish_start(sandbox, spec.error().message);
+    return Sent::done;
+  }
+  if (!spec->other_repositories.empty() && line.protocol < storage::kOtherRepositoriesProtocol) {
+    finish_start(sandbox, "the sandboxd of host " + line.name +
+                              " is older than musterd and knows only one repository in a workspace: upgrade it");
     return Sent::done;
   }
   wire::FrameT frame = frame_of(sandbox, request.epoch);
@@ -167,9 +238,9 @@ HostWork::Sent HostWork::send_start(HostLine& line, const Sandbox& sandbox) {
 }
 
 /// True when that was the last part. Errc::unreachable: the session ended.
-Result<bool> HostWork::send_blob_part(HostLine& line, const std::string& digest) {
-  if (!needs_.blobs.has(digest)) return fail(Errc::not_found, "there is no blob " + digest);
-  auto part = read_part(needs_.blobs.path(digest), line.blob_offset, kBlobPart);
+Result<bool> HostWork::send_blob_part(HostLine& line, const Blobs& from, const std::string& digest) {
+  if (!from.has(digest)) return fail(Errc::not_found, "there is no blob " + digest);
+  auto part = read_part(from.path(digest), line.blob_offset, kBlobPart);
   if (!part) return tl::unexpected<Error>(part.error());
   auto& [bytes, total] = *part;
   if (bytes.empty() && line.blob_offset < total) return fail(Errc::io, "the blob is cut short");
@@ -182,7 +253,9 @@ Result<bool> HostWork::send_blob_part(HostLine& line, const std::string& digest)
   frame.body.Set(std::move(blob));
   if (!actors::send(line, frame)) return fail(Errc::unreachable, "the session is over");
   line.blob_offset += bytes.size();
-  return line.blob_offset >= total;
+  if (line.blob_offset < total) return false;
+  line.blob_offset = 0;
+  return true;
 }
 
 Result<wire::SandboxSpecT> HostWork::make_spec(const fbs::StartSandboxT& request) {
@@ -199,17 +272,32 @@ Result<wire::SandboxSpecT> HostWork::make_spec(const fbs::StartSandboxT& request
 void HostWork::heard(const Sandbox& sandbox, wire::Phase phase) {
   // The event itself told the run what happened; the effect's result only says that it was heard.
   finish_start(sandbox, "");
-  if (phase == wire::Phase::finished || phase == wire::Phase::refused) finish_stop(sandbox);
+  if (phase != wire::Phase::finished && phase != wire::Phase::refused) return;
+  finish_stop(sandbox);
+  finish_steer(sandbox, 0, "the attempt is over");
+}
+
+/// An answer to an earlier Steer says less than is asked: the later one is answered too.
+void HostWork::steered(const std::string& host, const Sandbox& sandbox, std::uint32_t below,
+                       bool gone) {
+  const auto found = steers_.find(sandbox);
+  if (found == steers_.end() || found->second.request.host != host) return;
+  const auto& asked = found->second.request.messages;
+  if (gone) return finish_steer(sandbox, 0, "no such sandbox is at work there");
+  if (asked.empty() || below > asked.back()->number) finish_steer(sandbox, below, "");
 }
 
 void HostWork::gone(const std::string& host) {
-  std::vector<Sandbox> starts, stops;
+  std::vector<Sandbox> starts, stops, steers;
   for (const auto& [sandbox, start] : starts_)
     if (start.request.host == host) starts.push_back(sandbox);
   for (const auto& [sandbox, stop] : stops_)
     if (stop.request.host == host) stops.push_back(sandbox);
   for (const Sandbox& sandbox : starts) finish_start(sandbox, "host " + host + " was lost");
   for (const Sandbox& sandbox : stops) finish_stop(sandbox);
+  for (const auto& [sandbox, steer] : steers_)
+    if (steer.request.host == host) steers.push_back(sandbox);
+  for (const Sandbox& sandbox : steers) finish_steer(sandbox, 0, "host " + host + " was lost");
 }
 
 void HostWork::expire(Instant now) {
@@ -218,6 +306,7 @@ void HostWork::expire(Instant now) {
   };
   std::erase_if(starts_, over);
   std::erase_if(stops_, over);
+  std::erase_if(steers_, over);
 }
 
 void HostWork::finish_start(const Sandbox& sandbox, const std::string& error) {
@@ -234,6 +323,16 @@ void HostWork::finish_stop(const Sandbox& sandbox) {
   if (!node) return;
   fbs::StopDoneT result;
   result.attempt = sandbox.second;
+  node.mapped().done(Run::Messages::encode(result));
+}
+
+void HostWork::finish_steer(const Sandbox& sandbox, std::uint32_t below, const std::string& error) {
+  auto node = steers_.extract(sandbox);
+  if (!node) return;
+  fbs::SteerDoneT result;
+  result.attempt = sandbox.second;
+  result.below = below;
+  result.error = error;
   node.mapped().done(Run::Messages::encode(result));
 }
 

@@ -1,9 +1,10 @@
-// What the engine wants of its hosts: the pending effects StartSandbox and StopSandbox, and what is
+// What the engine wants of its hosts: the pending effects StartSandbox, StopSandbox and SteerSandbox, and what is
 // sent for them. On the hosts' strand.
 //
 // A Start is sent when asked for, again at every reconnection until the host has answered with an
 // event, and so may come twice: the host starts a sandbox once per (run, attempt, epoch). Blobs go
-// before the first Start of a session that names them. What is sent waits here rather than in the
+// before the first Start of a session that names them. A Steer follows its Start, is sent again in the same way until the
+// host says that it keeps those messages, and may come twice too: messages are numbered. What is sent waits here rather than in the
 // link's queue, so that a renewed lease never stands behind an agent bundle.
 #pragma once
 
@@ -27,19 +28,24 @@ struct HostLine {
   std::shared_ptr<Inflow> inflow;        ///< The connection; null without one.
   std::shared_ptr<EventChannel> events;  ///< From the Welcome on.
   bool welcomed = false;
+  bool steers = false;  ///< This session's sandboxd takes messages for running sandboxes.
   std::uint64_t session = 0;  ///< The present or last one.
   bool leased = false;
+  std::uint16_t protocol = 1;     ///< That it speaks (storage/link/protocol.hpp).
+  std::string refused;            ///< Why it is not worked with; said once.
   std::uint64_t lost_session = 0;  ///< The last one whose lease ended.
   Duration lease_until{};
+  std::shared_ptr<const HostPool> pool;  ///< As its last heartbeat in this session said.
   std::deque<engine::Payload> tells;  ///< For the host actor, in order, until taken.
 
   struct Order {
-    enum class What : std::uint8_t { start, stop } what = What::start;
+    enum class What : std::uint8_t { start, stop, steer } what = What::start;
     Sandbox sandbox;
   };
   std::deque<Order> orders;          ///< To be sent in this session.
   std::set<std::string> blobs_sent;  ///< In this session.
-  std::uint64_t blob_offset = 0;     ///< Of the bundle that the first order needs.
+  std::uint64_t blob_offset = 0;     ///< Of the bundle, or the checkpoint, that the first order needs.
+  bool checkpoint_sent = false;      ///< Of the first order.
 };
 
 class HostWork {
@@ -62,6 +68,8 @@ class HostWork {
   void pump(HostLine& line);
   /// An event of that attempt is durable.
   void heard(const Sandbox& sandbox, wire::Phase phase);
+  /// The host answered a Steer.
+  void steered(const std::string& host, const Sandbox& sandbox, std::uint32_t below, bool gone);
   /// The host's lease has ended.
   void gone(const std::string& host);
   /// Effects whose deadline has passed: the engine has answered for them.
@@ -78,21 +86,31 @@ class HostWork {
     engine::EffectDone done;
     Instant deadline;
   };
+  struct Steer {
+    fbs::SteerSandboxT request;
+    engine::EffectDone done;
+    Instant deadline;
+  };
   enum class Sent : std::uint8_t { done, part, failed };
 
   void start(fbs::StartSandboxT request, Instant deadline, engine::EffectDone done, HostLine* line);
   void stop(fbs::StopSandboxT request, Instant deadline, engine::EffectDone done, HostLine* line);
+  void steer(fbs::SteerSandboxT request, Instant deadline, engine::EffectDone done, HostLine* line);
   Sent send(HostLine& line, const HostLine::Order& order);
+  Sent send_stop(HostLine& line, const Sandbox& sandbox);
+  Sent send_steer(HostLine& line, const Sandbox& sandbox);
   Sent send_start(HostLine& line, const Sandbox& sandbox);
-  Result<bool> send_blob_part(HostLine& line, const std::string& digest);
+  Result<bool> send_blob_part(HostLine& line, const Blobs& from, const std::string& digest);
   Result<wire::SandboxSpecT> make_spec(const fbs::StartSandboxT& request);
   void finish_start(const Sandbox& sandbox, const std::string& error);
   void finish_stop(const Sandbox& sandbox);
+  void finish_steer(const Sandbox& sandbox, std::uint32_t below, const std::string& error);
 
   const HostsNeeds& needs_;
   const IsPlaced is_placed_;
   std::map<Sandbox, Start> starts_;
   std::map<Sandbox, Stop> stops_;
+  std::map<Sandbox, Steer> steers_;  ///< A run asks for one at a time.
   std::string spec_digest_;  // of the last spec that was read: a fleet's runs share one
   std::string spec_json_;
 };

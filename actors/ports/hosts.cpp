@@ -14,6 +14,7 @@
 #include "actors/ports/placements.hpp"
 #include "actors/ports/strand.hpp"
 #include "actors/run/run.hpp"
+#include "storage/link/protocol.hpp"
 
 namespace muster::actors {
 
@@ -26,7 +27,40 @@ Duration boot_clock_now() {
   return Duration{t.tv_sec * 1'000 + t.tv_nsec / 1'000'000};
 }
 
+namespace {
+
+constexpr flatbuffers::uoffset_t kMaxPoolLines = 32;
+constexpr std::size_t kMaxPoolText = 2'048;
+
+std::string bounded(const flatbuffers::String* text) {
+  return text == nullptr ? "" : text->str().substr(0, kMaxPoolText);
+}
+
+std::shared_ptr<const HostPool> pool_of(const wire::WarmPoolState& said) {
+  auto pool = std::make_shared<HostPool>();
+  pool->max = said.max();
+  pool->waiting = said.waiting();
+  pool->making = said.making();
+  pool->hits = said.hits();
+  pool->misses = said.misses();
+  for (flatbuffers::uoffset_t i = 0; said.lines() != nullptr && i < std::min(said.lines()->size(), kMaxPoolLines); ++i) {
+    const wire::WarmPoolLine& line = *said.lines()->Get(i);
+    pool->lines.push_back({bounded(line.url()), bounded(line.branch()), bounded(line.image()), line.waiting(),
+                           line.wanted(), line.hits(), line.misses()});
+  }
+  return pool;
+}
+
+}  // namespace
+
 bool was_away(Duration last_look, Duration now, Duration margin) { return now - last_look > margin; }
+
+namespace {
+
+/// How long a host that is refused may stay on the line, so that it does not knock all the time.
+constexpr Duration kRefusedFor{20'000};
+
+}  // namespace
 
 class Hosts::Impl {
  public:
@@ -66,13 +100,16 @@ class Hosts::Impl {
   void load();
   void load_host(const std::string& name);
   void control(const std::shared_ptr<Inflow>& inflow, const FramePtr& bytes);
-  void hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello& hello);
+  void hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello& hello, std::uint16_t protocol);
+  void refuse(HostLine& line, const std::shared_ptr<Inflow>& inflow, const wire::Hello& hello,
+              std::uint16_t protocol, const std::string& why);
   void try_welcome(HostLine& line);
   void welcome(HostLine& line, const fbs::HostHeadT& head);
   void heartbeat(HostLine& line, const wire::Heartbeat& beat);
   void event(HostLine& line, const FramePtr& bytes);
   void deliver(HostLine& line, const FramePtr& bytes);
   void stop_unwanted(HostLine& line, const wire::Frame& frame);
+  void supersede_checkpoint(const Sandbox& sandbox, const std::string& digest, bool last);
   engine::Payload event_payload(const HostLine& line, const wire::Frame& frame);
   void pack(HostLine& line, const FramePtr& bytes);
   void gone(const std::shared_ptr<Inflow>& inflow);
@@ -107,6 +144,7 @@ class Hosts::Impl {
   bool loaded_ = false;
   Duration ticked_{0};
   Lines lines_;
+  std::map<Sandbox, std::string> checkpoints_;  ///< Of attempts that run: the digest of the last that came.
   std::vector<std::pair<engine::PendingEffect, engine::EffectDone>> early_effects_;
   std::shared_ptr<void> subscription_;
   ExecCalls execs_;
@@ -262,7 +300,7 @@ HostLine* Hosts::Impl::line_of(const std::shared_ptr<Inflow>& inflow) {
 void Hosts::Impl::control(const std::shared_ptr<Inflow>& inflow, const FramePtr& bytes) {
   const wire::Frame& frame = *wire::GetFrame(bytes->data());
   if (const auto* greeting = frame.body_as_Hello()) {
-    hello(inflow, *greeting);
+    hello(inflow, *greeting, frame.version());
     return;
   }
   HostLine* line = line_of(inflow);
@@ -273,12 +311,16 @@ void Hosts::Impl::control(const std::shared_ptr<Inflow>& inflow, const FramePtr&
     event(*line, bytes);
   } else if (frame.body_type() == wire::Body::CommitPack) {
     pack(*line, bytes);
+  } else if (const auto* steered = frame.body_as_Steered()) {
+    work_.steered(line->name, {frame.run() ? frame.run()->str() : "", frame.attempt()},
+                  steered->below(), steered->gone());
   } else if (frame.body_type() != wire::Body::Ack) {
     inflow->session()->close("it sent what only the engine sends");
   }
 }
 
-void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello& hello) {
+void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello& hello,
+                        std::uint16_t protocol) {
   const std::string& name = inflow->session()->peer();
   if (hello.host()->string_view() != name) {
     inflow->session()->close("it calls itself other than its certificate does");
@@ -290,12 +332,17 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
     return;
   }
   if (line.inflow) drop(line, "the host has connected again");
-  const auto head = placements_->host_head(name);
   line.name = name;
+  if (const std::string why = storage::protocol_trouble("musterd", "sandboxd", protocol); !why.empty())
+    return refuse(line, inflow, hello, protocol, why);
+  const auto head = placements_->host_head(name);
+  line.refused.clear();
+  line.protocol = protocol;
   line.session = std::max(line.session, head ? head->session : 0) + 1;
   line.inflow = inflow;
   line.leased = true;
   line.lease_until = lease_end();
+  line.steers = hello.steers();
 
   execs_.said_hello(inflow->session(), hello.max_execs());
   wire::HelloT said;
@@ -304,6 +351,7 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
   message.session = line.session;
   message.generation = engine_->generation();
   message.version = said.version;
+  message.protocol = protocol;
   message.slots = said.slots;
   message.cpus_milli = said.cpus_milli;
   message.memory_bytes = said.memory_bytes;
@@ -313,6 +361,28 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
   spdlog::info("host {}: connected as session {}", name, line.session);
   tell(line, Host::Messages::encode(message));
   try_welcome(line);
+}
+
+/// It is told why, and does not become this host's session. What it had goes on until its lease ends.
+void Hosts::Impl::refuse(HostLine& line, const std::shared_ptr<Inflow>& inflow, const wire::Hello& hello,
+                         std::uint16_t protocol, const std::string& why) {
+  if (line.refused != why) {
+    spdlog::warn("host {}: refused: {}", line.name, why);
+    line.refused = why;
+    fbs::HostRefusedT message;
+    message.version = hello.version() ? hello.version()->str() : "";
+    message.protocol = protocol;
+    message.why = why;
+    tell(line, Host::Messages::encode(message));
+  }
+  wire::FrameT frame;
+  frame.version = storage::kLinkProtocol;
+  wire::WelcomeT welcome;
+  welcome.version = config_.version;
+  welcome.refused = why;
+  frame.body.Set(std::move(welcome));
+  (void)inflow->session()->send(Stream::control, storage::encode_frame(frame));
+  strand_->after(kRefusedFor, [inflow, why] { inflow->session()->close(why); });
 }
 
 /// The Welcome waits until the host actor knows of the session: what it names as placed is then the
@@ -343,7 +413,9 @@ void Hosts::Impl::welcome(HostLine& line, const fbs::HostHeadT& head) {
                             inflow->session()->close("its events are not taken: " + why);
                           }});
   wire::FrameT frame;
+  frame.version = storage::kLinkProtocol;
   wire::WelcomeT welcome;
+  welcome.version = config_.version;
   welcome.session = line.session;
   welcome.generation = head.generation;
   welcome.lease_ms = config_.lease.count();
@@ -363,6 +435,7 @@ void Hosts::Impl::welcome(HostLine& line, const fbs::HostHeadT& head) {
 void Hosts::Impl::heartbeat(HostLine& line, const wire::Heartbeat& beat) {
   if (!line.leased) return;  // it ended: the session is being closed
   line.lease_until = lease_end();
+  line.pool = beat.warm_pool() == nullptr ? nullptr : pool_of(*beat.warm_pool());
   wire::FrameT frame;
   wire::RenewT renew;
   renew.heartbeat = beat.number();
@@ -383,6 +456,7 @@ void Hosts::Impl::drop(HostLine& line, const std::string& why) {
   if (line.welcomed) --welcomed_;
   line.welcomed = false;
   line.orders.clear();
+  line.pool.reset();
   line.inflow.reset();
   fbs::HostDisconnectedT message;
   message.session = line.session;
@@ -411,7 +485,7 @@ void Hosts::Impl::publish_leases() {
   const std::lock_guard lock(leases_mutex_);
   for (const auto& [name, line] : lines_)
     leases_[name] = {
-        {line.inflow != nullptr, line.session, line.leased, Duration{0}, line.orders.size()},
+        {line.inflow != nullptr, line.session, line.leased, Duration{0}, line.orders.size(), line.pool},
         line.lease_until};
 }
 
@@ -462,6 +536,19 @@ void Hosts::Impl::flush_tells(HostLine& line) {
 
 // ---- events and packs ----
 
+namespace {
+
+/// Of the checkpoint that the event brings, if its pack is there.
+std::string checkpoint_digest(const wire::Frame& frame, const Blobs& packs) {
+  const auto* event = frame.body_as_RunEvent();
+  const auto* checkpoint = event->checkpoint();
+  if (event->report() != nullptr) checkpoint = event->report()->checkpoint();
+  const std::string digest = checkpoint != nullptr ? checkpoint->digest()->str() : "";
+  return packs.has(digest) ? digest : "";
+}
+
+}  // namespace
+
 void Hosts::Impl::event(HostLine& line, const FramePtr& bytes) {
   if (!line.welcomed) {
     line.inflow->session()->close("it sent events before its Welcome");
@@ -485,10 +572,13 @@ void Hosts::Impl::deliver(HostLine& line, const FramePtr& bytes) {
   if (placements_->is_placed_on(line.name, sandbox.first, sandbox.second)) {
     event.to = placements_->run_actor(sandbox.first);
     event.payload = event_payload(line, frame);
-    event.taken = [this, host = line.name, sandbox, phase] {
+    event.taken = [this, host = line.name, sandbox, phase, digest = checkpoint_digest(frame, needs_.packs)] {
       ++events_;
       work_.heard(sandbox, phase);
-      if (phase == wire::Phase::finished) packs_.forget(host, sandbox.first, sandbox.second);
+      // Its packs so far count no longer against what one attempt may send.
+      if (phase == wire::Phase::finished || phase == wire::Phase::checkpointed)
+        packs_.forget(host, sandbox.first, sandbox.second);
+      supersede_checkpoint(sandbox, digest, phase == wire::Phase::finished);
       // Perhaps because a blob did not arrive whole: the next Start brings them again.
       if (phase == wire::Phase::refused) lines_[host].blobs_sent.clear();
     };
@@ -505,6 +595,16 @@ void Hosts::Impl::deliver(HostLine& line, const FramePtr& bytes) {
   }
   if (!line.events->take(std::move(event)))
     line.inflow->session()->close("its events skip a number");
+}
+
+/// Once a checkpoint is durable, nobody needs the one before. What a restart forgets is swept with what no run names.
+void Hosts::Impl::supersede_checkpoint(const Sandbox& sandbox, const std::string& digest, bool last) {
+  std::string& known = checkpoints_[sandbox];
+  if (!digest.empty() && digest != known) {
+    if (!known.empty()) (void)needs_.packs.remove(known);
+    known = digest;
+  }
+  if (last || known.empty()) checkpoints_.erase(sandbox);
 }
 
 /// A sandbox that no run wants any more, for example of an attempt whose host was silent for too
@@ -535,6 +635,8 @@ engine::Payload Hosts::Impl::event_payload(const HostLine& line, const wire::Fra
     report->message = "the commit did not arrive whole";
     report->pack_digest.clear();
   }
+  for (auto* checkpoint : {&message.event->checkpoint, report ? &report->checkpoint : nullptr})
+    if (checkpoint && *checkpoint && !needs_.packs.has((*checkpoint)->digest)) checkpoint->reset();
   if (report && !report->artifacts_digest.empty() && !needs_.packs.has(report->artifacts_digest)) {
     report->warnings.emplace_back("artifacts: they did not arrive whole");
     report->artifacts.clear();

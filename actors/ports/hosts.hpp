@@ -2,7 +2,7 @@
 // effects of port "host" (StartSandbox, StopSandbox), and brings events, packs and logs in.
 //
 //   auto hosts = std::make_shared<Hosts>(config, HostsNeeds{blobs, packs, logs,
-//   make_sandbox_spec}); engine = make_engine(…, {{"host", hosts}}, …);    // effects may come
+//   sandbox_spec_of}); engine = make_engine(…, {{"host", hosts}}, …);    // effects may come
 //   before start(): they wait hosts->start(**engine);                           // listens
 //   hosts->stop();                                     // before the engine goes away
 //
@@ -43,6 +43,7 @@ struct HostsConfig {
   std::string address = "127.0.0.1:7411";
   storage::TlsFiles tls;
   std::string org = "default";
+  std::string version;  ///< Of musterd, as hosts are told.
   /// The host counts its lease from when it sent the last heartbeat that was acknowledged, the
   /// engine from when it received one, plus the margin: the engine never gives up a host that still
   /// believes in its lease.

@@ -18,6 +18,8 @@ engine::Demand demand_of(const std::string& run, const fbs::QueuedRunT& entry) {
   demand.cpus_milli = entry.cpus_milli;
   demand.memory_bytes = entry.memory_bytes;
   demand.left = entry.host;
+  demand.moving = entry.moving;
+  demand.to = entry.to;
   return demand;
 }
 
@@ -29,8 +31,12 @@ void QueueView::clear() {
 
 void QueueView::queued(const std::string& run, const std::optional<fbs::QueuedRunT>& entry) {
   if (const auto found = proposed_.find(run); found != proposed_.end()) {
-    const auto& [demand, proposal] = found->second;
-    if (entry && entry->attempt == proposal.attempt) return;  // said already
+    auto& [demand, proposal] = found->second;
+    if (entry && entry->attempt == proposal.attempt) {  // said already, but for where it may go
+      demand.moving = entry->moving;
+      demand.to = entry->to;
+      return;
+    }
     count(demand.fleet, demand.repository, -1);
     proposed_.erase(found);
   }

@@ -130,6 +130,13 @@ class RepoStep {
     }
   }
 
+  void on(const fbs::ForgetRepoT&) {
+    if (!unused()) return ctx_.refuse(Errc::refused, name() + " has runs or open pull requests");
+    ctx_.audit("musterd", "repo.forget", s_.canonical_url);
+    ctx_.reply("");
+    ctx_.remove();
+  }
+
  private:
   [[nodiscard]] const std::string& name() const { return ctx_.self().key; }
   [[nodiscard]] bool unused() {

@@ -5,6 +5,8 @@
 // A name belongs to one canonical URL as long as it has a run or an open pull request: another repository under
 // the same name is refused until then (name_taken), because its pull requests would mix. After that the name moves
 // on with whoever asks first, so that a repository may move.
+// It may be forgotten (ForgetRepo) when nobody has or wants a turn and no pull request is open; who asks for that has
+// seen that no pull request of it is left, because the next repo of that name counts them from 1 again.
 // One open pull request per fleet: a second OpenPull of that fleet updates the first and gets its number. The
 // effect pr/<fleet>/<repo> makes it; only its result makes the pull actor, so a crash between makes none or one.
 #pragma once
@@ -20,7 +22,7 @@ struct Repo {
   using State = fbs::RepoHeadT;
   using Messages = engine::MessageSet<fbs::RepoBodyUnionTraits, fbs::AcquireT, fbs::ReleaseT,
                                       fbs::OpenPullT, fbs::PullCreatedT, fbs::PullEndedT,
-                                      fbs::EffectUnknownT>;
+                                      fbs::EffectUnknownT, fbs::ForgetRepoT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::AcquireT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);

@@ -11,6 +11,7 @@
 #include "actors/run/pull_text.hpp"
 #include "actors/run/retry.hpp"
 #include "actors/run/usage.hpp"
+#include "storage/base/ids.hpp"
 
 namespace muster::actors {
 
@@ -23,10 +24,25 @@ std::string attempt_key(std::uint32_t attempt) {
   return std::string("attempt/") + digits;
 }
 
+std::string run_message_key(std::uint32_t number) {
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "%06u", number);
+  return std::string("message/") + digits;
+}
+
 namespace {
 
 std::string sandbox_id(const std::string& run, std::uint32_t attempt) {
   return run + "-" + std::to_string(attempt);
+}
+
+/// Names what it must, and within the limits of a row.
+bool is_sound(const wire::CheckpointT& checkpoint) {
+  const auto is_commit = [](const std::string& text) {
+    return text.size() == 40 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+  };
+  return is_commit(checkpoint.commit) && is_commit(checkpoint.base) &&
+         is_sha256_hex(checkpoint.digest);
 }
 
 /// A report within the limits of a row, whatever the host sent.
@@ -38,6 +54,14 @@ void bound_report(wire::AttemptReportT& report) {
   }
   report.reason = one_line(report.reason, limits::kLineBytes);
   report.message = one_line(report.message, limits::kLineBytes);
+  report.resumed = one_line(report.resumed, limits::kLineBytes);
+  if (report.checkpoint && !is_sound(*report.checkpoint)) report.checkpoint.reset();
+  std::erase(report.other_bases, nullptr);
+  if (report.other_bases.size() > limits::kOtherBases) report.other_bases.resize(limits::kOtherBases);
+  for (const auto& base : report.other_bases) {
+    base->key = one_line(base->key, limits::kLineBytes);
+    base->value = one_line(base->value, limits::kLineBytes);
+  }
   std::erase(report.steps, nullptr);
   if (report.steps.size() > limits::kSteps)  // the last one says how it ended
     report.steps.erase(report.steps.begin(),
@@ -73,7 +97,10 @@ void RunLife::on(const fbs::PlacedT& m) {
   s_.session = m.session;
   s_.epoch_generation = m.generation;
   s_.stopping = false;
+  stay();
   s_.effect_tries = 0;
+  s_.steered = 0;
+  s_.steering = false;
   s_.head_sha.clear();
   s_.base_sha.clear();
   s_.class_ = FailureClass::none;
@@ -115,28 +142,82 @@ void RunLife::start_effect(const fbs::CreateRunT& create) {
       now() + (allowed > 0 ? allowed : limits::kDefaultAttempt.count()) +
       limits::kProvisioning.count();
   start.input_json = create.input_json;
-  start.messages_json = messages_json();
+  start.messages_json = messages_given();
   start.feedback_json = create.feedback_json;
   if (s_.attempt > 1)
     start.feedback_json =
         feedback_json(must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt - 1)).value()),
                       create.feedback_json);
+  start.checkpoint = last_checkpoint();
   const std::string key = "start/" + sandbox_id(id(), s_.attempt);
   ctx_.perform({"host", key, encode_effect(std::move(start)), limits::kStartEffect,
                 unknown<Run>(key, s_.attempt)});
 }
 
+/// Where the next attempt begins: the newest of all earlier ones' checkpoints, if it shall begin with one.
+std::unique_ptr<wire::CheckpointT> RunLife::last_checkpoint() {
+  if (!s_.policy->resume) return nullptr;
+  for (std::uint32_t attempt = s_.attempt; attempt-- > 1;) {
+    const auto bytes = ctx_.row(attempt_key(attempt));
+    if (!bytes) continue;
+    auto row = must_decode<fbs::AttemptRowT>(*bytes);
+    if (row.report && row.report->checkpoint) return std::move(row.report->checkpoint);
+    if (row.checkpoint) return std::move(row.checkpoint);
+    if (s_.attempt - attempt >= limits::kCheckpointsBack) break;
+  }
+  return nullptr;
+}
+
 /// What people said, the newest of it in the order in which they did; empty when nobody said anything.
-std::string RunLife::messages_json() {
+/// What comes later goes to the sandbox by steer().
+std::string RunLife::messages_given() {
   nlohmann::json all = nlohmann::json::array();
   for (const auto& [key, bytes] : ctx_.rows("message/", "message0", limits::kMessages)) {
     const auto said = must_decode<fbs::SteerRunT>(bytes);
-    all.push_back({{"by", said.by}, {"text", said.text}, {"at_unix_ms", said.at_unix_ms}});
+    all.push_back({{"number", said.number},
+                   {"by", said.by},
+                   {"text", said.text},
+                   {"at_unix_ms", said.at_unix_ms}});
+    s_.steered = said.number + 1;
   }
   if (all.empty()) return {};
   if (all.size() > limits::kMessagesGiven)
     all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(limits::kMessagesGiven));
   return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// To the sandbox at work, what it was not told yet: one order after the other, so that it comes as it was said.
+void RunLife::steer() {
+  if (!on_host() || s_.stopping || s_.steering) return;
+  fbs::SteerSandboxT order;
+  for (const auto& [key, bytes] :
+       ctx_.rows(run_message_key(s_.steered), "message0", limits::kMessagesGiven)) {
+    const auto said = must_decode<fbs::SteerRunT>(bytes);
+    auto message = std::make_unique<wire::SteerMessageT>();
+    message->number = said.number;
+    message->by = said.by;
+    message->text = said.text;
+    message->at_unix_ms = said.at_unix_ms;
+    order.messages.push_back(std::move(message));
+  }
+  if (order.messages.empty()) return;
+  order.host = s_.host;
+  order.run = id();
+  order.epoch = std::make_unique<wire::Epoch>(s_.epoch_generation, s_.attempt, s_.session);
+  const std::string key = "steer/" + sandbox_id(id(), s_.attempt) + "/" +
+                          std::to_string(order.messages.front()->number);
+  s_.steering = true;
+  ctx_.perform({"host", key, encode_effect(std::move(order)), limits::kSteerEffect,
+                unknown<Run>(key, s_.attempt)});
+}
+
+/// With an error this attempt hears no more of it, unless something new is said; the next one is given all.
+void RunLife::on(const fbs::SteerDoneT& m) {
+  if (m.attempt != s_.attempt || !s_.steering) return;
+  s_.steering = false;
+  if (!m.error.empty()) return;
+  s_.steered = std::max(s_.steered, m.below);
+  steer();
 }
 
 void RunLife::stop(wire::StopReason reason) {
@@ -202,6 +283,11 @@ void RunLife::on(const fbs::HostEventT& m) {
       enter(RunState::verifying);
       timer(s_.stopping ? limits::kStop : allowed + limits::kAttemptMargin, s_.stopping ? 1 : 0);
       break;
+    case wire::Phase::checkpointed:
+      if (!m.event->checkpoint || !is_sound(*m.event->checkpoint)) break;
+      row.checkpoint = std::make_unique<wire::CheckpointT>(*m.event->checkpoint);
+      put_attempt(row);
+      break;
     case wire::Phase::finished:
       finished(m);
       break;
@@ -243,17 +329,32 @@ void RunLife::finished(const fbs::HostEventT& m) {
 /// It is queued again once the attempt has ended, however that ends; only a commit that was made in
 /// the meantime is delivered.
 void RunLife::on(const fbs::ReleaseRunT& m) {
-  if (!on_host())
+  const bool move = m.move || !m.to.empty();
+  const std::string to = one_line(m.to, limits::kLineBytes);
+  const bool waits_for_move = s_.state == RunState::queued && s_.moving;
+  if (!on_host() && !waits_for_move)
     return ctx_.refuse(Errc::refused,
                        "run " + id() + " is " + to_string(s_.state) + ": it stands on no host");
   if (s_.cancelling) return ctx_.refuse(Errc::refused, "run " + id() + " is being cancelled");
   if (s_.released >= limits::kMostReleased)
     return ctx_.refuse(Errc::refused, "run " + id() + " was released " +
                                           std::to_string(s_.released) + " times: cancel it");
+  if (move && to == s_.host)
+    return ctx_.refuse(Errc::refused, "run " + id() + " is on host " + to +
+                                          (waits_for_move ? " no more: it is moved away" : " already"));
   ctx_.reply("");
-  if (std::exchange(s_.releasing, true)) return;
-  ctx_.audit(m.by, "run.release", one_line(m.reason, limits::kLineBytes));
-  s_.message = one_line("released by " + m.by + ": " + m.reason, limits::kLineBytes);
+  const bool said_already = s_.moving == move && s_.move_to == to;
+  if ((s_.releasing || waits_for_move) && said_already) return;
+  s_.moving = move;
+  s_.move_to = to;
+  const std::string where = to.empty() ? "" : "to " + to + ": ";
+  ctx_.audit(m.by, move ? "run.move" : "run.release",
+             one_line(where + m.reason, limits::kLineBytes));
+  if (waits_for_move) return index_queued();  // Only where it goes is another.
+  s_.releasing = true;
+  s_.message = one_line(std::string(move ? "moved" : "released") + " by " + m.by +
+                            (to.empty() ? "" : " to " + to) + ": " + m.reason,
+                        limits::kLineBytes);
   if (!s_.stopping) stop(wire::StopReason::cancelled);
 }
 
@@ -262,8 +363,9 @@ void RunLife::judge(Verdict verdict) {
   const bool released =
       std::exchange(s_.releasing, false) && !s_.cancelling && verdict.state == RunState::failed;
   if (released)
-    verdict = {RunState::failed, FailureClass::infrastructure, "released", s_.message,
-               Retry::always};
+    verdict = {RunState::failed, FailureClass::infrastructure, s_.moving ? "moved" : "released",
+               s_.message, Retry::always};
+  if (!released) stay();
   note(verdict);
   if (released) {
     ++s_.released;
@@ -289,6 +391,12 @@ void RunLife::note(const Verdict& verdict) {
   row.reason = verdict.reason;
   row.message = one_line(verdict.message, limits::kLineBytes);
   put_attempt(row);
+}
+
+/// Nobody moves it now: where the next attempt begins is the scheduler's choice again.
+void RunLife::stay() {
+  s_.moving = false;
+  s_.move_to.clear();
 }
 
 void RunLife::leave_host(bool free_slot) {

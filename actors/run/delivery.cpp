@@ -14,7 +14,7 @@ void RunLife::deliver() {
   s_.reason.clear();
   s_.message.clear();
   if (s_.policy->delivery == fbs::DeliveryMode::none) {
-    delivered("not_pushed");
+    delivered(std::string(kNotPushed));
     return;
   }
   enter(RunState::delivering, "push");

@@ -1,7 +1,7 @@
 // From creation to the queue, and every end.
 #include "actors/run/life.hpp"
 
-#include <cstdio>
+#include <algorithm>
 
 #include "actors/fleet/fleet.hpp"
 #include "actors/indexes.hpp"
@@ -32,22 +32,47 @@ void RunLife::on(const fbs::CreateRunT& m) {
   s_.state = RunState::waiting;
   s_.waiting_for = "wave";
   for (const auto& message : m.messages)
-    if (message) on(*message);
+    if (message) keep_message(*message);
   ctx_.put_row("create", engine::encode_table(m));
   ctx_.index(std::string(index::kRun), id(), m.fleet + "\n" + m.repository);
   wait_timer();
 }
 
-/// For the attempts to come: each is told all that was said before it begins.
+/// By way of its swarm's fleet a message has its number; a person's, to a fleet's run, gets the next one here.
 void RunLife::on(const fbs::SteerRunT& m) {
-  if (s_.fleet.empty() || is_end(s_.state)) return;
+  if (ctx_.sender().kind == Fleet::kName) {
+    if (!s_.fleet.empty() && !is_end(s_.state)) keep_message(m);
+    return;
+  }
+  if (s_.swarm)
+    return ctx_.refuse(Errc::refused,
+                       "run " + id() + " belongs to a swarm: muster swarm steer " + s_.fleet);
+  if (is_end(s_.state))
+    return ctx_.refuse(Errc::refused, "run " + id() + " has ended: " + to_string(s_.state));
+  if (m.text.empty() || m.text.size() > limits::kMessageBytes)
+    return ctx_.refuse(Errc::invalid, "a message has 1 to " + std::to_string(limits::kMessageBytes) +
+                                          " bytes");
+  fbs::SteerRunT said = m;
+  said.number =
+      static_cast<std::uint32_t>(ctx_.rows("message/", "message0", limits::kMessages).size());
+  said.at_unix_ms = now();
+  if (said.number >= limits::kMessages)
+    return ctx_.refuse(Errc::overloaded, "run " + id() + " was told " +
+                                             std::to_string(limits::kMessages) +
+                                             " messages, and takes no more");
+  ctx_.audit(m.by, "run.steer", one_line(m.text, limits::kLineBytes));
+  keep_message(said);
+  ctx_.reply("");
+}
+
+/// For the attempt at work, and for those to come: each is told all that was said before it begins.
+void RunLife::keep_message(const fbs::SteerRunT& m) {
   if (m.number >= limits::kMessages) return;
-  char digits[16];
-  std::snprintf(digits, sizeof digits, "%06u", m.number);
   fbs::SteerRunT kept = m;
   kept.text = bounded(m.text, limits::kMessageBytes);
   kept.by = one_line(m.by, limits::kLineBytes);
-  ctx_.put_row(std::string("message/") + digits, engine::encode_table(kept));
+  ctx_.put_row(run_message_key(m.number), engine::encode_table(kept));
+  steer();
 }
 
 void RunLife::on(const fbs::ProceedT&) {
@@ -82,10 +107,14 @@ void RunLife::on(const fbs::RepoRefusedT& m) {
 
 void RunLife::enqueue() {
   s_.queued_unix_ms = now();
-  ctx_.index(std::string(index::kQueued), id(),
-             engine::encode_table(queued_value(s_.attempt + 1, created())));
+  index_queued();
   enter(RunState::queued);
   wait_timer();
+}
+
+void RunLife::index_queued() {
+  ctx_.index(std::string(index::kQueued), id(),
+             engine::encode_table(queued_value(s_.attempt + 1, created())));
 }
 
 /// A failed attempt: another one after a pause, or the end.
@@ -117,11 +146,10 @@ void RunLife::on(const fbs::BackoffOverT& m) {
 }
 
 void RunLife::on(const fbs::CancelRunT& m) {
-  if (s_.state == RunState::cancelled) {
-    ctx_.reply("");
-  } else if (is_end(s_.state)) {
-    ctx_.refuse(Errc::refused, "run " + id() + " has ended: " + to_string(s_.state));
-  } else if (s_.state == RunState::delivering) {
+  if (s_.state == RunState::cancelled) return ctx_.reply("");
+  if (is_end(s_.state))  // Nothing was decided: the audit log has the request alone.
+    return ctx_.refuse(Errc::refused, "run " + id() + " has ended: " + to_string(s_.state));
+  if (s_.state == RunState::delivering) {
     s_.cancelling = true;  // the push can't be taken back, but nothing is tried again
     ctx_.refuse(Errc::refused, "run " + id() + " is being delivered: too late to cancel");
   } else if (on_host()) {
@@ -174,6 +202,9 @@ void RunLife::on(const fbs::EffectUnknownT& m) {
     // Perhaps it was started: tell the host to stop it, and go on when it says so or stays silent.
     if (s_.state == RunState::provisioning && !s_.stopping && attempt_row().accepted_unix_ms == 0)
       stop(wire::StopReason::timed_out);
+  } else if (m.key.starts_with("steer/")) {
+    s_.steering = false;  // perhaps they are there: the host takes none twice
+    steer();
   } else if (m.key.starts_with("push/") && delivering("push")) {
     if (++s_.effect_tries < limits::kPushTries) {
       push();
@@ -229,6 +260,8 @@ void RunLife::tell_fleet() {
   status.head_sha = s_.head_sha;
   status.at_unix_ms = now();
   status.pushed = s_.pushed;
+  status.tokens = s_.tokens;
+  status.cost_micros = s_.cost_micros;
   if (s_.swarm && is_end(s_.state)) tell_result(status);
   ctx_.send<Fleet>(s_.fleet, status);
 }
@@ -242,8 +275,7 @@ void RunLife::tell_result(fbs::RunStatusT& status) {
   if (last.report && !last.report->steps.empty() && last.report->steps.back())
     status.output = bounded_tail(last.report->steps.back()->tail, limits::kFeedbackBytes);
   if (last.report) status.result = last.report->result_json;
-  status.tokens = s_.tokens;
-  status.cost_micros = s_.cost_micros;
+  status.tried = s_.attempt - std::min(s_.released, s_.attempt);
 }
 
 void RunLife::timer(Duration delay, std::uint8_t stage) {
@@ -280,6 +312,8 @@ fbs::QueuedRunT RunLife::queued_value(std::uint32_t attempt, const fbs::CreateRu
   value.memory_bytes = s_.policy->memory_bytes;
   value.fleet_concurrency = s_.policy->concurrency;
   value.host = s_.host;
+  value.moving = s_.moving;
+  value.to = s_.move_to;
   return value;
 }
 

@@ -30,6 +30,7 @@ class RunLife {
   void on(const fbs::PlacedT& m);
   void on(const fbs::StartDoneT& m);
   void on(const fbs::StopDoneT& m);
+  void on(const fbs::SteerDoneT& m);
   void on(const fbs::HostEventT& m);
   void on(const fbs::HostLostT& m);
   void on(const fbs::ReleaseRunT& m);
@@ -56,7 +57,9 @@ class RunLife {
   void timer(Duration delay, std::uint8_t stage = 0);
   void wait_timer();
   [[nodiscard]] bool held_up(const fbs::StateTimeoutT& m) const;
+  void keep_message(const fbs::SteerRunT& m);
   void enqueue();
+  void index_queued();
   void attempt_over(const Verdict& verdict);
   void back_off();
   void end(fbs::RunState state, std::string reason, std::string message);
@@ -66,12 +69,15 @@ class RunLife {
 
   // attempt.cpp
   void start_effect(const fbs::CreateRunT& create);
-  std::string messages_json();
+  std::unique_ptr<wire::CheckpointT> last_checkpoint();
+  std::string messages_given();
+  void steer();
   void stop(muster::wire::StopReason reason);
   void host_gone_silent();
   void finished(const fbs::HostEventT& m);
   void judge(Verdict verdict);
   void note(const Verdict& verdict);
+  void stay();
   void leave_host(bool free_slot);
   fbs::AttemptRowT attempt_row();
   void put_attempt(const fbs::AttemptRowT& row);

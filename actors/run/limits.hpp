@@ -21,6 +21,8 @@ inline constexpr Duration kProvisioning = 15min;
 inline constexpr Duration kStartEffect = 2min;
 /// The effect "stop". Nothing waits for it: kStop does.
 inline constexpr Duration kStopEffect = 1min;
+/// The effect "steer": until what people said is durable on the host. Nothing waits for it.
+inline constexpr Duration kSteerEffect = 2min;
 /// running and verifying: the policy's attempt_timeout_ms and this margin. Much longer than a lease, so that an
 /// unreachable host is decided by HostLost and not by this timer.
 inline constexpr Duration kAttemptMargin = 10min;
@@ -48,6 +50,9 @@ inline constexpr std::size_t kTailsBytes = 256u << 10;  ///< Of all steps togeth
 inline constexpr std::size_t kSteps = 64;
 inline constexpr std::size_t kWarnings = 100;
 inline constexpr std::size_t kLineBytes = 500;  ///< Messages, warnings.
+inline constexpr std::size_t kOtherBases = 64;
+/// So many attempts are looked through for a checkpoint.
+inline constexpr std::uint32_t kCheckpointsBack = 20;
 /// Feedback for the next attempt: the failing step's output.
 inline constexpr std::size_t kFeedbackBytes = 8u << 10;
 /// What people may say to one agent: messages, and bytes of each; and what of it a sandbox is given, the newest.

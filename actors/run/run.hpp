@@ -18,6 +18,9 @@
 
 namespace muster::actors {
 
+/// Why a run counts as delivered whose commit is in no repository.
+inline constexpr std::string_view kNotPushed = "not_pushed";
+
 struct Run {
   static constexpr std::string_view kName = "run";
   static constexpr std::uint16_t kVersion = 1;
@@ -28,7 +31,7 @@ struct Run {
                          fbs::StartDoneT, fbs::PushDoneT, fbs::PullOpenedT, fbs::CancelRunT,
                          fbs::SupersedeT, fbs::StateTimeoutT, fbs::BackoffOverT,
                          fbs::EffectUnknownT, fbs::StopDoneT, fbs::ReleaseRunT, fbs::ForgetRunT,
-                         fbs::SteerRunT>;
+                         fbs::SteerRunT, fbs::SteerDoneT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateRunT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);
@@ -36,5 +39,7 @@ struct Run {
 
 /// "attempt/0001": the row of one attempt.
 std::string attempt_key(std::uint32_t attempt);
+/// "message/000001": the row of one thing that was said.
+std::string run_message_key(std::uint32_t number);
 
 }  // namespace muster::actors

@@ -61,6 +61,7 @@ fbs::RunPolicyT make_policy(const FleetSpec& spec, bool dry_run, Instant now) {
   policy.concurrency = spec.rollout.concurrency;
   policy.cpus_milli = spec.environment.cpus_milli;
   policy.memory_bytes = spec.environment.memory_bytes;
+  policy.resume = spec.checkpoint.interval > Duration{0} && spec.checkpoint.resume;
   return policy;
 }
 

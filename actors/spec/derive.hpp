@@ -44,11 +44,9 @@ std::string pull_title(const FleetSpec& spec);
 /// The text of the file (or the rest of the commit message), then the intent as a quotation.
 std::string pull_body(const FleetSpec& spec);
 
-/// Everything a host needs for one attempt. `spec_json` is the blob StartSandbox.spec_digest names;
-/// Errc::corrupt when it is not a valid fleet file.
-Result<muster::wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
-                                                     const fbs::StartSandboxT& start);
-/// The same of a file that was read already.
+/// The blob that StartSandbox.spec_digest names. Errc::corrupt when it is not a valid fleet file. Costs milliseconds: keep it.
+Result<FleetSpec> stored_fleet(std::string_view spec_json);
+/// Everything a host needs for one attempt.
 muster::wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec,
                                              const fbs::StartSandboxT& start);
 

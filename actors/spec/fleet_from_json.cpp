@@ -145,7 +145,9 @@ void read_placed_file(const json& value, const std::string& at, Environment& env
   env.files.push_back(std::move(file));
 }
 
-void read_environment(Walk walk, Environment& to) {
+}  // namespace
+
+void detail::read_environment(Walk walk, Environment& to) {
   auto& problems = walk.problems();
   read_image(walk, to.image);
   walk.each("setup", kMaxSteps, [&](const json& value, const std::string& at) {
@@ -176,6 +178,61 @@ void read_environment(Walk walk, Environment& to) {
   resources.number("pids", to.pids, 8, 1'000'000);
   resources.size("disk", to.disk_bytes, 16ull << 20);
   resources.finish();
+  walk.finish();
+}
+
+namespace {
+
+/// What it is called when the file does not say: the last part of where it is.
+std::string name_of_location(std::string location) {
+  while (location.ends_with("/")) location.pop_back();
+  std::string name = location.substr(location.find_last_of("/:") + 1);
+  if (name.ends_with(".git")) name.resize(name.size() - 4);
+  return name;
+}
+
+void read_workspace_repository(const json& value, const std::string& at, FleetSpec& spec,
+                               std::vector<Problem>& problems) {
+  Walk walk(&value, at, problems);
+  WorkspaceRepository to;
+  std::string path, url;
+  walk.text("name", to.name, 63);
+  walk.text("path", path);
+  walk.text("url", url);
+  walk.text("base_branch", to.base_branch, 200);
+  check_branch(walk, "base_branch", to.base_branch);
+  walk.finish();
+  if (!walk.present()) return;
+  if (value.contains("path") == value.contains("url")) {
+    problems.push_back({at, "must have exactly one of path and url"});
+    return;
+  }
+  to.path = value.contains("path");
+  to.location = path + url;
+  if (to.location.empty() && problems.empty()) problems.push_back({at, "names nothing"});
+  if (to.name.empty()) to.name = name_of_location(to.location);
+  const bool plain = is_name(to.name, "._-") && std::isalnum(static_cast<unsigned char>(to.name.front())) != 0 &&
+                     to.name.size() <= 63;
+  if (!to.location.empty() && !plain)
+    problems.push_back({at, "\"" + to.name + "\" is no name for a directory: give one with name"});
+  for (const WorkspaceRepository& other : spec.workspace)
+    if (other.name == to.name) problems.push_back({at, "\"" + to.name + "\" names two repositories: give one of them another name"});
+  spec.workspace.push_back(std::move(to));
+}
+
+void read_workspace(Walk walk, FleetSpec& spec) {
+  auto& problems = walk.problems();
+  walk.each("repositories", kMaxWorkspaceRepositories, [&](const json& value, const std::string& at) {
+    read_workspace_repository(value, at, spec, problems);
+  });
+  walk.finish();
+}
+
+void read_checkpoint(Walk walk, CheckpointPolicy& to) {
+  if (!walk.present()) return;
+  to.interval = kCheckpointInterval;
+  walk.duration("interval", to.interval, Duration{1'000});
+  walk.flag("resume", to.resume);
   walk.finish();
 }
 
@@ -352,9 +409,11 @@ void read_fleet(Walk walk, FleetSpec& spec) {
       list != nullptr && list->is_array() && list->empty())
     walk.problem("repositories", "selects nothing");
   walk.texts("exclude", spec.exclude);
-  read_environment(walk.child("environment"), spec.environment);
+  read_workspace(walk.child("workspace"), spec);
+  detail::read_environment(walk.child("environment"), spec.environment);
   walk.required("agent");
   read_agent(walk.child("agent"), spec.agent);
+  read_checkpoint(walk.child("checkpoint"), spec.checkpoint);
   walk.each("verify", kMaxSteps, [&](const json& value, const std::string& at) {
     read_verification(value, at, spec, problems);
   });

@@ -74,6 +74,24 @@ struct Environment {
   bool operator==(const Environment&) const = default;
 };
 
+/// A repository beside the run's own, in /repositories/NAME: for reading and running; nothing of it is delivered.
+struct WorkspaceRepository {
+  std::string name;
+  std::string location;     ///< What git fetches; a path is whole once the client has read the file.
+  bool path = false;
+  std::string base_branch;  ///< Empty: the remote's HEAD.
+  bool operator==(const WorkspaceRepository&) const = default;
+};
+inline constexpr std::size_t kMaxWorkspaceRepositories = 16;
+
+/// Work in progress of an attempt that does not pass.
+struct CheckpointPolicy {
+  Duration interval{0};  ///< While the agent runs, and at its end; 0: none are made.
+  bool resume = true;    ///< The next attempt begins with the last one.
+  bool operator==(const CheckpointPolicy&) const = default;
+};
+inline constexpr Duration kCheckpointInterval{5 * 60'000};  ///< Where the file says no other.
+
 struct Agent {
   Command run;
   std::vector<std::string> files;
@@ -148,8 +166,10 @@ struct FleetSpec {
   std::string prompt;
   std::vector<RepositorySource> repositories;
   std::vector<std::string> exclude;  ///< Globs over OWNER/NAME; `*` also matches a slash.
+  std::vector<WorkspaceRepository> workspace;
   Environment environment;
   Agent agent;
+  CheckpointPolicy checkpoint;
   std::vector<Verification> verify;  ///< Empty: nothing is verified.
   Rollout rollout;
   Delivery delivery;

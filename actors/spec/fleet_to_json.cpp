@@ -62,6 +62,16 @@ json environment(const Environment& from) {
   return out;
 }
 
+json workspace(const std::vector<WorkspaceRepository>& from) {
+  json out = json::array();
+  for (const WorkspaceRepository& repository : from) {
+    json one{{"name", repository.name}, {repository.path ? "path" : "url", repository.location}};
+    if (!repository.base_branch.empty()) one["base_branch"] = repository.base_branch;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
 json verifications(const std::vector<Verification>& from) {
   json out = json::array();
   for (const Verification& v : from) {
@@ -139,7 +149,7 @@ std::vector<std::string> Command::to_argv() const {
 std::string to_canonical_json(const FleetSpec& spec) {
   json repositories = json::array();
   for (const RepositorySource& s : spec.repositories) repositories.push_back(source(s));
-  const json out{{"version", 1},
+  json out{{"version", 1},
                  {"name", spec.name},
                  {"prompt", spec.prompt},
                  {"repositories", repositories},
@@ -153,6 +163,10 @@ std::string to_canonical_json(const FleetSpec& spec) {
                  {"verify", verifications(spec.verify)},
                  {"rollout", rollout(spec.rollout)},
                  {"delivery", delivery(spec.delivery)}};
+  // Without them, fleets that are older than these keys keep their digest.
+  if (!spec.workspace.empty()) out["workspace"] = {{"repositories", workspace(spec.workspace)}};
+  if (spec.checkpoint.interval > Duration{0})
+    out["checkpoint"] = {{"interval", to_string(spec.checkpoint.interval)}, {"resume", spec.checkpoint.resume}};
   return out.dump();
 }
 

@@ -62,6 +62,8 @@ bool read_text(const nlohmann::json& value, const std::string& pointer,
                std::vector<Problem>& problems, std::string& to, std::size_t limit);
 void read_command(const nlohmann::json& value, const std::string& pointer,
                   std::vector<Problem>& problems, Command& to);
+/// Where agents work, of a fleet file and of a swarm file.
+void read_environment(Walk walk, Environment& to);
 /// RFC 6901: a key inside a pointer.
 std::string escape_key(const std::string& key);
 

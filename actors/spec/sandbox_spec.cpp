@@ -108,6 +108,21 @@ std::string make_context(const FleetSpec& spec, const fbs::StartSandboxT& start)
   return context.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
+/// What was said before it starts, for the file to which the host adds what is said later.
+void set_messages(const fbs::StartSandboxT& start, wire::SandboxSpecT& to) {
+  const json said = parsed(start.messages_json);
+  if (!said.is_array()) return;
+  for (const json& one : said) {
+    if (!one.is_object() || !one.contains("number")) continue;
+    auto message = std::make_unique<wire::SteerMessageT>();
+    message->number = one.value("number", 0U);
+    message->by = one.value("by", "");
+    message->text = one.value("text", "");
+    message->at_unix_ms = one.value("at_unix_ms", std::int64_t{0});
+    to.messages.push_back(std::move(message));
+  }
+}
+
 void set_environment(const Environment& from, wire::SandboxSpecT& to) {
   to.image = from.image;
   for (const auto& [name, value] : from.env) {
@@ -134,15 +149,12 @@ void set_environment(const Environment& from, wire::SandboxSpecT& to) {
 
 }  // namespace
 
-Result<wire::SandboxSpecT> make_sandbox_spec(std::string_view spec_json,
-                                             const fbs::StartSandboxT& start) {
-  const auto spec = parse_fleet(spec_json);
-  if (!spec) {
-    const Problem& first = spec.error().front();
-    return fail(Errc::corrupt, "the stored fleet file is not valid: " + dotted(first.pointer) +
-                                   " " + first.message);
-  }
-  return sandbox_spec_of(*spec, start);
+Result<FleetSpec> stored_fleet(std::string_view spec_json) {
+  auto spec = parse_fleet(spec_json);
+  if (spec) return std::move(*spec);
+  const Problem& first = spec.error().front();
+  return fail(Errc::corrupt,
+              "the stored fleet file is not valid: " + dotted(first.pointer) + " " + first.message);
 }
 
 wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandboxT& start) {
@@ -158,6 +170,7 @@ wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandbo
   to.prompt = spec.prompt;
   to.context_json = make_context(spec, start);
   to.feedback_json = make_feedback(start);
+  set_messages(start, to);
   to.agent_bundle = start.agent_bundle;
   to.dry_run = start.dry_run;
   to.steps = make_steps(spec);
@@ -167,6 +180,15 @@ wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandbo
   to.max_log_bytes = storage::kMaxAttemptLogBytes;
   to.max_pack_bytes = kMaxPackBytes;
   to.max_artifact_bytes = kMaxArtifactBytes;
+  to.checkpoint_interval_ms = spec.checkpoint.interval.count();
+  for (const WorkspaceRepository& repository : spec.workspace) {
+    auto other = std::make_unique<wire::OtherRepositoryT>();
+    other->name = repository.name;
+    other->url = repository.location;
+    other->base_branch = repository.base_branch;
+    to.other_repositories.push_back(std::move(other));
+  }
+  if (start.checkpoint) to.resume = std::make_unique<wire::CheckpointT>(*start.checkpoint);
   return to;
 }
 

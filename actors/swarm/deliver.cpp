@@ -44,6 +44,14 @@ class Section {
   std::size_t room_, lines_ = 0, left_out_ = 0;
 };
 
+/// The files that a merge driver decided.
+std::string driven(const fbs::FacetRowT& row) {
+  std::string text;
+  for (const std::string& path : row.by_driver)
+    text += (text.empty() ? "" : ", ") + safe_cell(path, kCellBytes);
+  return text;
+}
+
 std::string plural(std::size_t n, const std::string& what) {
   return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
 }
@@ -114,6 +122,12 @@ std::string SwarmLife::pull_body(std::uint32_t number) {
       merged.add("| " + row.id + " | `" + row.run + "` | " + short_id(row.commit) + " | " +
                  short_id(row.merge) + " | " +
                  (row.evictions == 0 ? "" : plural(row.evictions, "time")) + " |\n");
+    if (row.state == FacetState::merged && !row.by_driver.empty())
+      redone.add("- " + row.id + ": both sides had changed " + driven(row) +
+                 "; changelogs were united, files that a program writes made anew or left as they were.\n");
+    if (row.state == FacetState::merged && row.resolves > 0)
+      redone.add("- " + row.id + ": a resolver was given " + plural(row.resolves, "conflict") +
+                 " of it.\n");
     if (row.state == FacetState::merged && row.evictions > 0)
       redone.add("- " + row.id + " was sent back " + plural(row.evictions, "time") +
                  " and done again on a newer base by run `" + row.run + "`.\n");
@@ -126,9 +140,13 @@ std::string SwarmLife::pull_body(std::uint32_t number) {
                 plural(where.verified, "verification") + " passed on the way, " +
                 std::to_string(where.failed) + " failed)."
           : "Nothing was verified: the swarm asks for no verification.";
+  const std::string made =
+      where.remade == 0 ? ""
+                        : " " + plural(where.remade, "commit") +
+                              " of the branch make files anew that a program writes, after merges.";
   const std::string prompt = created().prompt;
   std::string text = prompt.empty() ? "" : safe_markdown(prompt, kIntentBytes) + "\n\n";
-  text += merged.text() + "## Verification\n\n" + checks + "\n\n" + redone.text() +
+  text += merged.text() + "## Verification\n\n" + checks + made + "\n\n" + redone.text() +
           rejected.text() + unchanged.text();
   const std::string end = "---\nMuster swarm `" + name() + "`: " + plural(facets, "facet") +
                           " here" +

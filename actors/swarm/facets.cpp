@@ -31,6 +31,9 @@ std::string green_branch(const std::string& swarm) {
 std::string try_branch(const std::string& swarm) {
   return "muster-swarm/" + swarm + "/try";
 }
+std::string remade_branch(const std::string& swarm) {
+  return "muster-swarm/" + swarm + "/remade";
+}
 std::string facet_branch(const std::string& swarm, const std::string& facet) {
   return "muster-swarm/" + swarm + "/facet/" + facet;
 }
@@ -108,14 +111,14 @@ void SwarmLife::move(std::uint32_t number, fbs::FacetRowT& row, FacetState to) {
   put(number, row);
 }
 
+/// Its feedback stays: for a person, and for the agent that a retry sends.
 void SwarmLife::reject(std::uint32_t number, fbs::FacetRowT& row, const std::string& why) {
   row.why = one_line(why, swarm::kWhyBytes);
   if (!row.commit.empty()) settle(row.commit, CommitFate::rejected, row.why);
   for (const auto& candidate : row.candidates)
     if (candidate && !candidate->commit.empty())
       settle(candidate->commit, CommitFate::rejected, row.why);
-  for (const char* of : {"feedback/", "adopt/", "marked/"})
-    ctx_.erase_row(swarm::numbered(of, number));
+  for (const char* of : {"adopt/", "marked/"}) ctx_.erase_row(swarm::numbered(of, number));
   keep_result(number, "");
   move(number, row, FacetState::rejected);
 }
@@ -138,9 +141,9 @@ void SwarmLife::evict(std::uint32_t number, const char* reason, const std::strin
                       const std::string& context) {
   fbs::FacetRowT row = facet(number);
   ++s_.evictions;
-  if (++row.evictions > s_.conflicts) return reject(number, row, why);
   row.why = one_line(why, swarm::kWhyBytes);
   ctx_.put_row(swarm::numbered("feedback/", number), integration_feedback(row, reason, context));
+  if (++row.evictions > s_.conflicts) return reject(number, row, why);
   row.held = true;
   hungry_.insert(row.line);  // which lets it go, at once or after its batch
   move(number, row, FacetState::waiting);

@@ -1,5 +1,7 @@
 #include "actors/swarm/ledger.hpp"
 
+#include <algorithm>
+
 namespace muster::actors::swarm {
 namespace {
 
@@ -42,7 +44,7 @@ class Audit {
 
   void judge(const LedgerEntry& entry) {
     const bool there = git_.reachable.count(entry.commit) != 0;
-    const std::string whose = "facet " + entry.facet + ": ";
+    const std::string whose = whose_is(entry);
     if (entry.fate == Fate::open)
       return found(FindingKind::unaccounted, entry.commit, whose + "nothing became of this commit");
     if (entry.fate == Fate::merged) return judge_merged(entry, there);
@@ -58,11 +60,12 @@ class Audit {
   }
 
   void judge_merged(const LedgerEntry& entry, bool there) {
-    const std::string whose = "facet " + entry.facet + ": ";
+    const std::string whose = whose_is(entry);
     const auto line = line_.find(entry.merge);
     if (!there)
       return found(FindingKind::lost, entry.commit,
                    whose + "said to be merged, and not in the deliverable");
+    if (!entry.remade.empty()) return judge_remade(entry);
     if (line == line_.end() || line->second->head != entry.commit)
       return found(FindingKind::lost, entry.commit,
                    whose + "the commit that should have merged it is not on the line");
@@ -71,10 +74,24 @@ class Audit {
             whose + "its merge holds something else than the two sides give");
   }
 
+  void judge_remade(const LedgerEntry& entry) {
+    const auto line = line_.find(entry.commit);
+    if (line == line_.end() || !line->second->head.empty())
+      return found(FindingKind::lost, entry.commit, whose_is(entry) + "it is not on the line");
+    for (const std::string& path : line->second->changed)
+      if (std::find(entry.remade.begin(), entry.remade.end(), path) == entry.remade.end())
+        found(FindingKind::altered, entry.commit, whose_is(entry) + "it also changes " + path);
+  }
+
+  static std::string whose_is(const LedgerEntry& entry) {
+    return entry.remade.empty() ? "facet " + entry.facet + ": " : "files made anew: ";
+  }
+
   void judge(const LineCommit& commit) {
-    const LedgerEntry* entry = ledger_.find(commit.head);
-    if (entry == nullptr || entry->fate != Fate::merged || entry->merge != commit.id)
-      found(FindingKind::stranger, commit.id, "on the line, and no facet's merge");
+    const LedgerEntry* entry = ledger_.find(commit.head.empty() ? commit.id : commit.head);
+    const bool known = entry != nullptr && entry->remade.empty() != commit.head.empty();
+    if (!known || entry->fate != Fate::merged || entry->merge != commit.id)
+      found(FindingKind::stranger, commit.id, "on the line, and neither a facet's merge nor files made anew");
   }
 
   const Ledger& ledger_;
@@ -126,6 +143,15 @@ Result<void> Ledger::received(const std::string& facet, const std::string& commi
   return {};
 }
 
+Result<void> Ledger::remade(const std::string& commit, const std::vector<std::string>& files) {
+  if (commit.empty() || files.empty()) return fail(Errc::invalid, "a commit and its files");
+  const auto [at, added] = entries_.try_emplace(commit);
+  if (added) at->second = {{}, commit, Fate::open, {}, false, {}, {}, files};
+  if (at->second.remade != files)
+    return fail(Errc::conflict, "commit " + commit + " is another's");
+  return {};
+}
+
 Result<void> Ledger::settle(const std::string& commit, const LedgerEntry& fate) {
   const auto at = entries_.find(commit);
   if (at == entries_.end()) return fail(Errc::not_found, "commit " + commit + " was not handed in");
@@ -135,6 +161,7 @@ Result<void> Ledger::settle(const std::string& commit, const LedgerEntry& fate) 
   LedgerEntry settled = fate;
   settled.facet = entry.facet;
   settled.commit = commit;
+  settled.remade = entry.remade;
   entry = std::move(settled);
   return {};
 }

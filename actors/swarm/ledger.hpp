@@ -32,6 +32,8 @@ struct LedgerEntry {
                           ///< not the plain merge's.
   std::string successor;  ///< superseded: the facet's later commit.
   std::string reason;     ///< rejected: for a person; never empty.
+  /// No facet's commit: the swarm made these files anew on top of merges. Merged, it is its own merge commit.
+  std::vector<std::string> remade{};
 };
 
 /// A fate is said once. The same words again change nothing; other words are Errc::conflict. A
@@ -39,6 +41,8 @@ struct LedgerEntry {
 class Ledger {
  public:
   Result<void> received(const std::string& facet, const std::string& commit);
+  /// A commit of the swarm's own, that made these files anew.
+  Result<void> remade(const std::string& commit, const std::vector<std::string>& files);
   Result<void> merged(const std::string& commit, const std::string& merge, bool resolved = false);
   Result<void> superseded(const std::string& commit, const std::string& successor);
   Result<void> rejected(const std::string& commit, const std::string& reason);
@@ -58,6 +62,7 @@ struct LineCommit {
   std::string id;
   std::string head;      ///< Its second parent; empty when it has not exactly two.
   bool as_made = false;  ///< Merging its parents again gives this tree.
+  std::vector<std::string> changed{};  ///< With one parent: the paths that differ from it.
 };
 
 struct GitFacts {
@@ -70,7 +75,7 @@ struct GitFacts {
 enum class FindingKind {
   unaccounted,  ///< Handed in, and nothing became of it.
   lost,         ///< Said to be merged, and not in the deliverable.
-  altered,      ///< Merged, but not with what the merge makes, and nobody resolved a conflict.
+  altered,      ///< Merged, but not with what the merge makes, and nobody resolved a conflict; or more was made anew than said.
   unwanted,     ///< Superseded or rejected, and yet in the deliverable.
   stranger,     ///< On the line, and no entry says so.
   broken,  ///< The deliverable does not come from the beginning, or a succession leads nowhere.

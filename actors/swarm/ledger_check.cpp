@@ -16,7 +16,10 @@ Result<LineProof> prove_line(const LineClaim& claim, const std::filesystem::path
   LineProof proof;
   proof.deliverable = branch->value_or(claim.green);
   if (claim.moving) proof.deliverable = claim.green;  // of what is under way nothing is claimed yet
-  const auto facts = read_line(repository->objects_path(), scratch, claim.begin, proof.deliverable);
+  Drivers drivers = usual_drivers();
+  drivers.declared = claim.declared;
+  const auto facts = read_line(repository->objects_path(), scratch, claim.begin, proof.deliverable,
+                               std::move(drivers));
   if (!facts) return tl::unexpected<Error>(facts.error());
   proof.merges = facts->line.size();
   proof.findings = audit(claim.ledger, *facts);

@@ -17,6 +17,7 @@ struct LineClaim {
   std::string green_branch;
   Ledger ledger;
   bool moving = false;  ///< Green may be ahead of what the swarm says.
+  std::vector<std::string> declared{};  ///< Drivers::declared of its merges.
 };
 
 struct LineProof {

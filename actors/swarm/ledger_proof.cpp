@@ -1,6 +1,7 @@
 #include "actors/swarm/ledger_proof.hpp"
 
 #include "actors/ports/git_names.hpp"
+#include "actors/swarm/changed_paths.hpp"
 
 namespace muster::actors::swarm {
 namespace {
@@ -23,6 +24,8 @@ Made read_commit(const git_commit* commit) {
   Made made;
   made.commit.id = git::to_string(*git_commit_id(commit));
   made.tree = git::to_string(*git_commit_tree_id(commit));
+  if (git_commit_parentcount(commit) > 0)
+    made.task.tip = git::to_string(*git_commit_parent_id(commit, 0));
   if (git_commit_parentcount(commit) != 2) return made;
   made.commit.head = git::to_string(*git_commit_parent_id(commit, 1));
   made.task = {git::to_string(*git_commit_parent_id(commit, 0)), made.commit.head,
@@ -39,6 +42,11 @@ Result<bool> walk_line(git_repository* repository, const git_oid& begin, git_oid
     const auto commit = git::find_commit(repository, id);
     if (!commit) return tl::unexpected<Error>(commit.error());
     line.push_back(read_commit(commit->get()));
+    if (git_commit_parentcount(commit->get()) == 1) {
+      auto changed = changed_paths(repository, *git_commit_parent_id(commit->get(), 0), id);
+      if (!changed) return tl::unexpected<Error>(changed.error());
+      line.back().commit.changed = std::move(*changed);
+    }
     if (git_commit_parentcount(commit->get()) == 0) return false;
     id = *git_commit_parent_id(commit->get(), 0);
   }
@@ -63,7 +71,12 @@ Result<void> read_reachable(git_repository* repository, const git_oid& begin, co
 Result<void> merge_again(Merger& merger, const std::string& begin, std::vector<Made>& line) {
   std::string made_tip = begin;
   for (auto made = line.rbegin(); made != line.rend(); ++made) {
-    if (made->commit.head.empty()) continue;
+    if (made->commit.head.empty()) {
+      if (made->task.tip != made_tip) continue;
+      merger.advance(git::parse_id(made->commit.id));
+      made_tip = made->commit.id;
+      continue;
+    }
     if (made->task.tip != made_tip)
       if (auto ok = merger.resume(begin, made->task.tip); !ok) return ok;
     const auto again = merger.merge(made->task);

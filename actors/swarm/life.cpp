@@ -34,6 +34,7 @@ std::string because(const std::string& what, const std::string& by, const std::s
 
 void Swarm::step(State& state, const Message& message, engine::Context& ctx) {
   SwarmLife life(state, ctx);
+  if (life.goes(message)) return;
   std::visit([&](const auto& m) { life.on(m); }, message);
   life.go_on();
 }
@@ -81,6 +82,8 @@ void SwarmLife::on(const fbs::CreateSwarmT& m) {
   fleet.snapshot_digest = m.plan_digest;
   fleet.agent_bundle = m.agent_bundle;
   fleet.policy = std::make_unique<fbs::RunPolicyT>(policy());
+  fleet.policy->cpus_milli = m.cpus_milli;
+  fleet.policy->memory_bytes = m.memory_bytes;
   fleet.title = s_.title;
   fleet.author = m.author;
   fleet.swarm = name();

@@ -1,7 +1,7 @@
 // One step of a swarm, internal to this folder. life.cpp: creation, plan, people, ends; facets.cpp: the facets' rows,
 // the ledger, pages; runs.cpp: runs; line.cpp: what happens to the lines; deliver.cpp: pull requests; planners.cpp:
 // what planners add, and notes; choice.cpp: the best of several tries; converge.cpp: enough, and the reducer run;
-// steer.cpp: messages to agents.
+// steer.cpp: messages to agents; removal.cpp: what goes long after the end.
 #pragma once
 
 #include <map>
@@ -49,6 +49,11 @@ class SwarmLife {
 
   // steer.cpp
   void on(const fbs::SteerSwarmT& m);
+
+  // removal.cpp
+  void on(const fbs::ForgetSwarmT& m);
+  void on(const fbs::FleetForgottenT& m);
+  bool goes(const Swarm::Message& message);
 
   /// What follows from all of that; the last thing of every step.
   void go_on();
@@ -147,6 +152,10 @@ class SwarmLife {
   std::vector<std::unique_ptr<fbs::SteerRunT>> messages_for(const std::string& facet);
   void tell_runs();
 
+  // removal.cpp
+  void forget();
+  void erase_page();
+
   // line.cpp
   bool may_resolve(const fbs::FacetRowT& row) const;
   void resolve(const fbs::MergedFacetT& head);
@@ -158,6 +167,7 @@ class SwarmLife {
   void merge(std::uint32_t number);
   void verify(std::uint32_t number);
   void check_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m);
+  bool keep_remade(std::uint32_t number, const fbs::SwarmRunEndedT& m);
   void passed(std::uint32_t number);
   void split(std::uint32_t number, const std::string& why, const std::string& output);
   void move_green(std::uint32_t number);

@@ -2,8 +2,11 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "actors/run/run.hpp"
 #include "actors/swarm/life.hpp"
+#include "actors/swarm/swarm_spec.hpp"
 #include "storage/base/ids.hpp"
 
 namespace muster::actors {
@@ -130,6 +133,7 @@ void SwarmLife::merge(std::uint32_t number) {
   order.url = row.line->url;
   order.plan_digest = s_.plan_digest.empty() ? created().plan_digest : s_.plan_digest;
   order.onto = row.onto;
+  order.begin = row.begin;
   order.try_branch = swarm::try_branch(name());
   order.unix_seconds = row.at_unix_s;
   for (const std::uint32_t i : row.batch) {
@@ -178,7 +182,9 @@ void SwarmLife::on(const fbs::LineMergedT& m) {
     return;
   }
   row.tip = m.tip;
-  if (!row.line->checks) return move_green(m.line);
+  row.remake = m.remake;
+  row.merged.clear();
+  if (!row.line->checks && row.remake.empty()) return move_green(m.line);
   begin_order(m.line, LineState::verifying);
   verify(m.line);
 }
@@ -205,7 +211,8 @@ void SwarmLife::resolve(const fbs::MergedFacetT& head) {
   move(head.facet, row, FacetState::waiting);
 }
 
-/// A run on the try branch whose agent is the verification; it delivers nothing.
+/// A run on the try branch whose agent is the verification; it delivers nothing. Or its agent makes files anew, the
+/// verification follows, and it delivers them as a commit on top of the tip.
 void SwarmLife::verify(std::uint32_t number) {
   fbs::LineRowT& row = lines_.at(number);
   touched_.insert(number);
@@ -221,24 +228,67 @@ void SwarmLife::verify(std::uint32_t number) {
   create.policy = std::make_unique<fbs::RunPolicyT>(policy());
   create.policy->branch = swarm::green_branch(name());
   create.policy->attempt_timeout_ms = row.line->check_timeout_ms;
+  if (!row.remake.empty()) {
+    create.input_json = nlohmann::json{{"remake", row.remake}}.dump(
+        -1, ' ', false, nlohmann::json::error_handler_t::replace);
+    create.policy->attempt_timeout_ms +=
+        static_cast<std::int64_t>(row.remake.size()) * swarm::kLongestRemake.count();
+    create.policy->delivery = fbs::DeliveryMode::branch;
+    create.policy->branch = swarm::remade_branch(name());
+  }
   create.policy->priority = 1;  // Before facets that wait for a slot.
   add_run(row.check_run, use, row, std::move(create));
 }
 
 void SwarmLife::check_ended(const fbs::RunUseT& use, const fbs::SwarmRunEndedT& m) {
   fbs::LineRowT& row = line(use.line);
-  if (row.state != LineState::verifying || row.check_run != m.run) return;
+  // What a verification leaves behind is a commit that nobody pushed: only a run that makes files anew delivers one.
+  const bool commits =
+      m.state == RunState::delivered && !m.head_sha.empty() && m.reason != kNotPushed;
+  if (row.state != LineState::verifying || row.check_run != m.run) {
+    if (commits && keep_remade(use.line, m))
+      settle(m.head_sha, CommitFate::rejected, "late: run " + m.run + " was no longer waited for");
+    return;
+  }
   const std::string said = m.message.empty() ? m.reason : m.message;
   const bool finished = m.state == RunState::unchanged || m.state == RunState::delivered;
-  if (finished && m.base_sha == row.tip) return passed(use.line);
-  if (m.state == RunState::failed && m.class_ == FailureClass::agent && m.base_sha == row.tip)
-    return split(use.line, "the verification of the integrated tree failed: " + said, m.output);
+  if (finished && m.base_sha == row.tip) {
+    if (commits && keep_remade(use.line, m)) {
+      touched_.insert(use.line);
+      row.merged = std::exchange(row.tip, m.head_sha);
+    }
+    return passed(use.line);
+  }
+  const bool making = !row.remake.empty() && m.class_ == FailureClass::agent;
+  const bool judged = m.class_ == FailureClass::agent || m.class_ == FailureClass::verification;
+  if (m.state == RunState::failed && judged && m.base_sha == row.tip)
+    return split(use.line,
+                 (making ? "files that a program writes could not be made anew: "
+                         : "the verification of the integrated tree failed: ") +
+                     said,
+                 m.output);
+  if (commits && keep_remade(use.line, m))
+    settle(m.head_sha, CommitFate::rejected, "it was made on another commit than the tip");
   try_again(use.line, finished ? "another commit than the tip was verified"
                                : "the verification could not be run: " + said);
 }
 
+/// Into the ledger: the swarm's own commit, that makes files anew. False when it is there already.
+bool SwarmLife::keep_remade(std::uint32_t number, const fbs::SwarmRunEndedT& m) {
+  const std::string key = std::string(swarm::kCommitPrefix) + m.head_sha;
+  if (ctx_.row(key)) return false;
+  fbs::CommitRowT row;
+  row.run = m.run;
+  row.base = m.base_sha;
+  row.line = number;
+  row.made = line(number).remake;
+  if (row.made.empty()) row.made = {"?"};  // of an order long past: it is in no line
+  ctx_.put_row(key, engine::encode_table(row));
+  return true;
+}
+
 void SwarmLife::passed(std::uint32_t number) {
-  ++line(number).verified;
+  if (line(number).line->checks) ++line(number).verified;
   move_green(number);
 }
 
@@ -252,6 +302,7 @@ void SwarmLife::split(std::uint32_t number, const std::string& why, const std::s
   std::vector<std::uint32_t> failed;
   for (const auto& tried : row.tried) failed.push_back(tried->facet);
   row.tried.clear();
+  if (!row.merged.empty()) settle(row.tip, CommitFate::rejected, one_line(why, swarm::kWhyBytes));
   if (failed.size() == 1) return evict(failed[0], "verification", why, output);
   const auto middle = failed.begin() + static_cast<std::ptrdiff_t>(failed.size() / 2);
   auto second = std::make_unique<fbs::FacetHalfT>(), first = std::make_unique<fbs::FacetHalfT>();
@@ -275,6 +326,10 @@ void SwarmLife::green_order(std::uint32_t number) {
   order.green_branch = swarm::green_branch(name());
   order.from = row.green;
   order.to = row.tip;
+  if (!row.merged.empty()) {
+    order.merged = row.merged;
+    order.made = row.remake;
+  }
   const std::string key = line_key(number, "green/" + std::to_string(row.number));
   ctx_.perform({"swarm", key, encode_effect(std::move(order)), kGreenEffect, unknown<Swarm>(key)});
 }
@@ -287,12 +342,18 @@ void SwarmLife::on(const fbs::GreenMovedT& m) {
   touched_.insert(m.line);
   row.state = LineState::idle;
   if (m.lost) return lose_green(m.line, m.error);
+  if (!m.unfit.empty()) return split(m.line, m.unfit, "");
   row.green = row.tip;
+  if (!row.merged.empty()) {
+    ++row.remade;
+    settle(row.tip, CommitFate::merged, row.tip);
+  }
   row.tries = 0;
   for (const auto& tried : row.tried) {
     fbs::FacetRowT merged = facet(tried->facet);
     settle(merged.commit, CommitFate::merged, tried->merge);
     merged.merge = tried->merge;
+    merged.by_driver = tried->by_driver;
     merged.why.clear();
     move(tried->facet, merged, FacetState::merged);
   }
@@ -305,6 +366,7 @@ void SwarmLife::on(const fbs::GreenMovedT& m) {
 void SwarmLife::lose_green(std::uint32_t number, const std::string& error) {
   fbs::LineRowT& row = line(number);
   const std::string why = "repository " + row.line->id + ": " + error;
+  if (!row.merged.empty()) settle(row.tip, CommitFate::rejected, one_line(why, swarm::kWhyBytes));
   for (const auto& tried : row.tried) {
     fbs::FacetRowT lost = facet(tried->facet);
     reject(tried->facet, lost, why);

@@ -105,18 +105,44 @@ Result<void> Merger::resume(const std::string& begin, const std::string& tip) {
   if (!*descends) return fail(Errc::refused, "the line does not begin there");
   const auto line = beyond(objects_.repository(), to, from);
   if (!line) return tl::unexpected<Error>(line.error());
-  line_ = Ids(line->begin(), line->end());
-  line_.insert(from);
-  last_tip_ = to;
+  know({to, {line->begin(), line->end()}});
+  known_.ids.insert(from);
   return {};
 }
 
+void Merger::know(KnownLine line) {
+  known_ = std::move(line);
+  added_.clear();
+  last_tip_ = known_.tip;
+}
+
+void Merger::advance(const git_oid& tip) {
+  added_.insert(tip);
+  last_tip_ = tip;
+}
+
+std::pair<KnownLine, std::vector<git_oid>> Merger::give_back() {
+  std::vector<git_oid> added(added_.begin(), added_.end());
+  KnownLine line = std::move(known_);
+  know({});
+  return {std::move(line), std::move(added)};
+}
+
+Result<std::optional<git_oid>> Merger::base_of(const std::string& tip, const std::string& head) {
+  for (const auto* id : {&tip, &head})
+    if (auto ok = check_commit_id(*id); !ok) return tl::unexpected<Error>(ok.error());
+  const auto bases = find_base(git::parse_id(tip), git::parse_id(head));
+  if (!bases) return tl::unexpected<Error>(bases.error());
+  return bases->only;
+}
+
 Result<Merger::Bases> Merger::find_base(const git_oid& tip, const git_oid& head) {
-  if (git_oid_equal(&tip, &last_tip_) == 0) line_ = {tip};
+  const bool at_last = git_oid_equal(&tip, &last_tip_) != 0;
+  if (!at_last && git_oid_equal(&tip, &known_.tip) == 0) know({tip, {tip}});
   Bases walked;
   git_oid id = head;
   while (walked.on_top.size() < kMaxFacetCommits) {
-    if (line_.count(id) != 0) {
+    if (known_.ids.count(id) != 0 || (at_last && added_.count(id) != 0)) {
       walked.only = id;
       walked.contained = walked.on_top.empty();
       return walked;
@@ -204,12 +230,15 @@ Result<git_oid> Merger::write_commit(const MergeTask& task, const git_oid& tree_
   return id;
 }
 
-Result<MergeAnswer> Merger::merge(const MergeTask& task) {
+Result<MergeAnswer> Merger::merge(const MergeTask& task, bool on_trial) {
   if (auto ok = check(task); !ok) return tl::unexpected<Error>(ok.error());
   const git_oid tip = git::parse_id(task.tip), head = git::parse_id(task.head);
   auto bases = find_base(tip, head);
   if (!bases) return tl::unexpected<Error>(bases.error());
-  last_tip_ = tip;
+  if (!on_trial && git_oid_equal(&tip, &last_tip_) == 0) {  // the line goes on from where it was known
+    added_.clear();
+    last_tip_ = tip;
+  }
   MergeAnswer answer;
   if (bases->contained) {
     answer.kind = MergeKind::contained;
@@ -242,9 +271,11 @@ Result<MergeAnswer> Merger::merge(const MergeTask& task) {
   answer.notes.clear();
   answer.tree = git::to_string(tree);
   answer.commit = git::to_string(*commit);
-  line_.insert(*commit);
-  line_.insert(bases->on_top.begin(), bases->on_top.end());
-  last_tip_ = *commit;
+  if (!on_trial) {
+    added_.insert(*commit);
+    added_.insert(bases->on_top.begin(), bases->on_top.end());
+    last_tip_ = *commit;
+  }
   if (auto ok = objects_.spill_if_full(); !ok) return tl::unexpected<Error>(ok.error());
   return answer;
 }

@@ -13,8 +13,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "actors/swarm/merge_git.hpp"
@@ -53,6 +55,14 @@ struct MergeAnswer {
   std::vector<MergeNote> notes;         ///< conflict: git's words about them.
 };
 
+/// What a line has beyond its beginning, and that beginning: there a facet's commit meets its base without a walk
+/// over the line. It grows with the line, and is handed from one Merger of it to the next.
+struct KnownLine {
+  using Ids = std::unordered_set<git_oid, git::IdHash, git::IdEqual>;
+  git_oid tip{};
+  Ids ids;
+};
+
 class Merger {
  public:
   static Result<Merger> open(const std::string& objects, const std::filesystem::path& scratch,
@@ -62,9 +72,19 @@ class Merger {
   /// what `tip` has beyond `begin`. Without it merges are right too, but ask for each base anew.
   Result<void> resume(const std::string& begin, const std::string& tip);
 
+  /// The line has one commit more, that no merge made.
+  void advance(const git_oid& tip);
+  /// The same as resume() from an earlier Merger of that line.
+  void know(KnownLine line);
+  /// What know() or resume() gave, and what the last merge's tip has beyond it. It knows nothing any more.
+  std::pair<KnownLine, std::vector<git_oid>> give_back();
+
+  /// Where a head left the line that ends in `tip`; nothing: in several places. Errors as merge().
+  Result<std::optional<git_oid>> base_of(const std::string& tip, const std::string& head);
+
   /// Errc::invalid for a malformed task, Errc::not_found for a missing commit, Errc::refused for
-  /// unrelated histories and for what git can't merge.
-  Result<MergeAnswer> merge(const MergeTask& task);
+  /// unrelated histories and for what git can't merge. `on_trial`: the line does not go on with it.
+  Result<MergeAnswer> merge(const MergeTask& task, bool on_trial = false);
 
   /// After a conflict that git described: a commit of both sides whose conflicting files hold git's
   /// markers. Its parents are the task's. Empty when there is no such tree.
@@ -78,7 +98,6 @@ class Merger {
   Result<std::string> content(const FileVersion& version, std::size_t limit) const;
 
  private:
-  using Ids = std::unordered_set<git_oid, git::IdHash, git::IdEqual>;
   struct Bases {
     std::optional<git_oid> only;  ///< Nothing: several.
     bool contained = false;
@@ -96,11 +115,12 @@ class Merger {
 
   MergeObjects objects_;
   Drivers drivers_;
+  /// The first tip seen, or what know() and resume() gave; and all that the line got since, up to last_tip_. A head
+  /// without merges that is followed down meets its merge base as the first of these: a commit above it that the tip
+  /// had too would have to lie below the first tip, and none of these does.
+  KnownLine known_;
+  KnownLine::Ids added_;
   git_oid last_tip_{};
-  /// The first tip seen and all that the line got since. A head without merges that is followed
-  /// down meets its merge base as the first of these: a commit above it that the tip had too would
-  /// have to lie below the first tip, and none of these does.
-  Ids line_;
 };
 
 }  // namespace muster::actors::swarm

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 
+#include "actors/swarm/scope.hpp"
+
 namespace muster::actors::swarm {
 
 Driver Drivers::of(std::string_view path) const {
+  for (const std::string& pattern : declared)
+    if (matches(pattern, path)) return Driver::regenerate;
   const std::string_view name = path.substr(path.rfind('/') + 1);  // npos + 1 is 0.
   if (std::find(unite.begin(), unite.end(), name) != unite.end()) return Driver::unite;
   if (std::find(regenerate.begin(), regenerate.end(), name) != regenerate.end())

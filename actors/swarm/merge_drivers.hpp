@@ -2,7 +2,7 @@
 //
 // A changelog is united: both sides' lines stay, ours before theirs. A lock file is written by a
 // program from other files, so no merge of its lines means anything: ours stays, and the path is
-// reported, for whoever can run that program.
+// reported, for whoever can run that program (remake.hpp).
 #pragma once
 
 #include <string>
@@ -17,10 +17,11 @@ enum class Driver {
   regenerate,  ///< Ours stays, and somebody must make it anew.
 };
 
-/// By the last part of a path, exactly as written.
+/// By the last part of a path, exactly as written; what is declared comes first.
 struct Drivers {
   std::vector<std::string> unite;
   std::vector<std::string> regenerate;
+  std::vector<std::string> declared{};  ///< Patterns (scope.hpp) of whole paths that are made anew.
 
   [[nodiscard]] Driver of(std::string_view path) const;
 };

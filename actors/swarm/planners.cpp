@@ -76,9 +76,10 @@ void SwarmLife::plan_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEnded
     return reject(
         use.facet, row,
         "run " + m.run + " " + std::string(to_string(m.state)) + (said.empty() ? "" : ": " + said));
+  row.unfit += std::max(1U, m.attempts);
   if (m.result.empty())
     return unfit(use.facet, row, "plan", "it left no plan",
-                 "$MUSTER_OUTPUT/result.json is missing");
+                 "$MUSTER_OUTPUT/result.json is missing, is no JSON object, or has more than 64 KiB");
   ctx_.put_row(swarm::numbered("adopt/", use.facet), m.result);
   move(use.facet, row, FacetState::trying);
   adopt_next();

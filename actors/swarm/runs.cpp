@@ -1,4 +1,5 @@
 // Runs of facets, and what their ends mean. Verifications are runs too, made in line.cpp.
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -62,7 +63,8 @@ fbs::CreateRunT SwarmLife::facet_run(std::uint32_t number, fbs::FacetRowT& row,
   create.labels_json = labels.dump();
   create.generation = ++row.runs;
   create.policy = std::make_unique<fbs::RunPolicyT>(policy());
-  create.policy->max_attempts = std::max(1U, planned.attempts);
+  // What an unfit result cost counts too.
+  create.policy->max_attempts = std::max(1U, planned.attempts - std::min(row.unfit, planned.attempts));
   create.policy->retry_on = {FailureClass::infrastructure, FailureClass::agent,
                              FailureClass::verification};
   create.policy->attempt_timeout_ms = planned.timeout_ms;
@@ -120,6 +122,8 @@ void SwarmLife::add_run(const std::string& run, const fbs::RunUseT& use, const f
   create.url = where.line->url;
   create.canonical_url = where.line->canonical_url;
   create.policy->deadline_unix_ms = s_.deadline_unix_ms;
+  create.policy->cpus_milli = whole.cpus_milli;
+  create.policy->memory_bytes = whole.memory_bytes;
   create.spec_digest = s_.plan_digest.empty() ? whole.plan_digest : s_.plan_digest;
   create.agent_bundle = whole.agent_bundle;
   create.author = s_.author;
@@ -183,6 +187,7 @@ void SwarmLife::facet_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEnde
       settle(m.head_sha, CommitFate::rejected, "late: run " + m.run + " was no longer waited for");
     return;
   }
+  row.unfit += std::max(1U, m.attempts);
   const std::string said = m.message.empty() ? m.reason : m.message;
   const bool done = commits || m.state == RunState::unchanged || m.state == RunState::skipped;
   if (use.purpose == fbs::RunPurpose::resolve && !commits)
@@ -213,13 +218,12 @@ void SwarmLife::facet_run_ended(const fbs::RunUseT& use, const fbs::SwarmRunEnde
   }
 }
 
-/// What its agent left as result.json is of no use: it tries again with the reason, as often as a
-/// failed attempt may.
+/// What its agent left as result.json is of no use: it tries again with the reason, with the attempts that are left.
 void SwarmLife::unfit(std::uint32_t number, fbs::FacetRowT& row, const char* cls,
                       const std::string& why, const std::string& trouble) {
   const std::string first = trouble.substr(0, trouble.find('\n'));
   row.why = one_line(why + (first.empty() ? "" : ": " + first), swarm::kWhyBytes);
-  if (++row.unfit >= std::max(1U, plan(number).attempts)) return reject(number, row, row.why);
+  if (row.unfit >= std::max(1U, plan(number).attempts)) return reject(number, row, row.why);
   const nlohmann::json feedback = {
       {"attempt", row.runs},   {"class", cls},
       {"reason", "unfit"},     {"message", row.why},

@@ -59,6 +59,26 @@ bool part_matches(std::string_view pattern, std::string_view name) {
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
+/// Whether a pattern's parts match those of `text` in order: ** any number of them, another one of them that
+/// `single` takes for one part.
+template <class IsSingle>
+bool parts_match(std::string_view pattern, std::string_view text, IsSingle single) {
+  const auto wanted = parts_of(pattern), given = parts_of(text);
+  std::vector<char> reach(given.size() + 1);
+  reach[0] = 1;
+  for (const std::string_view part : wanted) {
+    std::vector<char> next(given.size() + 1);
+    for (std::size_t i = 0; i <= given.size(); ++i) {
+      if (part == "**")
+        next[i] = static_cast<char>(reach[i] != 0 || (i > 0 && next[i - 1] != 0));
+      else if (i > 0 && reach[i - 1] != 0 && single(given[i - 1]))
+        next[i] = part_matches(part, given[i - 1]) ? 1 : 0;
+    }
+    reach = std::move(next);
+  }
+  return reach[given.size()] != 0;
+}
+
 }  // namespace
 
 std::string trouble_in_pattern(std::string_view pattern) {
@@ -78,20 +98,7 @@ std::string trouble_in_pattern(std::string_view pattern) {
 
 bool matches(std::string_view pattern, std::string_view path) {
   // A path's own asterisks are characters like others.
-  const auto wanted = parts_of(pattern), names = parts_of(path);
-  std::vector<char> reach(names.size() + 1);
-  reach[0] = 1;
-  for (const std::string_view part : wanted) {
-    std::vector<char> next(names.size() + 1);
-    for (std::size_t i = 0; i <= names.size(); ++i) {
-      if (part == "**")
-        next[i] = static_cast<char>(reach[i] != 0 || (i > 0 && next[i - 1] != 0));
-      else if (i > 0 && reach[i - 1] != 0)
-        next[i] = part_matches(part, names[i - 1]) ? 1 : 0;
-    }
-    reach = std::move(next);
-  }
-  return reach[names.size()] != 0;
+  return parts_match(pattern, path, [](std::string_view) { return true; });
 }
 
 bool overlap(std::string_view a, std::string_view b) {
@@ -102,20 +109,7 @@ bool overlap(std::string_view a, std::string_view b) {
 bool within(std::string_view pattern, std::string_view outer) {
   // Outer's parts must match the pattern's parts as they are written: an asterisk there is met by
   // asterisks only, and its ** by **.
-  const auto wanted = parts_of(outer), given = parts_of(pattern);
-  std::vector<char> reach(given.size() + 1);
-  reach[0] = 1;
-  for (const std::string_view part : wanted) {
-    std::vector<char> next(given.size() + 1);
-    for (std::size_t i = 0; i <= given.size(); ++i) {
-      if (part == "**")
-        next[i] = static_cast<char>(reach[i] != 0 || (i > 0 && next[i - 1] != 0));
-      else if (i > 0 && reach[i - 1] != 0 && given[i - 1] != "**")
-        next[i] = part_matches(part, given[i - 1]) ? 1 : 0;
-    }
-    reach = std::move(next);
-  }
-  return reach[given.size()] != 0;
+  return parts_match(outer, pattern, [](std::string_view part) { return part != "**"; });
 }
 
 std::vector<std::string> fixed_parts(std::string_view pattern) {

@@ -1,5 +1,5 @@
 // What people say to agents. A message is kept for ever: runs that begin are given it, and those
-// that work are told by their run, which gives it to their next attempts.
+// that work are told by their run, which sends it to the sandbox and gives it to the next attempts.
 #include <cstdio>
 
 #include "actors/fleet/fleet.hpp"
@@ -37,8 +37,12 @@ std::vector<std::string> runs_of(const fbs::FacetRowT& row) {
 
 }  // namespace
 
+/// Also at the end, where something was rejected: who tries it again is told.
 void SwarmLife::on(const fbs::SteerSwarmT& m) {
-  if (too_late()) return;
+  if (gone()) return;
+  if (ended() && in(FacetState::rejected) == 0)
+    return ctx_.refuse(Errc::refused,
+                       "swarm " + name() + " has ended, and nothing of it can be tried again");
   if (m.text.empty() || m.text.size() > swarm::kMessageBytes)
     return ctx_.refuse(Errc::invalid,
                        "a message has 1 to " + std::to_string(swarm::kMessageBytes) + " bytes");
@@ -60,7 +64,7 @@ void SwarmLife::on(const fbs::SteerSwarmT& m) {
   row.at_unix_ms = now();
   ctx_.put_row(message_key(row.number), engine::encode_table(row));
   ctx_.audit(m.by, "swarm.steer", one_line(m.text, swarm::kWhyBytes));
-  if (!s_.steer_page) {
+  if (!s_.steer_page && !ended() && !s_.stopping) {
     s_.steer_page = true;
     s_.steer_first = row.number;
     s_.steer_from = 0;

@@ -18,7 +18,8 @@
 // - a line has one order under way; an answer counts only under its number;
 // - counts in the head change with the facets' rows (swarm::recount is the proof);
 // - what concerns many facets goes in pages of kPage, by ContinueSwarm to itself;
-// - every state that is not an end has the timer "stall".
+// - every state that is not an end has the timer "stall";
+// - when it is removed (removal.cpp), its fleet and all runs of it are gone before.
 #pragma once
 
 #include <string>
@@ -39,7 +40,8 @@ struct Swarm {
                                       fbs::CancelSwarmT, fbs::RetrySwarmT, fbs::SwarmTickT,
                                       fbs::ContinueSwarmT, fbs::EffectUnknownT, fbs::PauseSwarmT,
                                       fbs::ResumeSwarmT, fbs::DrainSwarmT, fbs::PlanAdoptedT,
-                                      fbs::CandidatesShownT, fbs::SteerSwarmT>;
+                                      fbs::CandidatesShownT, fbs::SteerSwarmT, fbs::ForgetSwarmT,
+                                      fbs::FleetForgottenT>;
   using Message = Messages::Variant;
   static bool creates(const Message& m) { return std::holds_alternative<fbs::CreateSwarmT>(m); }
   static void step(State& state, const Message& message, engine::Context& ctx);
@@ -100,6 +102,7 @@ bool is_end(fbs::SwarmState state);
 /// "muster-swarm/NAME/…": the branches that a swarm writes, and nobody else.
 std::string green_branch(const std::string& swarm);
 std::string try_branch(const std::string& swarm);
+std::string remade_branch(const std::string& swarm);
 std::string facet_branch(const std::string& swarm, const std::string& facet);
 std::string candidate_branch(const std::string& swarm, const std::string& facet, std::size_t number);
 std::string marked_branch(const std::string& swarm, const std::string& facet);

@@ -230,6 +230,34 @@ void read_resolver(Walk walk, Helper& resolver) {
   walk.finish();
 }
 
+/// Of the whole swarm: what travels stands there too.
+void read_swarm_agent(Walk walk, SwarmSpec& spec) {
+  if (!walk.present()) return;
+  walk.required("run");
+  walk.command("run", spec.agent);
+  walk.texts("files", spec.files);
+  walk.finish();
+}
+
+void read_merge(Walk walk, SwarmSpec& spec) {
+  if (!walk.present()) return;
+  walk.each("drivers", kMaxDrivers, [&](const json& value, const std::string& at) {
+    Walk one(&value, at, walk.problems());
+    MergeDriver driver;
+    one.required("path");
+    one.text("path", driver.path);
+    if (const std::string trouble = trouble_in_pattern(driver.path); !trouble.empty())
+      one.problem("path", "\"" + driver.path + "\" " + trouble);
+    one.required("run");
+    one.command("run", driver.run);
+    one.duration("timeout", driver.timeout);
+    if (driver.timeout > kLongestRemake) one.problem("timeout", "must be an hour at most");
+    one.finish();
+    spec.drivers.push_back(std::move(driver));
+  });
+  walk.finish();
+}
+
 void read_swarm(Walk walk, SwarmSpec& spec) {
   auto& problems = walk.problems();
   std::uint32_t version = 1;
@@ -242,7 +270,8 @@ void read_swarm(Walk walk, SwarmSpec& spec) {
     read_repository(value, at, spec, problems);
   });
   read_patterns(walk, "shared", spec.shared);
-  read_agent(walk.child("agent"), spec.agent);
+  detail::read_environment(walk.child("environment"), spec.environment);
+  read_swarm_agent(walk.child("agent"), spec);
   read_checks(walk, spec.verify);
   walk.each("facets", kMaxFacets, [&](const json& value, const std::string& at) {
     read_facet(value, at, spec, problems, nullptr);
@@ -250,6 +279,7 @@ void read_swarm(Walk walk, SwarmSpec& spec) {
   if (const json* list = walk.find("facets"); list != nullptr && list->is_array() && list->empty())
     walk.problem("facets", "is an empty plan: nothing would be done");
   if (Walk results = walk.child("results"); results.present()) read_results(results, spec);
+  read_merge(walk.child("merge"), spec);
   read_resolver(walk.child("resolver"), spec.resolver);
   read_limits(walk.child("limits"), spec.limits);
   if (spec.limits.facets < spec.facets.size())

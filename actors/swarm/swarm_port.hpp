@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 
+#include "actors/swarm/known_lines.hpp"
 #include "actors/swarm/swarm_specs.hpp"
 #include "engine/core/engine.hpp"
 
@@ -32,6 +33,7 @@ class SwarmWork {
  private:
   swarm::SwarmSpecs& specs_;
   std::filesystem::path scratch_;
+  swarm::KnownLines lines_;
 };
 
 struct SwarmPortOptions {

@@ -102,16 +102,30 @@ struct Helper {
   bool operator==(const Helper&) const = default;
 };
 
+/// A file that a program writes, and how it is made anew when two facets changed it.
+struct MergeDriver {
+  std::string path;  ///< A pattern as in scopes.
+  Command run;       ///< In the file's directory.
+  Duration timeout{10 * 60'000};
+  bool operator==(const MergeDriver&) const = default;
+};
+inline constexpr std::size_t kMaxDrivers = 50;
+/// The engine's backstop knows the number of files only.
+inline constexpr Duration kLongestRemake{60 * 60'000};
+
 struct SwarmSpec {
   std::string name;
   std::string prompt;
   std::vector<SwarmRepository> repositories;
   std::vector<std::string> shared;
+  Environment environment;  ///< Of every run: facets, verifications, and the runs beside them.
   Command agent;
+  std::vector<std::string> files;  ///< Travel with it, beside the scripts.
   std::vector<FacetCheck> verify;
   std::vector<Facet> facets;
   std::string result_schema;  ///< A JSON Schema that each facet's result must meet; empty: any.
   std::vector<ResultSpec> results;
+  std::vector<MergeDriver> drivers;
   Helper reducer;
   Helper resolver;
   Converge converge;

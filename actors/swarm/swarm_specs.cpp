@@ -5,33 +5,12 @@
 
 #include "actors/spec/derive.hpp"
 #include "actors/swarm/plan.hpp"
+#include "actors/swarm/remake.hpp"
+#include "actors/swarm/swarm_fleets.hpp"
 #include "storage/base/ids.hpp"
 
 namespace muster::actors::swarm {
 namespace {
-
-constexpr std::size_t kSubjectBytes = 100;
-
-std::string first_line(const std::string& text) {
-  std::string line = text.substr(0, text.find('\n'));
-  if (line.size() <= kSubjectBytes) return line;
-  std::size_t end = kSubjectBytes;
-  while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0U) == 0x80U) --end;
-  return line.substr(0, end);
-}
-
-std::string quoted(const std::string& word) {
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-std::string shell_line(const Command& command) {
-  std::string line;
-  for (const std::string& word : command.to_argv())
-    line += (line.empty() ? "" : " ") + quoted(word);
-  return line;
-}
 
 std::string label(const fbs::StartSandboxT& start, const char* key) {
   const auto labels = nlohmann::json::parse(start.labels_json, nullptr, false);
@@ -84,7 +63,8 @@ SwarmPlan make_plan(SwarmSpec spec) {
     if (!facet.owner.empty()) to.owner = numbers.at(facet.owner) + 1;
     to.candidates = facet.best_of.agents;
     to.judged = facet.best_of.judged;
-    to.judge_timeout_ms = (facet.best_of.timeout + kAttemptMargin).count();
+    to.judge_timeout_ms =
+        attempt_timeout(helper_fleet(spec, "", facet.best_of.run, facet.best_of.timeout)).count();
     for (const std::string& need : facet.needs) {
       const std::uint32_t earlier = numbers.at(need);
       if (std::find(to.needs.begin(), to.needs.end(), earlier) != to.needs.end()) continue;
@@ -97,74 +77,38 @@ SwarmPlan make_plan(SwarmSpec spec) {
   return plan;
 }
 
-FleetSpec facet_fleet(const SwarmSpec& swarm, const Facet& facet) {
-  FleetSpec fleet;
-  fleet.name = swarm.name;
-  fleet.prompt = swarm.prompt + (swarm.prompt.empty() ? "" : "\n\n") + facet.task;
-  fleet.agent.run = facet.agent;
-  fleet.agent.timeout = facet.timeout;
-  for (const FacetCheck& check : facet.verify)
-    fleet.verify.push_back({check.name, check.run, "", check.timeout});
-  fleet.delivery.commit.message = first_line(facet.task) + "\n\nMuster-Facet: " + facet.id;
-  return fleet;
-}
-
-FleetSpec helper_fleet(const SwarmSpec& swarm, const std::string& prompt, const Command& run,
-                       Duration timeout) {
-  FleetSpec fleet;
-  fleet.name = swarm.name;
-  fleet.prompt = swarm.prompt + (swarm.prompt.empty() ? "" : "\n\n") + prompt;
-  fleet.agent.run = run;
-  fleet.agent.timeout = timeout;
-  return fleet;
-}
-
-FleetSpec check_fleet(const SwarmSpec& swarm) {
-  FleetSpec fleet;
-  fleet.name = swarm.name;
-  fleet.agent.timeout = Duration{0};
-  std::string script;
-  for (const FacetCheck& check : swarm.verify) {
-    const std::string name = quoted(check.name);
-    const std::string seconds =
-        std::to_string(std::max<std::int64_t>(1, check.timeout.count() / 1000));
-    script += "printf '== %s\\n' " + name + "\ntimeout " + seconds + " " + shell_line(check.run) +
-              " || { printf '== %s failed with %s\\n' " + name + " \"$?\"; exit 1; }\n";
-    fleet.agent.timeout += check.timeout;
-  }
-  fleet.agent.idle_timeout = Duration{0};
-  fleet.agent.run.argv = {"bash", "-c", script};
-  return fleet;
-}
-
 Result<std::shared_ptr<const SwarmPlan>> SwarmSpecs::read(const std::string& digest,
                                                           std::string_view json) {
-  std::shared_ptr<const SwarmPlan> plan;
-  if (is_swarm_file(json)) {
-    auto spec = parse_kept_swarm(json);
-    if (!spec)
-      return fail(Errc::corrupt,
-                  "the stored swarm file is not valid: " + dotted(spec.error().front().pointer) +
-                      " " + spec.error().front().message);
-    plan = std::make_shared<const SwarmPlan>(make_plan(std::move(*spec)));
-  }
+  if (!is_swarm_file(json)) return fail(Errc::corrupt, "the stored swarm file is none");
+  auto spec = parse_kept_swarm(json);
+  if (!spec)
+    return fail(Errc::corrupt,
+                "the stored swarm file is not valid: " + dotted(spec.error().front().pointer) +
+                    " " + spec.error().front().message);
+  const auto plan = std::make_shared<const SwarmPlan>(make_plan(std::move(*spec)));
   const std::lock_guard lock(mutex_);
-  known_.push_front({digest, plan});
-  if (known_.size() > kKept) known_.pop_back();
+  swarms_.keep(digest, plan);
   return plan;
+}
+
+Result<std::shared_ptr<const FleetSpec>> SwarmSpecs::read_fleet(const std::string& digest,
+                                                                std::string_view json) {
+  auto spec = stored_fleet(json);
+  if (!spec) return tl::unexpected<Error>(spec.error());
+  const auto fleet = std::make_shared<const FleetSpec>(std::move(*spec));
+  const std::lock_guard lock(mutex_);
+  fleets_.keep(digest, fleet);
+  return fleet;
 }
 
 Result<std::shared_ptr<const SwarmPlan>> SwarmSpecs::find(const std::string& digest) {
   {
     const std::lock_guard lock(mutex_);
-    for (const Known& known : known_)
-      if (known.digest == digest && known.plan) return known.plan;
+    if (auto plan = swarms_.find(digest)) return plan;
   }
   const auto json = blobs_.get(digest);
   if (!json) return tl::unexpected<Error>(json.error());
-  auto plan = read(digest, *json);
-  if (plan && !*plan) return fail(Errc::corrupt, "the stored swarm file is none");
-  return plan;
+  return read(digest, *json);
 }
 
 Result<std::string> SwarmSpecs::keep(const std::string& digest, const std::string& planner,
@@ -182,23 +126,29 @@ Result<std::string> SwarmSpecs::keep(const std::string& digest, const std::strin
 Result<wire::SandboxSpecT> SwarmSpecs::make_spec(std::string_view json,
                                                  const fbs::StartSandboxT& given) {
   std::shared_ptr<const SwarmPlan> plan;
-  bool known = false;
+  std::shared_ptr<const FleetSpec> of_fleet;
   {
     const std::lock_guard lock(mutex_);
-    for (const Known& one : known_)
-      if (one.digest == given.spec_digest) {
-        plan = one.plan;
-        known = true;
-      }
+    of_fleet = fleets_.find(given.spec_digest);
+    if (!of_fleet) plan = swarms_.find(given.spec_digest);
   }
-  if (!known) {
+  if (!of_fleet && !plan && !is_swarm_file(json)) {
+    const auto fresh = read_fleet(given.spec_digest, json);
+    if (!fresh) return tl::unexpected<Error>(fresh.error());
+    of_fleet = *fresh;
+  }
+  if (of_fleet) return sandbox_spec_of(*of_fleet, given);
+  if (!plan) {
     const auto fresh = read(given.spec_digest, json);
     if (!fresh) return tl::unexpected<Error>(fresh.error());
     plan = *fresh;
   }
-  if (!plan) return make_sandbox_spec(json, given);
   const SwarmSpec& swarm = plan->spec;
-  if (!label(given, "verify").empty()) return sandbox_spec_of(check_fleet(swarm), given);
+  if (!label(given, "verify").empty()) {
+    const auto remade = remade_by(given.input_json);
+    return sandbox_spec_of(remade.empty() ? check_fleet(swarm) : remake_fleet(swarm, remade),
+                           given);
+  }
   if (!label(given, "reduce").empty())
     return sandbox_spec_of(helper_fleet(swarm, "Make one result of all facets' results.",
                                         swarm.reducer.run, swarm.reducer.timeout),
@@ -212,12 +162,8 @@ Result<wire::SandboxSpecT> SwarmSpecs::make_spec(std::string_view json,
   if (role == "score" || role == "judge")
     return sandbox_spec_of(
         helper_fleet(swarm, facet.task, facet.best_of.run, facet.best_of.timeout), start);
-  FleetSpec fleet = facet_fleet(swarm, facet);
-  if (role == "resolve") {
-    fleet.agent.run = swarm.resolver.run;
-    fleet.agent.timeout = swarm.resolver.timeout;
-  }
-  return sandbox_spec_of(fleet, start);
+  return sandbox_spec_of(
+      role == "resolve" ? resolver_fleet(swarm, facet) : facet_fleet(swarm, facet), start);
 }
 
 }  // namespace muster::actors::swarm

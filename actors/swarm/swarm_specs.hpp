@@ -1,4 +1,5 @@
-// Swarm files that are in use, read once: what the port "swarm" and the hosts look up by digest. Any thread.
+// Swarm and fleet files that are in use, read once: what the port "swarm" and the hosts look up by
+// digest. Any thread.
 #pragma once
 
 #include <deque>
@@ -27,15 +28,6 @@ struct SwarmPlan {
 };
 SwarmPlan make_plan(SwarmSpec spec);
 
-/// One attempt of a facet as a fleet file says it: intent, agent, verification, commit.
-FleetSpec facet_fleet(const SwarmSpec& swarm, const Facet& facet);
-/// A run beside the facets: the reducer, a judge, what scores a try.
-FleetSpec helper_fleet(const SwarmSpec& swarm, const std::string& prompt, const Command& run,
-                       Duration timeout);
-/// The verification of the integrated tree of one repository: an agent that runs every check, and exits 1 when one
-/// fails, whatever it exits with.
-FleetSpec check_fleet(const SwarmSpec& swarm);
-
 class SwarmSpecs {
  public:
   explicit SwarmSpecs(Blobs& blobs) : blobs_(blobs) {}
@@ -51,16 +43,31 @@ class SwarmSpecs {
   Result<wire::SandboxSpecT> make_spec(std::string_view json, const fbs::StartSandboxT& given);
 
  private:
-  static constexpr std::size_t kKept = 8;
-  struct Known {
-    std::string digest;
-    std::shared_ptr<const SwarmPlan> plan;  ///< Null: a fleet's file.
+  /// The last `kMost` that were read.
+  template <class T, std::size_t kMost>
+  class Kept {
+   public:
+    [[nodiscard]] std::shared_ptr<const T> find(const std::string& digest) const {
+      for (const auto& [name, file] : files_)
+        if (name == digest) return file;
+      return nullptr;
+    }
+    void keep(const std::string& digest, std::shared_ptr<const T> file) {
+      files_.emplace_front(digest, std::move(file));
+      if (files_.size() > kMost) files_.pop_back();
+    }
+
+   private:
+    std::deque<std::pair<std::string, std::shared_ptr<const T>>> files_;
   };
   Result<std::shared_ptr<const SwarmPlan>> read(const std::string& digest, std::string_view json);
+  Result<std::shared_ptr<const FleetSpec>> read_fleet(const std::string& digest,
+                                                      std::string_view json);
 
   Blobs& blobs_;
   std::mutex mutex_;
-  std::deque<Known> known_;  ///< The last used in front.
+  Kept<SwarmPlan, 8> swarms_;    ///< Megabytes, with thousands of facets.
+  Kept<FleetSpec, 256> fleets_;  ///< Some KiB each.
 };
 
 }  // namespace muster::actors::swarm

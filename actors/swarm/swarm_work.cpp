@@ -1,12 +1,15 @@
 // What a swarm does to a repository: its branches, and the merges of a batch.
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "actors/common.hpp"
 #include "actors/ports/git_history.hpp"
 #include "actors/ports/git_local.hpp"
 #include "actors/ports/git_names.hpp"
+#include "actors/swarm/changed_paths.hpp"
 #include "actors/swarm/merge.hpp"
+#include "actors/swarm/remake.hpp"
 #include "actors/swarm/scope.hpp"
 #include "actors/swarm/swarm.hpp"
 #include "actors/swarm/swarm_port.hpp"
@@ -16,6 +19,8 @@ namespace {
 
 using fbs::HeadOutcome;
 using git::LocalRepository;
+using swarm::changed_paths;
+using swarm::diff_of;
 using swarm::MergeAnswer;
 using swarm::MergeKind;
 
@@ -30,8 +35,6 @@ constexpr std::size_t kDiffsOfCandidates = 256u << 10;
 constexpr std::size_t kMergesLookedAt = 200;
 constexpr std::size_t kTaskShown = 2'000;
 constexpr std::size_t kNamedPaths = 8;
-/// More changed paths than that in one facet are not looked through: it is refused.
-constexpr std::size_t kMaxChangedPaths = 200'000;
 
 Result<LocalRepository> open_local(const std::string& url) {
   const auto address = parse_address(url);
@@ -51,41 +54,6 @@ std::string listed(const std::vector<std::string>& paths) {
 }
 
 using Repository = git::Repository;
-
-Result<git::Diff> diff_of(git_repository* repository, const git_oid& base, const git_oid& head) {
-  std::vector<git::Tree> trees;
-  for (const git_oid& id : {base, head}) {
-    const auto commit = git::find_commit(repository, id);
-    if (!commit) return tl::unexpected<Error>(commit.error());
-    auto tree = git::tree_of(commit->get());
-    if (!tree) return tl::unexpected<Error>(tree.error());
-    trees.push_back(std::move(*tree));
-  }
-  git_diff* raw = nullptr;
-  if (git_diff_tree_to_tree(&raw, repository, trees[0].get(), trees[1].get(), nullptr) != 0)
-    return git::failure(Errc::corrupt, "the facet's change");
-  return git::Diff(raw);
-}
-
-/// Every path that differs between two commits' trees.
-Result<std::vector<std::string>> changed_paths(git_repository* repository, const git_oid& base,
-                                               const git_oid& head) {
-  const auto diff = diff_of(repository, base, head);
-  if (!diff) return tl::unexpected<Error>(diff.error());
-  git_diff* raw = diff->get();
-  std::vector<std::string> paths;
-  if (git_diff_num_deltas(raw) > kMaxChangedPaths)
-    return fail(Errc::refused,
-                "it changes more than " + std::to_string(kMaxChangedPaths) + " paths");
-  for (std::size_t i = 0; i < git_diff_num_deltas(raw); ++i) {
-    const git_diff_delta* delta = git_diff_get_delta(raw, i);
-    paths.emplace_back(delta->old_file.path != nullptr ? delta->old_file.path
-                                                       : delta->new_file.path);
-    if (delta->new_file.path != nullptr && paths.back() != delta->new_file.path)
-      paths.emplace_back(delta->new_file.path);
-  }
-  return paths;
-}
 
 /// The change as a patch, as much of it as there is room for.
 Result<std::string> diff_text(git_repository* repository, const std::string& base,
@@ -128,9 +96,11 @@ class BatchMerge {
       if (merged->outcome == HeadOutcome::merged) answer.tip = merged->merge;
       answer.heads.push_back(std::make_unique<fbs::MergedFacetT>(std::move(*merged)));
     }
+    answer.remake.assign(remake_.begin(), remake_.end());
     return answer;
   }
   Result<void> publish(int pack_directory) { return merger_.publish(pack_directory); }
+  swarm::Merger& merger() { return merger_; }
 
  private:
   Result<fbs::MergedFacetT> one(const fbs::FacetHeadT& head, const std::string& tip) {
@@ -152,9 +122,28 @@ class BatchMerge {
     }
     if (!merged) return tl::unexpected<Error>(merged.error());
     describe(*merged, to);
+    if (merged->kind == MergeKind::merged && !note_remakes(*merged)) {
+      to.outcome = HeadOutcome::conflict;
+      to.merge.clear();
+      to.by_driver.clear();
+      to.why = "too many files would have to be made anew in one batch";
+      return to;
+    }
     if (merged->kind == MergeKind::conflict && head.mark)
       if (auto ok = mark(head, *merged, tip, to); !ok) return tl::unexpected<Error>(ok.error());
     return to;
+  }
+
+  /// Files of this merge that a program has to make anew; false when they are too many.
+  bool note_remakes(const MergeAnswer& merged) {
+    std::set<std::string> all = remake_;
+    for (const std::string& path : merged.regenerate)
+      if (swarm::remaker_of(plan_.spec, path)) all.insert(path);
+    std::size_t bytes = 0;
+    for (const std::string& path : all) bytes += path.size();
+    if (all.size() > swarm::kMaxRemade || bytes > swarm::kRemadeBytes) return false;
+    remake_ = std::move(all);
+    return true;
   }
 
   /// A resolver begins on what is green: a conflict with what this batch only tries is none of its.
@@ -162,7 +151,7 @@ class BatchMerge {
                     const std::string& tip, fbs::MergedFacetT& to) {
     std::optional<MergeAnswer> with_green;
     if (tip != order_.onto) {
-      auto merged = merger_.merge(task(head, order_.onto));
+      auto merged = merger_.merge(task(head, order_.onto), true);
       if (!merged) return tl::unexpected<Error>(merged.error());
       if (merged->kind != MergeKind::conflict) return {};
       with_green = std::move(*merged);
@@ -186,7 +175,7 @@ class BatchMerge {
     std::size_t named = 0;
     for (std::size_t i = 0; i < kMergesLookedAt && git_oid_equal(&at, &base) == 0; ++i) {
       const auto commit = git::find_commit(objects_.get(), at);
-      if (!commit || git_commit_parentcount(commit->get()) != 2) break;
+      if (!commit || git_commit_parentcount(commit->get()) == 0) break;
       const git_oid before = *git_commit_parent_id(commit->get(), 0);
       const std::string id = facet_in(git_commit_message(commit->get()));
       if (!id.empty() && named < kNamedPaths && changes(before, at, conflict)) {
@@ -222,15 +211,17 @@ class BatchMerge {
   }
 
   /// What it changed since it left the line, and had no right to.
-  Result<std::vector<std::string>> outside_scope(const fbs::FacetHeadT& head) const {
+  Result<std::vector<std::string>> outside_scope(const fbs::FacetHeadT& head) {
     const auto place = plan_.places.find(head.id);
     if (place == plan_.places.end()) return fail(Errc::corrupt, "the plan has no facet " + head.id);
-    const git_oid onto = git::parse_id(order_.onto), commit = git::parse_id(head.commit);
-    git_oid base{};
-    const int found = git_merge_base(&base, objects_.get(), &onto, &commit);
-    if (found == GIT_ENOTFOUND)
+    const auto left = merger_.base_of(order_.onto, head.commit);
+    if (!left && left.error().code == Errc::refused)
       return std::vector<std::string>{"(everything: it has another history)"};
-    if (found != 0) return git::failure(Errc::not_found, "commit " + head.commit);
+    if (!left) return tl::unexpected<Error>(left.error());
+    const git_oid onto = git::parse_id(order_.onto), commit = git::parse_id(head.commit);
+    git_oid base = left->value_or(git_oid{});
+    if (!*left && git_merge_base(&base, objects_.get(), &onto, &commit) != 0)
+      return git::failure(Errc::not_found, "commit " + head.commit);
     const auto paths = changed_paths(objects_.get(), base, commit);
     if (!paths) return paths;
     return swarm::outside(*paths, plan_.spec.facets[place->second].scope, plan_.spec.shared);
@@ -289,12 +280,36 @@ class BatchMerge {
   const fbs::MergeFacetsT& order_;
   swarm::Merger merger_;
   Repository objects_;
+  std::set<std::string> remake_;
 };
 
 /// Whether anything of the answer must be in the repository.
 bool makes_commits(const fbs::LineMergedT& answer, const std::string& onto) {
   return answer.tip != onto || std::any_of(answer.heads.begin(), answer.heads.end(),
                                            [](const auto& head) { return !head->marked.empty(); });
+}
+
+/// What a commit that should only make files anew is beyond that, for a person; empty: nothing.
+Result<std::string> beyond_remade(const LocalRepository& repository, const fbs::MoveGreenT& order) {
+  if (auto ok = check_commit_id(order.merged); !ok) return tl::unexpected<Error>(ok.error());
+  const auto odb = git::open_objects(repository.objects_path());
+  if (!odb) return tl::unexpected<Error>(odb.error());
+  const auto objects = git::wrap(odb->get());
+  if (!objects) return tl::unexpected<Error>(objects.error());
+  const git_oid merged = git::parse_id(order.merged), made = git::parse_id(order.to);
+  const auto commit = git::find_commit(objects->get(), made);
+  if (!commit) return tl::unexpected<Error>(commit.error());
+  if (git_commit_parentcount(commit->get()) != 1 ||
+      git_oid_equal(git_commit_parent_id(commit->get(), 0), &merged) == 0)
+    return std::string("the commit with the files made anew is not on top of the merges");
+  const auto paths = changed_paths(objects->get(), merged, made);
+  if (!paths) return tl::unexpected<Error>(paths.error());
+  std::vector<std::string> more;
+  for (const std::string& path : *paths)
+    if (std::find(order.made.begin(), order.made.end(), path) == order.made.end())
+      more.push_back(path);
+  return more.empty() ? std::string()
+                      : "what made files anew changed others too: " + listed(more);
 }
 
 /// The try branch is the swarm's own: whatever it says, it says the tip after this.
@@ -438,10 +453,15 @@ fbs::LineMergedT SwarmWork::merge(const fbs::MergeFacetsT& order) {
     if (!odb) return tl::unexpected<Error>(odb.error());
     auto objects = git::wrap(odb->get());
     if (!objects) return tl::unexpected<Error>(objects.error());
-    auto merger = swarm::Merger::open(repository->objects_path(), scratch_);
+    auto merger = swarm::Merger::open(repository->objects_path(), scratch_,
+                                      swarm::drivers_of((*plan)->spec));
     if (!merger) return tl::unexpected<Error>(merger.error());
+    const std::string line = order.url + "\n" + order.try_branch;
+    if (auto ok = lines_.tell(*merger, objects->get(), line, order.begin, order.onto); !ok)
+      return tl::unexpected<Error>(ok.error());
     BatchMerge batch(**plan, order, std::move(*merger), std::move(*objects));
     auto answer = batch.run();
+    lines_.keep(batch.merger(), line, answer ? answer->tip : "");
     if (!answer || !makes_commits(*answer, order.onto)) return answer;
     const auto directory = repository->pack_directory();
     if (!directory) return tl::unexpected<Error>(directory.error());
@@ -483,11 +503,22 @@ fbs::GreenMovedT SwarmWork::move_green(const fbs::MoveGreenT& order) const {
       return fail(Errc::conflict, "somebody else moved branch '" + order.green_branch + "' from " +
                                       order.from + " to " + now->value_or("nothing"));
     }
+    if (!order.made.empty()) {
+      const auto more = beyond_remade(*repository, order);
+      if (!more) return tl::unexpected<Error>(more.error());
+      answer.unfit = *more;
+      if (!more->empty()) return {};
+    }
     const auto checked_out = repository->checked_out(order.green_branch);
     if (!checked_out) return tl::unexpected<Error>(checked_out.error());
     if (*checked_out)
       return fail(Errc::refused,
                   "branch '" + order.green_branch + "' is checked out in a work tree");
+    const auto objects = git::open_objects(repository->objects_path());
+    if (!objects) return tl::unexpected<Error>(objects.error());
+    const git_oid to = git::parse_id(order.to);
+    if (git_odb_exists(objects->get(), &to) == 0)
+      return fail(Errc::refused, "commit " + order.to + " is not in the repository");
     return refs.swap(order.green_branch, order.from, order.to);
   }();
   if (!moved) answer.error = moved.error().message;

@@ -146,7 +146,9 @@ json measure(const Options& options) {
     result["timers"] = s.timers;
     result["bytes_per_timer"] = s.bytes_per_timer;
     result["restart_s"] = s.restart_s;
-    result["first_reply_s"] = s.first_reply_s;
+    result["open_journal_s"] = s.open_journal_s;
+    result["start_s"] = s.start_s;
+    result["caught_up_s"] = s.caught_up_s;
   }
   if (options.wants("age")) {
     const Age a = measure_age(scratch, options.quick);

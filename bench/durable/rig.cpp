@@ -74,7 +74,7 @@ class HostPort : public engine::EffectPort {
     if (effect.port == "pull") return done(RunShape::happened(delivered));
     done(RunShape::happened(started));
     for (const RunStep step : {running, verifying, finished}) {
-      engine::ChannelMessage event{"host/bench", ++number_, effect.actor, RunShape::happened(step)};
+      engine::ChannelMessage event{channel_, ++number_, effect.actor, RunShape::happened(step)};
       engine_->deliver(std::move(event), [](Result<void> taken) {
         if (!taken) throw std::runtime_error("the channel: " + taken.error().message);
       });
@@ -83,7 +83,9 @@ class HostPort : public engine::EffectPort {
 
  private:
   engine::Engine* engine_ = nullptr;  // Set before the first effect is performed.
-  std::uint64_t number_ = 0;          // Effects are performed on one strand.
+  // Another in each rig, also over the same directory: a number is never taken twice.
+  const std::string channel_ = "host/" + to_hex(random_bytes(4));
+  std::uint64_t number_ = 0;  // Effects are performed on one strand.
 };
 
 Rig::Rig(const fs::path& directory, engine::EngineConfig config)
@@ -155,21 +157,32 @@ void Rig::drain() {
 }
 
 void Rig::make(std::uint64_t first, std::uint64_t end) {
+  constexpr std::uint64_t kUnstepped = 10'000;  // Fewer than may be active: nothing is refused.
   const Payload init = init_payload();
-  for (std::uint64_t n = first; n < end; ++n) tell(bead(n), init);
+  for (std::uint64_t n = first; n < end; ++n) {
+    tell(bead(n), init);
+    if ((n - first) % kUnstepped == kUnstepped - 1) settle();
+  }
   settle();
 }
 
 /// The run queue is in order of arrival: what was taken before this call is stepped before it.
 void Rig::settle() {
   drain();
+  while (!asked_last()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
+/// False when it was refused as overloaded.
+bool Rig::asked_last() {
   engine::Call call;
   call.to = bead("last");
   call.payload = init_payload();
   call.key = new_uuid_v7(engine_->now());
   std::promise<Result<std::string>> answer;
   engine_->call(std::move(call), [&](Result<std::string> r) { answer.set_value(std::move(r)); });
-  if (const auto r = answer.get_future().get(); !r) throw std::runtime_error(r.error().message);
+  const auto reply = answer.get_future().get();
+  if (!reply && reply.error().code != Errc::overloaded) throw std::runtime_error(reply.error().message);
+  return reply.has_value();
 }
 
 void Rig::wait_done(std::uint64_t parts) {

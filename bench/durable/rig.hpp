@@ -61,6 +61,7 @@ class Rig {
  private:
   using Message = std::pair<engine::ActorId, engine::Payload>;
   void post(Message message);
+  bool asked_last();
   void repeat_refused(std::unique_lock<std::mutex>& lock);
 
   Observed observed_;

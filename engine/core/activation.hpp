@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "engine/core/kind.hpp"
 #include "engine/core/message.hpp"
@@ -18,6 +19,9 @@ namespace muster::engine {
 constexpr std::size_t kLanes = 2;
 
 struct WindowEntry {
+  WindowEntry(Envelope&& its_message, std::size_t its_bytes, bool is_in_backlog)
+      : message(std::move(its_message)), bytes(its_bytes), in_backlog(is_in_backlog) {}
+
   Envelope message;
   std::size_t bytes = 0;
   bool in_backlog = false;  ///< It has a row there, which goes when it is consumed.

@@ -1,6 +1,11 @@
 #include "engine/core/engine.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <functional>
+#include <iterator>
+
+#include "engine/core/selected_changes.hpp"
 
 namespace muster::engine {
 
@@ -15,7 +20,24 @@ bool parse_number(std::string_view text, T& number) {
   return wrong == std::errc() && end == text.data() + text.size();
 }
 
+/// Those that `wants` takes.
+std::vector<Change> selected(const std::vector<Change>& changes, const ChangeSelector& wants) {
+  std::vector<Change> some;
+  std::copy_if(changes.begin(), changes.end(), std::back_inserter(some), std::cref(wants));
+  return some;
+}
+
 }  // namespace
+
+std::shared_ptr<void> subscribe_selected(Engine& engine, ChangeSelector wants,
+                                         std::function<void(const std::vector<Change>&)> each) {
+  if (auto* selecting = dynamic_cast<SelectedChanges*>(&engine))
+    return selecting->subscribe_selected(std::move(wants), std::move(each));
+  return engine.subscribe(
+      [wants = std::move(wants), each = std::move(each)](const std::vector<Change>& changes) {
+        if (const auto some = selected(changes, wants); !some.empty()) each(some);
+      });
+}
 
 std::string LetterId::to_string() const {
   return std::to_string(shard) + "-" + std::to_string(sequence);

@@ -16,16 +16,23 @@ constexpr char kRow = 'r';
 constexpr char kSnapshot = 'p';
 constexpr char kArchive = 'a';
 
+void put_escaped(std::string& out, std::string_view text) {
+  for (std::size_t nul = text.find('\0'); nul != text.npos; nul = text.find('\0')) {
+    out.append(text.substr(0, nul + 1)).push_back('\xff');
+    text.remove_prefix(nul + 1);
+  }
+  out += text;
+}
+
 std::string escaped(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    out += c;
-    if (c == '\0') out += '\xff';
-  }
+  put_escaped(out, text);
   return out;
 }
 
-std::string ended(std::string_view text) { return escaped(text) + std::string("\0\x01", 2); }
+constexpr std::string_view kEnd("\0\x01", 2);
+
+std::string ended(std::string_view text) { return escaped(text).append(kEnd); }
 
 /// Takes what ended() wrote off the front of `text`.
 std::optional<std::string> take_ended(std::string_view& text) {
@@ -45,6 +52,28 @@ std::optional<std::string> take_ended(std::string_view& text) {
   return std::nullopt;
 }
 
+std::size_t size_of(const ActorId& id) {
+  return 1 + id.org.size() + 1 + id.kind.size() + 1 + id.key.size() + 1;
+}
+
+/// And room for `more`, so that a key is one allocation.
+void put_actor(std::string& out, const ActorId& id, std::size_t more) {
+  out.reserve(out.size() + size_of(id) + more);
+  out += static_cast<char>(id.slot());
+  for (const std::string* part : {&id.org, &id.kind, &id.key}) {
+    out += *part;
+    out += '\0';
+  }
+}
+
+std::string with_actor(const ActorId& id, char sort, std::string_view rest, std::size_t more = 0) {
+  std::string out;
+  put_actor(out, id, 1 + rest.size() + more);
+  out += sort;
+  out += rest;
+  return out;
+}
+
 std::optional<std::string> take_part(std::string_view& text) {
   const std::size_t end = text.find('\0');
   if (end == text.npos) return std::nullopt;
@@ -56,11 +85,8 @@ std::optional<std::string> take_part(std::string_view& text) {
 }  // namespace
 
 std::string actor(const ActorId& id) {
-  std::string out(1, static_cast<char>(id.slot()));
-  for (const std::string* part : {&id.org, &id.kind, &id.key}) {
-    out += *part;
-    out += '\0';
-  }
+  std::string out;
+  put_actor(out, id, 0);
   return out;
 }
 
@@ -74,13 +100,11 @@ std::optional<ActorId> take_actor(std::string_view& text) {
   return ActorId{std::move(*org), std::move(*kind), std::move(*key)};
 }
 
-std::string head(const ActorId& id) { return actor(id) + kHead; }
+std::string head(const ActorId& id) { return with_actor(id, kHead, {}); }
 
-std::string archive(const ActorId& id) { return actor(id) + kArchive; }
+std::string archive(const ActorId& id) { return with_actor(id, kArchive, {}); }
 
-std::string row(const ActorId& id, std::string_view row) {
-  return actor(id) + kRow + std::string(row);
-}
+std::string row(const ActorId& id, std::string_view row) { return with_actor(id, kRow, row); }
 
 std::pair<std::string, std::string> rows(const ActorId& id, std::string_view lower,
                                          std::string_view upper) {
@@ -88,13 +112,13 @@ std::pair<std::string, std::string> rows(const ActorId& id, std::string_view low
 }
 
 std::string snapshot(const ActorId& id, std::uint64_t decision) {
-  std::string out = actor(id) + kSnapshot;
+  std::string out = with_actor(id, kSnapshot, {}, sizeof decision);
   put_be64(out, decision);
   return out;
 }
 
 std::string_view row_name(std::string_view row_key, const ActorId& id) {
-  return row_key.substr(1 + id.org.size() + 1 + id.kind.size() + 1 + id.key.size() + 1 + 1);
+  return row_key.substr(size_of(id) + 1);
 }
 
 std::string sequence(Sequence sequence) {
@@ -110,7 +134,7 @@ std::string audit(std::uint64_t position, std::uint32_t ordinal) {
 }
 
 std::string backlog(const ActorId& id, Lane lane, Sequence sequence) {
-  std::string out = actor(id) + static_cast<char>(lane);
+  std::string out = with_actor(id, static_cast<char>(lane), {}, sizeof sequence);
   put_be64(out, sequence);
   return out;
 }
@@ -118,13 +142,15 @@ std::string backlog(const ActorId& id, Lane lane, Sequence sequence) {
 std::string timer(Instant due, const ActorId& id, std::string_view name) {
   std::string out;
   put_be64(out, static_cast<std::uint64_t>(due.unix_ms < 0 ? 0 : due.unix_ms));
-  return out + actor(id) + std::string(name);
+  put_actor(out, id, name.size());
+  return out.append(name);
 }
 
 Instant timer_due(std::string_view key) { return {static_cast<std::int64_t>(get_be64(key))}; }
 
 std::string effect(const ActorId& id, Sequence sequence, std::uint32_t ordinal) {
-  std::string out = actor(id);
+  std::string out;
+  put_actor(out, id, sizeof sequence + sizeof ordinal);
   put_be64(out, sequence);
   put_be32(out, ordinal);
   return out;
@@ -148,7 +174,14 @@ std::string outbox(std::uint32_t destination, std::uint64_t number) {
 std::uint64_t outbox_number(std::string_view key) { return get_be64(key.substr(4)); }
 
 std::string index(std::string_view index, std::string_view key, const ActorId& id) {
-  return ended(index) + ended(key) + actor(id);
+  std::string out;
+  out.reserve(index.size() + key.size() + 2 * kEnd.size() + size_of(id));
+  put_escaped(out, index);
+  out += kEnd;
+  put_escaped(out, key);
+  out += kEnd;
+  put_actor(out, id, 0);
+  return out;
 }
 
 std::pair<std::string, std::string> index_range(std::string_view index, std::string_view lower,

@@ -12,8 +12,8 @@
 //
 // `step` is pure: no clock, no randomness, no I/O. It changes `state`, and records everything else in the
 // Context. A throw undoes the step and parks the message as a dead letter. A message to an actor that does not
-// exist is a dead letter too, unless creates() says that it makes one. There is no removal: a finished actor
-// goes on answering what its step defines for it, and nothing resurrects it.
+// exist is a dead letter too, unless creates() says that it makes one. A finished actor goes on answering what its
+// step defines for it, until its kind removes it (Context::remove).
 #pragma once
 
 #include <flatbuffers/flatbuffers.h>
@@ -39,15 +39,22 @@ std::string encode_table(const T& table) {
   return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
 }
 
-/// Errc::corrupt unless the bytes verify as that table.
+/// Into an empty table. Errc::corrupt unless the bytes verify as one.
 template <class T>
-Result<T> decode_table(std::string_view bytes) {
+Result<void> decode_into(T& table, std::string_view bytes) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   flatbuffers::Verifier verifier(data, bytes.size());
   if (!verifier.VerifyBuffer<typename T::TableType>(nullptr))
     return fail(Errc::corrupt, std::string("not a valid ") + T::TableType::GetFullyQualifiedName());
-  T table;
   flatbuffers::GetRoot<typename T::TableType>(data)->UnPackTo(&table);
+  return {};
+}
+
+/// Errc::corrupt unless the bytes verify as that table.
+template <class T>
+Result<T> decode_table(std::string_view bytes) {
+  Result<T> table;
+  if (auto ok = decode_into(*table, bytes); !ok) table = tl::unexpected<Error>(ok.error());
   return table;
 }
 
@@ -67,9 +74,9 @@ struct MessageSet {
   }
 
   static Result<Variant> decode(const Payload& payload) {
-    Result<Variant> result = fail(
-        Errc::corrupt, "unknown message type " + std::to_string(payload.type));
-    (void)(decode_one<Ts>(payload, result) || ...);
+    Result<Variant> result;
+    if (!(decode_one<Ts>(payload, result) || ...))
+      result = fail(Errc::corrupt, "unknown message type " + std::to_string(payload.type));
     return result;
   }
 
@@ -85,12 +92,8 @@ struct MessageSet {
   template <class T>
   static bool decode_one(const Payload& payload, Result<Variant>& result) {
     if (payload.type != static_cast<std::uint16_t>(Traits<T>::enum_value)) return false;
-    Result<T> table = decode_table<T>(payload.bytes);
-    if (table) {
-      result = Variant(std::move(*table));
-    } else {
-      result = tl::unexpected<Error>(table.error());
-    }
+    if (auto ok = decode_into(result->template emplace<T>(), payload.bytes); !ok)
+      result = tl::unexpected<Error>(ok.error());
     return true;
   }
 };
@@ -147,9 +150,9 @@ KindOps kind_ops() {
     return encode_table(*static_cast<const State*>(state));
   };
   ops.decode_state = [](std::string_view bytes) -> Result<std::shared_ptr<void>> {
-    Result<State> state = decode_table<State>(bytes);
-    if (!state) return tl::unexpected<Error>(state.error());
-    return std::make_shared<State>(std::move(*state));
+    auto state = std::make_shared<State>();
+    if (auto ok = decode_into(*state, bytes); !ok) return tl::unexpected<Error>(ok.error());
+    return std::shared_ptr<void>(std::move(state));
   };
   ops.creates = [](const Payload& payload) -> Result<bool> {
     auto message = K::Messages::decode(payload);

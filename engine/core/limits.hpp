@@ -21,7 +21,8 @@ struct ShardLimits {
   Duration retry_after{1'000};
 
   // What memory holds; the rest lies on disk.
-  std::size_t window = 64;                    ///< Messages per actor and lane.
+  std::size_t window = 1'024;                 ///< Messages per actor and lane, …
+  std::size_t window_when_full = 64;          ///< … and while all windows take half of `bytes_in_flight`.
   std::size_t idle_actors = 2'000;            ///< Kept cached with nothing to do.
   std::size_t timers_in_memory = 4'096;
   std::size_t rows_cached = 512;              ///< Per active actor.

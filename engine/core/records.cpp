@@ -124,83 +124,102 @@ flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> encode_bytes(
   return builder.CreateVector(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
 }
 
-std::string_view encode_envelope(flatbuffers::FlatBufferBuilder& builder,
-                                 const Envelope& envelope) {
-  builder.Clear();
-  const auto text = [&](const std::string& s) {
-    return s.empty() ? flatbuffers::Offset<flatbuffers::String>() : builder.CreateString(s);
-  };
-  // Sender and receiver share what they have in common.
-  const ActorId& sender = envelope.from;
-  const ActorId& receiver = envelope.to;
-  const auto org = builder.CreateString(receiver.org);
-  const auto kind = builder.CreateString(receiver.kind);
-  const auto to = fbs::CreateActorName(builder, org, kind, builder.CreateString(receiver.key));
-  flatbuffers::Offset<fbs::ActorName> from;
-  if (!sender.kind.empty()) {
-    const auto from_org = sender.org == receiver.org ? org : builder.CreateString(sender.org);
-    const auto from_kind = sender.kind == receiver.kind ? kind : builder.CreateString(sender.kind);
-    from = fbs::CreateActorName(builder, from_org, from_kind, builder.CreateString(sender.key));
-  }
-  const auto bytes = encode_bytes(builder, envelope.payload.bytes);
-  const auto payload = fbs::CreatePayloadRecord(builder, envelope.payload.type, bytes);
-  const auto correlation = text(envelope.correlation);
-  const auto dedup_key = text(envelope.dedup_key);
-  const auto timer = text(envelope.timer);
-  const auto only_if = text(envelope.only_if);
-  const auto only_if_rows = text(envelope.only_if_rows);
-  fbs::EnvelopeRecordBuilder record(builder);
-  record.add_sequence(envelope.sequence);
-  record.add_enqueued_unix_ms(envelope.enqueued_at.unix_ms);
-  record.add_causation(envelope.causation);
-  record.add_timer_generation(envelope.timer_generation);
-  record.add_from(from);
-  record.add_to(to);
-  record.add_payload(payload);
-  record.add_correlation(correlation);
-  record.add_dedup_key(dedup_key);
-  record.add_timer(timer);
-  record.add_only_if(only_if);
-  record.add_only_if_rows(only_if_rows);
-  record.add_lane(static_cast<std::uint8_t>(envelope.lane));
-  return finish_record<fbs::EnvelopeRecordT>(builder, record.Finish());
+namespace {
+
+flatbuffers::Offset<flatbuffers::String> encode_text(flatbuffers::FlatBufferBuilder& builder,
+                                                     std::string_view text) {
+  if (text.empty()) return {};
+  return builder.CreateString(text.data(), text.size());
 }
 
-std::string encode_envelope(const Envelope& envelope) {
-  flatbuffers::FlatBufferBuilder builder;
-  return std::string(encode_envelope(builder, envelope));
+flatbuffers::Offset<fbs::PayloadRecord> encode_payload(flatbuffers::FlatBufferBuilder& builder,
+                                                       const Payload& payload) {
+  return fbs::CreatePayloadRecord(builder, payload.type, encode_bytes(builder, payload.bytes));
+}
+
+}  // namespace
+
+std::string_view encode_timer(flatbuffers::FlatBufferBuilder& builder, const ActorId& actor,
+                              std::string_view name, std::uint64_t generation,
+                              const Payload& payload, std::string_view correlation) {
+  builder.Clear();
+  const auto of = encode_actor(builder, actor);
+  const auto named = encode_text(builder, name);
+  const auto message = encode_payload(builder, payload);
+  const auto root = encode_text(builder, correlation);
+  fbs::TimerRecordBuilder record(builder);
+  record.add_actor(of);
+  record.add_name(named);
+  record.add_generation(generation);
+  record.add_payload(message);
+  record.add_correlation(root);
+  return finish_record<fbs::TimerRecordT>(builder, record.Finish());
+}
+
+std::string_view encode_deadline(flatbuffers::FlatBufferBuilder& builder,
+                                 const PendingEffect& effect, std::string_view name) {
+  builder.Clear();
+  const auto of = encode_actor(builder, effect.actor);
+  const auto named = encode_text(builder, name);
+  fbs::TimerRecordBuilder record(builder);
+  record.add_actor(of);
+  record.add_name(named);
+  record.add_effect_sequence(effect.sequence);
+  record.add_effect_ordinal(effect.ordinal);
+  return finish_record<fbs::TimerRecordT>(builder, record.Finish());
+}
+
+std::string_view encode_effect(flatbuffers::FlatBufferBuilder& builder, const PendingEffect& effect,
+                               const Payload& on_unknown, Duration allowed,
+                               std::string_view correlation) {
+  builder.Clear();
+  const auto of = encode_actor(builder, effect.actor);
+  const auto port = encode_text(builder, effect.port);
+  const auto key = encode_text(builder, effect.key);
+  const auto bytes = encode_bytes(builder, effect.bytes);
+  const auto unknown = encode_payload(builder, on_unknown);
+  const auto root = encode_text(builder, correlation);
+  fbs::EffectRecordBuilder record(builder);
+  record.add_actor(of);
+  record.add_sequence(effect.sequence);
+  record.add_ordinal(effect.ordinal);
+  record.add_port(port);
+  record.add_key(key);
+  record.add_bytes(bytes);
+  record.add_deadline_unix_ms(effect.deadline.unix_ms);
+  record.add_on_unknown(unknown);
+  record.add_correlation(root);
+  record.add_allowed_ms(allowed.count());
+  return finish_record<fbs::EffectRecordT>(builder, record.Finish());
 }
 
 Result<Envelope> decode_envelope(std::string_view bytes) {
-  auto record = decode_record<fbs::EnvelopeRecordT>(bytes);
-  if (!record) return tl::unexpected<Error>(record.error());
+  const auto found = verified<fbs::EnvelopeRecordT>(bytes);
+  if (!found) return tl::unexpected<Error>(found.error());
+  const fbs::EnvelopeRecord& record = **found;
+  const auto text = [](const flatbuffers::String* s) { return s ? s->str() : std::string(); };
+  const auto actor = [&](const fbs::ActorName* name) {
+    return name ? ActorId{text(name->org()), text(name->kind()), text(name->key())} : ActorId{};
+  };
   Envelope envelope;
-  envelope.sequence = record->sequence;
-  envelope.from = actor_of(record->from);
-  envelope.to = actor_of(record->to);
-  envelope.lane = record->lane == 0 ? Lane::normal : Lane::operator_;
-  envelope.payload = payload_of(record->payload);
-  envelope.enqueued_at = {record->enqueued_unix_ms};
-  envelope.correlation = std::move(record->correlation);
-  envelope.causation = record->causation;
-  envelope.dedup_key = std::move(record->dedup_key);
-  envelope.timer = std::move(record->timer);
-  envelope.timer_generation = record->timer_generation;
-  envelope.only_if = std::move(record->only_if);
-  envelope.only_if_rows = std::move(record->only_if_rows);
+  envelope.sequence = record.sequence();
+  envelope.from = actor(record.from());
+  envelope.to = actor(record.to());
+  envelope.lane = record.lane() == 0 ? Lane::normal : Lane::operator_;
+  if (const auto* payload = record.payload()) {
+    envelope.payload.type = payload->type();
+    if (const auto* body = payload->bytes())
+      envelope.payload.bytes.assign(reinterpret_cast<const char*>(body->data()), body->size());
+  }
+  envelope.enqueued_at = {record.enqueued_unix_ms()};
+  envelope.correlation = text(record.correlation());
+  envelope.causation = record.causation();
+  envelope.dedup_key = text(record.dedup_key());
+  envelope.timer = text(record.timer());
+  envelope.timer_generation = record.timer_generation();
+  envelope.only_if = text(record.only_if());
+  envelope.only_if_rows = text(record.only_if_rows());
   return envelope;
-}
-
-fbs::EffectRecordT record_of(const PendingEffect& effect) {
-  fbs::EffectRecordT record;
-  record.actor = record_of(effect.actor);
-  record.sequence = effect.sequence;
-  record.ordinal = effect.ordinal;
-  record.port = effect.port;
-  record.key = effect.key;
-  record.bytes = record_of(std::string_view(effect.bytes));
-  record.deadline_unix_ms = effect.deadline.unix_ms;
-  return record;
 }
 
 PendingEffect effect_of(const fbs::EffectRecordT& record) {
@@ -215,12 +234,20 @@ PendingEffect effect_of(const fbs::EffectRecordT& record) {
   return effect;
 }
 
+Result<const fbs::HeadRecord*> head_in(std::string_view bytes) {
+  return verified<fbs::HeadRecordT>(bytes);
+}
+
+std::string_view state_of(const fbs::HeadRecord& head) {
+  const auto* state = head.state();
+  if (state == nullptr) return {};
+  return {reinterpret_cast<const char*>(state->data()), state->size()};
+}
+
 Result<std::string> state_in_head(std::string_view head) {
-  auto table = verified<fbs::HeadRecordT>(head);
+  auto table = head_in(head);
   if (!table) return tl::unexpected<Error>(table.error());
-  const auto* state = (*table)->state();
-  if (state == nullptr) return std::string();
-  return std::string(reinterpret_cast<const char*>(state->data()), state->size());
+  return std::string(state_of(**table));
 }
 
 bool is_removed(std::string_view head) {

@@ -1,6 +1,7 @@
 #include "engine/core/recovery.hpp"
 
 #include <algorithm>
+#include <list>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -15,6 +16,11 @@ using storage::Family;
 namespace {
 
 const std::string kPastSequences(13, '\xff');
+const std::string kPastActors(2, '\xff');
+/// Of one actor in the backlog: with more, each is asked for.
+constexpr std::size_t kManyMessages = 64;
+/// Messages of the inbox in memory at once, besides those that are pending.
+constexpr std::size_t kInboxChunk = 200'000;
 
 /// The consumed marks of one receiver; zeros when it does not exist.
 Result<std::array<Sequence, kLanes>> consumed_marks(const storage::Journal& journal,
@@ -23,16 +29,25 @@ Result<std::array<Sequence, kLanes>> consumed_marks(const storage::Journal& jour
   auto head = find_head(journal, id);
   if (!head) return tl::unexpected<Error>(head.error());
   if (!*head) return marks;
-  auto record = decode_record<fbs::HeadRecordT>(**head);
+  const auto record = head_in(**head);
   if (!record) return fail(record.error(), "head of " + id.to_string());
-  for (std::size_t lane = 0; lane < kLanes && lane < record->consumed.size(); ++lane)
-    marks[lane] = record->consumed[lane];
+  if (const auto* consumed = (*record)->consumed())
+    for (std::uint32_t lane = 0; lane < kLanes && lane < consumed->size(); ++lane)
+      marks[lane] = consumed->Get(lane);
   return marks;
 }
 
+/// Of the inbox.
+struct InboxChunk {
+  std::list<WindowEntry> messages;
+  std::size_t bytes = 0;
+  bool more = false;  ///< After it.
+};
+
 class Reader {
  public:
-  Reader(const storage::Journal& journal, ShardPlace place) : journal_(journal), place_(place) {}
+  Reader(const storage::Journal& journal, ShardPlace place, std::size_t unchecked_bytes)
+      : journal_(journal), place_(place), unchecked_bytes_(unchecked_bytes) {}
 
   Result<Recovered> read() {
     if (auto ok = read_shard(); !ok) return tl::unexpected<Error>(ok.error());
@@ -79,59 +94,126 @@ class Reader {
                          });
   }
 
-  /// Consumed: at or below its receiver's mark, or parked as a dead letter (which needs no receiver).
-  Result<bool> is_pending(const Envelope& message) {
-    auto marks = marks_.find(message.to);
-    if (marks == marks_.end()) {
-      auto read = consumed_marks(journal_, message.to);
-      if (!read) return tl::unexpected<Error>(read.error());
-      marks = marks_.emplace(message.to, *read).first;
+  /// From message to message; but who has many of them is passed over in one step.
+  Result<void> read_backlog() {
+    std::string lower;
+    for (bool more = true; more;) {
+      more = false;
+      Result<void> outcome;
+      std::string actor;     // Whose messages are read now, …
+      bool* many = nullptr;  // … and what is to be remembered when they are many.
+      std::size_t read = 0;
+      auto scanned = journal_.scan(
+          Family::backlog, lower, kPastActors, [&](std::string_view key, std::string_view) {
+            if (many == nullptr || !key.starts_with(actor)) {
+              std::string_view rest = key;
+              const auto id = keys::take_actor(rest);
+              if (!id || rest.size() != 1 + sizeof(Sequence)) {
+                outcome = fail(Errc::corrupt, "reading the backlog: not a key of it");
+                return false;
+              }
+              found_.sleepers.of(*id).backlog = true;
+              many = &backlogged_[*id];
+              actor = key.substr(0, key.size() - rest.size());
+              read = 0;
+            }
+            const Sequence sequence = storage::get_be64(key.substr(actor.size() + 1));
+            if (sequence >= found_.shard.low_water) in_backlog_.insert(sequence);
+            if (++read < kManyMessages) return true;
+            *many = more = true;
+            lower = storage::prefix_end(actor);
+            return false;
+          });
+      if (!scanned) return scanned;
+      if (!outcome) return outcome;
     }
-    if (message.sequence <= marks->second[static_cast<std::size_t>(message.lane)]) return false;
-    if (dead_.contains(message.sequence)) return false;
-    if (!backlogged_.contains(message.to)) return true;
+    return {};
+  }
+
+  /// Not parked, not in the backlog, and above its receiver's mark as far as that was read.
+  Result<bool> may_be_pending(const Envelope& message) {
+    if (dead_.contains(message.sequence) || in_backlog_.contains(message.sequence)) return false;
+    const auto marks = marks_.find(message.to);
+    if (marks != marks_.end() &&
+        message.sequence <= marks->second[static_cast<std::size_t>(message.lane)])
+      return false;
+    const auto backlog = backlogged_.find(message.to);
+    if (backlog == backlogged_.end() || !backlog->second) return true;
     auto there =
         journal_.get(Family::backlog, keys::backlog(message.to, message.lane, message.sequence));
     if (!there) return tl::unexpected<Error>(there.error());
     return !*there;
   }
 
-  Result<void> read_inbox() {
-    Result<void> outcome;
-    auto scanned = journal_.scan(
-        Family::inbox, keys::sequence(found_.shard.low_water), kPastSequences,
-        [&](std::string_view, std::string_view value) {
-          auto message = decode_envelope(value);
-          auto pending = message ? is_pending(*message) : tl::unexpected<Error>(message.error());
-          if (!pending) {
-            outcome = fail(pending.error(), "reading the inbox");
-            return false;
-          }
-          if (*pending) found_.pending.push_back(std::move(*message));
-          return true;
-        });
-    return scanned ? outcome : scanned;
-  }
-
-  /// Steps from receiver to receiver, not from message to message.
-  Result<void> read_backlog() {
-    std::string lower;
-    for (bool more = true; more;) {
-      more = false;
-      std::optional<ActorId> id;
-      auto scanned = journal_.scan(Family::backlog, lower, std::string(2, '\xff'),
-                                   [&](std::string_view key, std::string_view) {
-                                     id = keys::take_actor(key);
-                                     return false;
-                                   });
-      if (!scanned) return scanned;
-      if (!id) break;
-      lower = storage::prefix_end(keys::actor(*id));
-      backlogged_.insert(*id);
-      found_.backlogged.push_back(std::move(*id));
-      more = true;
+  /// In the order of their keys: the next head lies near the last one, and reading it is cheap.
+  Result<void> read_marks(const std::list<WindowEntry>& messages, bool all) {
+    std::vector<std::pair<std::string, const ActorId*>> receivers;
+    for (const WindowEntry& entry : messages) {
+      const ActorId& to = entry.message.to;
+      if ((all || backlogged_.contains(to)) && !in_backlog_.contains(entry.message.sequence) &&
+          !marks_.contains(to))
+        receivers.emplace_back(keys::actor(to), &to);
+    }
+    std::sort(receivers.begin(), receivers.end());
+    for (const auto& [key, id] : receivers) {
+      if (marks_.contains(*id)) continue;
+      auto read = consumed_marks(journal_, *id);
+      if (!read) return tl::unexpected<Error>(read.error());
+      marks_.emplace(*id, *read);
     }
     return {};
+  }
+
+  Result<InboxChunk> read_some(Sequence& from) {
+    Result<InboxChunk> chunk;
+    Result<void> decoded;
+    auto scanned = journal_.scan(
+        Family::inbox, keys::sequence(from), kPastSequences,
+        [&](std::string_view key, std::string_view value) {
+          chunk->more = chunk->messages.size() == kInboxChunk || chunk->bytes > unchecked_bytes_;
+          if (chunk->more) return false;
+          from = storage::get_be64(key) + 1;
+          auto message = decode_envelope(value);
+          if (!message) {
+            decoded = fail(message.error(), "reading the inbox");
+            return false;
+          }
+          chunk->messages.emplace_back(std::move(*message), value.size(), false);
+          chunk->bytes += value.size();
+          return true;
+        });
+    if (!scanned) chunk = tl::unexpected<Error>(scanned.error());
+    if (!decoded) chunk = tl::unexpected<Error>(decoded.error());
+    return chunk;
+  }
+
+  Result<void> read_inbox() {
+    Sequence from = found_.shard.low_water;
+    for (bool checked = false, more = true; more;) {
+      auto chunk = read_some(from);
+      if (!chunk) return tl::unexpected<Error>(chunk.error());
+      more = chunk->more;
+      checked = checked || more || chunk->bytes > unchecked_bytes_;
+      if (auto ok = read_marks(chunk->messages, checked); !ok) return ok;
+      for (auto& messages = chunk->messages; !messages.empty();) {
+        auto pending = may_be_pending(messages.front().message);
+        if (!pending) return fail(pending.error(), "reading the inbox");
+        if (*pending)
+          keep(messages);
+        else
+          messages.pop_front();
+      }
+    }
+    return {};
+  }
+
+  /// The first of `messages`.
+  void keep(std::list<WindowEntry>& messages) {
+    const Envelope& message = messages.front().message;
+    found_.kept.push_back(message.sequence);
+    found_.kept_bytes += messages.front().bytes;
+    auto& kept = found_.sleepers.of(message.to).kept[static_cast<std::size_t>(message.lane)];
+    kept.splice(kept.end(), messages, messages.begin());
   }
 
   Result<void> read_effects() {
@@ -166,9 +248,11 @@ class Reader {
 
   const storage::Journal& journal_;
   ShardPlace place_;
+  std::size_t unchecked_bytes_;
   Recovered found_;
   std::unordered_map<ActorId, std::array<Sequence, kLanes>> marks_;
-  std::unordered_set<ActorId> backlogged_;
+  std::unordered_map<ActorId, bool> backlogged_;  ///< True: with more messages than were read.
+  std::unordered_set<Sequence> in_backlog_;       ///< Of those that may be in the inbox too.
   std::unordered_set<Sequence> dead_;
 };
 
@@ -199,8 +283,9 @@ Result<void> store_generation(storage::Journal& journal, std::uint32_t generatio
   return journal.commit(batch);
 }
 
-Result<Recovered> recover(const storage::Journal& journal, ShardPlace place) {
-  return Reader(journal, place).read();
+Result<Recovered> recover(const storage::Journal& journal, ShardPlace place,
+                          std::size_t unchecked_bytes) {
+  return Reader(journal, place, unchecked_bytes).read();
 }
 
 }  // namespace muster::engine

@@ -58,7 +58,8 @@ void Shard::recover_on_writer(bool reopen) {
     Result<void> open;
     if (reopen) open = world_.journal.reopen();
     auto found = std::make_shared<Result<Recovered>>(
-        open ? recover(world_.journal, config_.place) : tl::unexpected<Error>(open.error()));
+        open ? recover(world_.journal, config_.place, limits_.bytes_in_flight)
+             : tl::unexpected<Error>(open.error()));
     world_.executor.post([this, epoch, found] {
       if (epoch == epoch_) recovered(std::move(*found));
     });
@@ -100,15 +101,15 @@ void Shard::resume(Recovered found) {
   stats_.position = position_;
   served_since_ = now();
   phase_ = Phase::serving;
-  for (ActorId& id : found.backlogged) sleepers_.insert(std::move(id));
-  for (Envelope& message : found.pending) {
-    if (sleepers_.contains(message.to)) {  // Some of its messages come after those in the backlog, some before.
-      to_backlog(message);
-      continue;
-    }
-    const std::size_t bytes = encode_envelope(message).size();
-    place(std::move(message), bytes);
-  }
+  for (const Sequence sequence : found.kept) pending_.add(sequence);
+  window_bytes_ = found.kept_bytes;
+  sleepers_ = std::move(found.sleepers);
+  sleepers_.each([this](Sleeper& sleeper) {
+    // With a backlog: some of what was kept comes after it, some before.
+    if (!sleeper.backlog && window_bytes_ <= limits_.bytes_in_flight) return;
+    sleeper.backlog = true;
+    for (auto& kept : sleeper.kept) shelve(kept);
+  });
   if (found.fresh) write_shard();
   for (auto& [effect, allowed] : found.effects) {
     effect.repeated = true;
@@ -178,12 +179,12 @@ void Shard::turn() {
 
 void Shard::run_turn() {
   fire_timers();
-  wake_sleepers();
+  const bool more_sleep = wake_sleepers();
   for (std::size_t n = 0; n < limits_.steps_per_turn && !run_queue_.empty() && credit(); ++n)
     step_next();
   resend_stalled();
   commit_if_idle();
-  if (!run_queue_.empty() && credit()) schedule_turn();
+  if ((more_sleep || !run_queue_.empty()) && credit()) schedule_turn();
   arm_wake();
 }
 

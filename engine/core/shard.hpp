@@ -16,7 +16,6 @@
 
 #include <deque>
 #include <memory>
-#include <set>
 #include <unordered_map>
 
 #include "engine/core/activation.hpp"
@@ -25,6 +24,7 @@
 #include "engine/core/interfaces.hpp"
 #include "engine/core/limits.hpp"
 #include "engine/core/recovery.hpp"
+#include "engine/core/sleepers.hpp"
 #include "engine/core/speculation.hpp"
 #include "engine/core/timer_queue.hpp"
 
@@ -143,13 +143,14 @@ class Shard {
     Sequence sequence = 0;
     Activation* receiver = nullptr;
   };
-  Placed dispatch(Envelope&& message);
-  Placed enqueue(Envelope&& message);
+  Placed dispatch(Envelope&& message, Instant at);
+  Placed enqueue(Envelope&& message, Instant at);
   Activation* place(Envelope&& message, std::size_t bytes);
   void to_backlog(const Envelope& message);
+  [[nodiscard]] std::size_t window_limit() const;
   Activation* activate(const ActorId& id, Lane lane);
   Activation* rouse(const ActorId& id, Lane lane);
-  void wake_sleepers();
+  bool wake_sleepers();
   void refill(Activation& a, Lane lane);
   void queue(Activation& a);
   void passivate_if_idle(Activation& a);
@@ -169,11 +170,13 @@ class Shard {
   Result<std::string> passivate(const ActorId& id);
   void audit_operation(const OperatorCommand& command, const ActorId& actor);
   void spill(Activation& a);
+  void shelve(std::list<WindowEntry>& window);
 
   // shard_step.cpp
   bool credit() const;
   void step_next();
   void load(Activation& a);
+  void drop_consumed(Activation& a);
   void step(Activation& a, const WindowEntry& entry);
   void snapshot_if_due(const Activation& a, const Envelope& m, Instant at);
   void note_step(Activation& a, const Envelope& m, std::uint64_t us);
@@ -184,7 +187,7 @@ class Shard {
   Result<void> within_limits(const Activation& a, const Stepped& stepped) const;
   void consume(Activation& a, const WindowEntry& entry);
   void apply(Activation& a, const Envelope& m, Stepped& stepped);
-  void apply_sends(Activation& a, const Envelope& m, Decision& d);
+  void apply_sends(Activation& a, const Envelope& m, Instant at, Decision& d);
   void apply_timers(Activation& a, const Envelope& m, Decision& d);
   void change_timer(Activation& a, TimerChange change, const std::string& correlation);
   void apply_effects(const Activation& a, const Envelope& m, Decision& d);
@@ -210,7 +213,6 @@ class Shard {
   /// Nothing waits for a commit. A step that only changed its actor's state has touched it, and wrote no row yet.
   [[nodiscard]] bool nothing_decided() const { return rows_.empty() && touched_.empty(); }
   void commit_if_idle();
-  void write_heads();
   std::string_view encode_head(Activation& a);
   void write_changes();
   void write_shard();
@@ -263,7 +265,7 @@ class Shard {
   std::unordered_map<ActorId, std::unique_ptr<Activation>, DirectoryHash> directory_;
   std::deque<Activation*> run_queue_;
   std::list<Activation*> idle_;       ///< The longest idle first.
-  std::set<ActorId> sleepers_;        ///< With a backlog, and no activation for want of room.
+  Sleepers sleepers_;                 ///< None of them has an activation.
   std::unordered_map<std::string, std::vector<CallDone>> waiting_;
   std::vector<Peer> peers_;
 
@@ -273,6 +275,7 @@ class Shard {
   ChangeLog changes_;
   std::vector<Change> visible_;
   flatbuffers::FlatBufferBuilder scratch_;  ///< For one record at a time.
+  std::string envelope_;                    ///< For one encoded envelope.
   std::shared_ptr<Flight> flight_;
   Sequence inbox_trimmed_ = 0;
   std::uint64_t changes_trimmed_ = 0;

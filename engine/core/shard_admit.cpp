@@ -40,8 +40,7 @@ Result<void> Shard::open_for(const ActorId& to, Lane lane) const {
       return full("too many messages wait for " + to.to_string());
     return {};
   }
-  if (lane == Lane::normal && (sleepers_.contains(to) ||
-                               (directory_.size() >= limits_.active_actors && idle_.empty())))
+  if (lane == Lane::normal && directory_.size() >= limits_.active_actors && idle_.empty())
     return full("too many actors are active");
   return {};
 }
@@ -95,7 +94,7 @@ void Shard::admit_call(Call call, CallDone done) {
   message.dedup_key = std::move(call.key);
   message.only_if = std::move(call.only_if);
   message.only_if_rows = std::move(call.only_if_rows);
-  enqueue(std::move(message));
+  enqueue(std::move(message), now());
   schedule_turn();
 }
 
@@ -180,7 +179,7 @@ void Shard::admit_channel(ChannelMessage message, ChannelDone done) {
   envelope.to = std::move(message.to);
   envelope.payload = std::move(message.payload);
   envelope.correlation = message.channel + "#" + std::to_string(message.number);
-  dispatch(std::move(envelope));
+  dispatch(std::move(envelope), now());
   when_durable(when_safe);
   schedule_turn();
 }
@@ -195,7 +194,7 @@ void Shard::tell(ActorId to, Payload payload, Lane lane, std::function<void(Resu
     envelope.to = std::move(to);
     envelope.lane = lane;
     envelope.payload = std::move(payload);
-    enqueue(std::move(envelope));
+    enqueue(std::move(envelope), now());
     when_durable([done](const Error* failure) {
       done(failure != nullptr ? Result<void>(tl::unexpected<Error>(*failure)) : Result<void>());
     });
@@ -217,7 +216,7 @@ void Shard::effect_done(const PendingEffect& effect, Payload result) {
     message.payload = std::move(result);
     message.correlation = record.correlation;
     message.causation = effect.sequence;
-    enqueue(std::move(message));
+    enqueue(std::move(message), now());
     schedule_turn();
   });
 }
@@ -225,18 +224,18 @@ void Shard::effect_done(const PendingEffect& effect, Payload result) {
 // ---- into the mailbox ----
 
 /// To its shard. The sequence: 0 when that is another one.
-Shard::Placed Shard::dispatch(Envelope&& message) {
+Shard::Placed Shard::dispatch(Envelope&& message, Instant at) {
   const std::uint32_t destination = shard_of(message.to, config_.place.shards);
-  if (destination == config_.place.shard) return enqueue(std::move(message));
-  message.enqueued_at = now();
+  if (destination == config_.place.shard) return enqueue(std::move(message), at);
+  message.enqueued_at = at;
   return {send_away(destination, message), nullptr};
 }
 
 /// Journals a message and puts it where its receiver will find it. Never refuses.
-Shard::Placed Shard::enqueue(Envelope&& message) {
+Shard::Placed Shard::enqueue(Envelope&& message, Instant at) {
   message.sequence = next_sequence_++;
-  message.enqueued_at = now();
-  const std::string_view bytes = encode_envelope(scratch_, message);
+  message.enqueued_at = at;
+  const std::string_view bytes = encode_envelope(envelope_, message);
   const std::size_t size = bytes.size();
   const Sequence sequence = message.sequence;
   rows_.append(Family::inbox, keys::sequence(sequence), bytes);
@@ -245,21 +244,29 @@ Shard::Placed Shard::enqueue(Envelope&& message) {
 
 void Shard::to_backlog(const Envelope& message) {
   rows_.put(Family::backlog, keys::backlog(message.to, message.lane, message.sequence),
-            encode_envelope(message));
+            std::string(encode_envelope(envelope_, message)));
+}
+
+/// Messages that one window holds: many, because the way through the backlog costs three writes and a read, unless all
+/// windows together take much memory.
+std::size_t Shard::window_limit() const {
+  const bool full = window_bytes_ >= limits_.bytes_in_flight / 2;
+  const std::size_t limit =
+      full ? std::min(limits_.window, limits_.window_when_full) : limits_.window;
+  return std::max<std::size_t>(1, limit);
 }
 
 /// Into the window when the window is the whole lane so far and has room; else behind it.
 Activation* Shard::place(Envelope&& message, std::size_t bytes) {
-  const bool sleeps_on = message.lane == Lane::normal && sleepers_.contains(message.to);
-  Activation* a = sleeps_on ? nullptr : rouse(message.to, message.lane);
+  Activation* a = rouse(message.to, message.lane);
   if (a == nullptr) {
     to_backlog(message);
-    sleepers_.insert(std::move(message.to));
+    sleepers_.of(message.to).backlog = true;
     return nullptr;
   }
   LaneWindow& lane = a->lane(message.lane);
   if (lane.more || !a->open(message.lane) ||
-      lane.window.size() >= std::max<std::size_t>(1, limits_.window)) {
+      lane.window.size() >= window_limit()) {
     to_backlog(message);
     lane.more = true;
     ++lane.unread;
@@ -268,7 +275,7 @@ Activation* Shard::place(Envelope&& message, std::size_t bytes) {
   }
   pending_.add(message.sequence);
   window_bytes_ += bytes;
-  lane.window.push_back({std::move(message), bytes, false});
+  lane.window.emplace_back(std::move(message), bytes, false);
   queue(*a);
   return a;
 }
@@ -302,31 +309,43 @@ Activation* Shard::activate(const ActorId& id, Lane lane) {
   return (directory_[id] = std::move(a)).get();
 }
 
-/// As activate(), with what a sleeper has in the backlog.
+/// As activate(), with the messages that a sleeper has.
 Activation* Shard::rouse(const ActorId& id, Lane lane) {
   Activation* a = activate(id, lane);
-  if (a == nullptr || sleepers_.erase(id) == 0) return a;
+  if (a == nullptr || sleepers_.empty()) return a;
+  auto sleeper = sleepers_.take(id);
+  if (!sleeper) return a;
+  for (std::size_t each = 0; each < kLanes; ++each)
+    a->lanes[each].window.splice(a->lanes[each].window.end(), sleeper->kept[each]);
   load(*a);
   for (const Lane each : {Lane::operator_, Lane::normal}) {
+    if (!sleeper->backlog) break;
     a->lane(each).more = true;
     refill(*a, each);
   }
+  queue(*a);
   return a;
 }
 
-/// Gives actors whose messages all lie in the backlog their turn, as room permits.
-void Shard::wake_sleepers() {
-  while (!sleepers_.empty()) {
-    const ActorId id = *sleepers_.begin();
-    Activation* a = rouse(id, Lane::normal);
-    if (a == nullptr) return;
+/// Gives those their turn who sleep: a few at a time, and never the last of the room, so that whoever is called now
+/// neither waits behind all of them nor is refused for their sake. True: the next turn has some, too.
+bool Shard::wake_sleepers() {
+  const std::size_t room = std::max<std::size_t>(1, limits_.active_actors - limits_.active_actors / 8);
+  const std::size_t turn = std::max<std::size_t>(1, limits_.steps_per_turn);
+  const std::size_t share = std::max<std::size_t>(1, turn / 4);
+  for (std::size_t woken = 0; !sleepers_.empty() && credit(); ++woken) {
+    if (woken >= (run_queue_.size() < turn ? turn : share)) return true;
+    if (directory_.size() >= room && idle_.empty()) return false;
+    Activation* a = rouse(ActorId(sleepers_.next()), Lane::normal);
+    if (a == nullptr) return false;
     passivate_if_idle(*a);
   }
+  return false;
 }
 
 void Shard::refill(Activation& a, Lane lane) {
   LaneWindow& window = a.lane(lane);
-  const std::size_t limit = std::max<std::size_t>(1, limits_.window);
+  const std::size_t limit = window_limit();
   if (!window.more || !a.open(lane) || window.window.size() > limit / 2) return;
   const std::size_t room = limit - window.window.size();
   auto rows = sure(rows_.scan(Family::backlog, keys::backlog(a.id, lane, window.read_upto + 1),
@@ -337,7 +356,7 @@ void Shard::refill(Activation& a, Lane lane) {
     Envelope message = sure(decode_envelope(value));
     window.read_upto = message.sequence;
     window_bytes_ += value.size();
-    window.window.push_back({std::move(message), value.size(), true});
+    window.window.emplace_back(std::move(message), value.size(), true);
   }
   if (window.more && window.unread == 0) {  // After a start nobody has counted them.
     window.unread = sure(rows_.scan(Family::backlog, keys::backlog(a.id, lane, window.read_upto + 1),

@@ -11,69 +11,143 @@ namespace muster::engine {
 
 using storage::Family;
 
+namespace {
+
+/// What a head says, as it is when its batch closes; the writer encodes it while the actor goes on. The state can be
+/// shared, because nobody changes one: a step works on a copy.
+struct HeadToWrite {
+  std::string key;
+  Activation* actor = nullptr;  ///< For the strand alone.
+  const KindOps* kind = nullptr;
+  std::shared_ptr<const void> state;  ///< Null: a removed one.
+  std::array<Sequence, kLanes> consumed{};
+  std::vector<std::pair<std::string, PendingTimer>> timers;
+  Sequence incarnation = 0;
+  std::uint64_t decision = 0;
+  std::uint64_t timer_generation = 0;
+  bool finished = false;
+  bool paused = false;
+  std::size_t state_bytes = 0;  ///< Once it is encoded.
+};
+
+HeadToWrite head_of(Activation& a) {
+  HeadToWrite head;
+  head.key = keys::head(a.id);
+  head.actor = &a;
+  head.kind = a.kind;
+  if (!a.removed) head.state = a.state;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) head.consumed[lane] = a.lanes[lane].consumed;
+  head.timers.assign(a.timers.begin(), a.timers.end());
+  head.incarnation = a.incarnation;
+  head.decision = a.decision;
+  head.timer_generation = a.timer_generation;
+  head.finished = a.finished;
+  head.paused = a.paused;
+  return head;
+}
+
+/// Valid until `builder` is used again.
+std::string_view encode(flatbuffers::FlatBufferBuilder& builder, HeadToWrite& head) {
+  builder.Clear();
+  const std::string bytes =
+      head.state == nullptr ? std::string() : head.kind->encode_state(head.state.get());
+  head.state_bytes = bytes.size();
+  const auto state = encode_bytes(builder, bytes);
+  const auto consumed = builder.CreateVector(head.consumed.data(), head.consumed.size());
+  std::vector<flatbuffers::Offset<fbs::HeadTimer>> pending;
+  for (const auto& [name, timer] : head.timers)
+    pending.push_back(fbs::CreateHeadTimer(builder, builder.CreateString(name), timer.generation,
+                                           timer.due.unix_ms));
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::HeadTimer>>> timers;
+  if (!pending.empty()) timers = builder.CreateVector(pending);
+  fbs::HeadRecordBuilder record(builder);
+  record.add_incarnation(head.incarnation);
+  record.add_decision(head.decision);
+  record.add_timer_generation(head.timer_generation);
+  record.add_consumed(consumed);
+  record.add_timers(timers);
+  record.add_state(state);
+  record.add_kind_version(head.kind->version);
+  record.add_finished(head.finished);
+  record.add_paused(head.paused);
+  record.add_removed(head.state == nullptr);
+  return finish_record<fbs::HeadRecordT>(builder, record.Finish());
+}
+
+using Heads = std::vector<HeadToWrite>;
+
+/// Once per batch, however often an actor stepped in it.
+Heads heads_of(const std::vector<Activation*>& touched) {
+  Heads heads;
+  heads.reserve(touched.size());
+  for (Activation* a : touched)
+    // Never there: its dead letters say what was consumed.
+    if ((a->state != nullptr || a->removed) && !a->archived) heads.push_back(head_of(*a));
+  return heads;
+}
+
+/// About what they will take.
+std::size_t bytes_of_heads(const Heads& heads) {
+  constexpr std::size_t kAround = 200;
+  std::size_t bytes = 0;
+  for (const HeadToWrite& head : heads) bytes += head.key.size() + head.actor->state_bytes + kAround;
+  return bytes;
+}
+
+/// In the order of their keys, because a memtable finds the place of a key fast that comes soon after the last one.
+/// Their beginnings tell most of it without a look at the keys.
+void put_heads(storage::Batch& batch, Heads& heads) {
+  std::vector<std::pair<std::uint64_t, HeadToWrite*>> order;
+  order.reserve(heads.size());
+  for (HeadToWrite& head : heads)  // Slot, org, …: at least eight bytes.
+    order.emplace_back(storage::get_be64(head.key), &head);
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second->key < b.second->key;
+  });
+  flatbuffers::FlatBufferBuilder builder;
+  for (const auto& [beginning, head] : order)
+    batch.put(Family::state, head->key, encode(builder, *head));
+}
+
+}  // namespace
+
 void Shard::commit_if_idle() {
   if (flight_ || nothing_decided()) return;
   auto flight = std::make_shared<Flight>();
+  auto heads = std::make_shared<Heads>(heads_of(touched_));
   stats_.batch.observe(changes_.size());
-  write_heads();
   write_changes();
   write_shard();
   flight->number = rows_.number();
-  flight->bytes = rows_.bytes();
+  flight->bytes = rows_.bytes() + bytes_of_heads(*heads);
   flight->low_water = low_water();
   flight->position = position_;
   flight->batch = rows_.close();
   flight->outputs = std::exchange(outputs_, {});
   flight->touched = std::exchange(touched_, {});
   flight->visible = std::exchange(visible_, {});
+  visible_.reserve(flight->visible.size());  // The next batch is about as large.
   flight_ = flight;
-  world_.executor.write([this, flight, epoch = epoch_] {
+  world_.executor.write([this, flight, heads, epoch = epoch_]() mutable {
+    put_heads(flight->batch, *heads);
     const Stopwatch watch;
     flight->result = world_.journal.commit(flight->batch);
     flight->took_us = watch.us();
-    world_.executor.post([this, flight, epoch] { committed(epoch, flight); });
+    // With all of it, so that what the strand allocated is let go of there.
+    world_.executor.post([this, flight = std::move(flight), heads = std::move(heads), epoch] {
+      if (epoch == epoch_)
+        for (const HeadToWrite& head : *heads) head.actor->state_bytes = head.state_bytes;
+      committed(epoch, flight);
+    });
   });
 }
 
-/// Once per batch, however often an actor stepped in it. In the order of their keys, because a memtable finds the
-/// place of a key fast that comes soon after the last one.
-void Shard::write_heads() {
-  std::sort(touched_.begin(), touched_.end(), [](const Activation* a, const Activation* b) {
-    return a->slot != b->slot ? a->slot < b->slot : a->id < b->id;
-  });
-  for (Activation* a : touched_)
-    // Never there: its dead letters say what was consumed.
-    if ((a->state != nullptr || a->removed) && !a->archived)
-      rows_.append(Family::state, keys::head(a->id), encode_head(*a));
-}
-
-/// Valid until `scratch_` is used again.
+/// As of now. Valid until `scratch_` is used again.
 std::string_view Shard::encode_head(Activation& a) {
-  scratch_.Clear();
-  const std::string encoded = a.removed ? std::string() : a.kind->encode_state(a.state.get());
-  a.state_bytes = encoded.size();
-  const auto state = encode_bytes(scratch_, encoded);
-  std::array<std::uint64_t, kLanes> marks{};
-  for (std::size_t lane = 0; lane < kLanes; ++lane) marks[lane] = a.lanes[lane].consumed;
-  const auto consumed = scratch_.CreateVector(marks.data(), marks.size());
-  std::vector<flatbuffers::Offset<fbs::HeadTimer>> pending;
-  for (const auto& [name, timer] : a.timers)
-    pending.push_back(fbs::CreateHeadTimer(scratch_, scratch_.CreateString(name), timer.generation,
-                                           timer.due.unix_ms));
-  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::HeadTimer>>> timers;
-  if (!pending.empty()) timers = scratch_.CreateVector(pending);
-  fbs::HeadRecordBuilder head(scratch_);
-  head.add_incarnation(a.incarnation);
-  head.add_decision(a.decision);
-  head.add_timer_generation(a.timer_generation);
-  head.add_consumed(consumed);
-  head.add_timers(timers);
-  head.add_state(state);
-  head.add_kind_version(a.kind->version);
-  head.add_finished(a.finished);
-  head.add_paused(a.paused);
-  head.add_removed(a.removed);
-  return finish_record<fbs::HeadRecordT>(scratch_, head.Finish());
+  HeadToWrite head = head_of(a);
+  const std::string_view record = encode(scratch_, head);
+  a.state_bytes = head.state_bytes;
+  return record;
 }
 
 void Shard::write_changes() {

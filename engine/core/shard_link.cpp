@@ -65,7 +65,7 @@ void Shard::receive_parcel(const Parcel& parcel) {
   for (std::size_t i = 0; i < parcel.envelopes.size() && !gap; ++i) {
     if (parcel.first + i <= mark) continue;
     mark = parcel.first + i;
-    enqueue(sure(decode_envelope(parcel.envelopes[i])));
+    enqueue(sure(decode_envelope(parcel.envelopes[i])), now());
   }
   if (mark != before) {
     std::string bytes;

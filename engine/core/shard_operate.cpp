@@ -106,7 +106,7 @@ Result<std::string> Shard::replay(const OperatorCommand& command) {
   message.only_if.clear();
   message.causation = command.letter.sequence;
   const ActorId to = message.to;
-  record->replayed_as = enqueue(std::move(message)).sequence;
+  record->replayed_as = enqueue(std::move(message), now()).sequence;
   const std::string reply = std::to_string(record->replayed_as);
   close_letter(command, to, std::move(*record));
   return reply;
@@ -167,17 +167,22 @@ Result<std::string> Shard::passivate(const ActorId& id) {
   return std::string("passivated");
 }
 
-/// What waits for an actor that pauses goes to the backlog, so that it holds neither memory nor the low-water
-/// mark. Whatever comes later lies behind it.
-void Shard::spill(Activation& a) {
-  LaneWindow& lane = a.lane(Lane::normal);
-  for (const WindowEntry& entry : lane.window) {
+/// To the backlog, as far as it is not there.
+void Shard::shelve(std::list<WindowEntry>& window) {
+  for (const WindowEntry& entry : window) {
     window_bytes_ -= entry.bytes;
     if (entry.in_backlog) continue;
     to_backlog(entry.message);
     pending_.remove(entry.message.sequence);
   }
-  lane.window.clear();
+  window.clear();
+}
+
+/// What waits for an actor that pauses goes to the backlog, so that it holds neither memory nor the low-water
+/// mark. Whatever comes later lies behind it.
+void Shard::spill(Activation& a) {
+  LaneWindow& lane = a.lane(Lane::normal);
+  shelve(lane.window);
   lane.read_upto = lane.consumed;
   lane.unread = sure(rows_.scan(Family::backlog, keys::backlog(a.id, Lane::normal, 0),
                                 keys::backlog(a.id, Lane::normal, ~Sequence{0}),

@@ -73,7 +73,7 @@ void Shard::step_next() {
   run_queue_.pop_front();
   a.queued = false;
   load(a);
-  if (!a.runnable()) {  // Paused, which only its head could tell.
+  if (!a.runnable()) {  // Paused, or all was consumed before a start: only its head could tell.
     passivate_if_idle(a);
     return;
   }
@@ -96,38 +96,54 @@ void Shard::load(Activation& a) {
   }
   a.loaded = true;
   a.since = now();
-  if (!bytes || a.kind == nullptr) return;
-  auto head = decode_record<fbs::HeadRecordT>(*bytes);
-  if (!head) {
-    a.broken = head.error();
+  if (!bytes) return;
+  const auto found = head_in(*bytes);
+  if (!found) {
+    a.broken = found.error();
     return;
   }
-  if (head->kind_version > a.kind->version) {
+  const fbs::HeadRecord& head = **found;
+  if (const auto* consumed = head.consumed())
+    for (std::uint32_t lane = 0; lane < kLanes && lane < consumed->size(); ++lane)
+      a.lanes[lane].consumed = consumed->Get(lane);
+  drop_consumed(a);
+  if (a.kind == nullptr) return;
+  if (head.kind_version() > a.kind->version) {
     a.broken = Error{Errc::refused, "its state was written by a newer version of this kind"};
     return;
   }
-  a.removed = head->removed;
+  a.removed = head.removed();
   if (!a.removed) {
-    auto state = a.kind->decode_state(bytes_of(head->state));
+    auto state = a.kind->decode_state(std::string(state_of(head)));  // A copy is aligned.
     if (!state) {
       a.broken = state.error();
       return;
     }
     a.state = std::move(*state);
   }
-  a.incarnation = head->incarnation;
-  a.decision = head->decision;
-  a.timer_generation = head->timer_generation;
-  a.finished = head->finished;
-  a.state_bytes = head->state.size();
-  for (std::size_t lane = 0; lane < kLanes && lane < head->consumed.size(); ++lane)
-    a.lanes[lane].consumed = head->consumed[lane];
-  for (const auto& timer : head->timers)
-    a.timers[timer->name] = {timer->generation, {timer->due_unix_ms}};
-  if (head->paused) {
+  a.incarnation = head.incarnation();
+  a.decision = head.decision();
+  a.timer_generation = head.timer_generation();
+  a.finished = head.finished();
+  a.state_bytes = state_of(head).size();
+  if (const auto* timers = head.timers())
+    for (const fbs::HeadTimer* timer : *timers)
+      if (timer->name() != nullptr)
+        a.timers[timer->name()->str()] = {timer->generation(), {timer->due_unix_ms()}};
+  if (head.paused()) {
     a.paused = true;
     spill(a);
   }
+}
+
+/// A start keeps messages of which only the head can tell whether they were consumed.
+void Shard::drop_consumed(Activation& a) {
+  for (LaneWindow& lane : a.lanes)
+    while (!lane.window.empty() && lane.window.front().message.sequence <= lane.consumed) {
+      window_bytes_ -= lane.window.front().bytes;
+      pending_.remove(lane.window.front().message.sequence);
+      lane.window.pop_front();
+    }
 }
 
 void Shard::step(Activation& a, const WindowEntry& entry) {
@@ -250,7 +266,7 @@ void Shard::apply(Activation& a, const Envelope& m, Stepped& stepped) {
   ++a.decision;
   Decision& d = stepped.decision;
   a.finished = a.finished || d.finished;
-  apply_sends(a, m, d);
+  apply_sends(a, m, stepped.at, d);
   apply_timers(a, m, d);
   if (a.finished) set_archive_timer(a);
   apply_effects(a, m, d);
@@ -284,7 +300,7 @@ void Shard::make(Activation& a, const Envelope& m) {
   change_timer(a, {std::string(kArchiveTimer), std::nullopt, {}}, {});
 }
 
-void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d) {
+void Shard::apply_sends(Activation& a, const Envelope& m, Instant at, Decision& d) {
   for (Outgoing& out : d.sends) {
     Envelope message;
     message.from = a.id;
@@ -294,7 +310,7 @@ void Shard::apply_sends(Activation& a, const Envelope& m, Decision& d) {
     message.correlation = m.correlation;
     message.causation = m.sequence;
     const std::uint16_t type = message.payload.type;
-    const Placed placed = dispatch(std::move(message));
+    const Placed placed = dispatch(std::move(message), at);
     changes_.sent(out.to, placed.receiver, type, placed.sequence);
   }
 }
@@ -310,13 +326,10 @@ void Shard::change_timer(Activation& a, TimerChange change, const std::string& c
     a.timers.erase(old);
   }
   if (!change.due) return;
-  fbs::TimerRecordT record;
-  record.actor = record_of(a.id);
-  record.name = change.name;
-  record.generation = ++a.timer_generation;
-  record.payload = record_of(change.payload);
-  record.correlation = correlation;
-  timers_.set(keys::timer(*change.due, a.id, change.name), encode_record(record));
+  ++a.timer_generation;
+  timers_.set(keys::timer(*change.due, a.id, change.name),
+              std::string(encode_timer(scratch_, a.id, change.name, a.timer_generation,
+                                       change.payload, correlation)));
   a.timers[std::move(change.name)] = {a.timer_generation, *change.due};
 }
 
@@ -328,18 +341,11 @@ void Shard::apply_effects(const Activation& a, const Envelope& m, Decision& d) {
     PendingEffect effect{a.id, m.sequence, ordinal++, std::move(request.port),
                          std::move(request.key), std::move(request.bytes), now() + limit, false};
     const std::string key = keys::effect(a.id, effect.sequence, effect.ordinal);
-    fbs::EffectRecordT record = record_of(effect);
-    record.on_unknown = record_of(request.on_unknown);
-    record.allowed_ms = limit.count();
-    record.correlation = m.correlation;
-    rows_.put(Family::effects, key, encode_record(record));
-
-    fbs::TimerRecordT deadline;
-    deadline.actor = record_of(a.id);
-    deadline.name = "\x01" + key;
-    deadline.effect_sequence = effect.sequence;
-    deadline.effect_ordinal = effect.ordinal;
-    timers_.set(keys::timer(effect.deadline, a.id, deadline.name), encode_record(deadline));
+    rows_.put(Family::effects, key,
+              std::string(encode_effect(scratch_, effect, request.on_unknown, limit, m.correlation)));
+    const std::string deadline = "\x01" + key;
+    timers_.set(keys::timer(effect.deadline, a.id, deadline),
+                std::string(encode_deadline(scratch_, effect, deadline)));
 
     changes_.effect(effect.key);
     outputs_.push_back([this, effect = std::move(effect)](const Error* failure) {
@@ -433,7 +439,7 @@ void Shard::fire(const fbs::TimerRecordT& timer) {
   message.correlation = timer.correlation;
   message.timer = timer.name;
   message.timer_generation = timer.generation;
-  enqueue(std::move(message));
+  enqueue(std::move(message), now());
 }
 
 /// The deadline of an effect passed: unknown, not failed. A result that comes later finds no row.
@@ -457,7 +463,7 @@ void Shard::give_unknown(const fbs::TimerRecordT& timer) {
   message.payload = payload_of(record.on_unknown);
   message.correlation = record.correlation;
   message.causation = timer.effect_sequence;
-  enqueue(std::move(message));
+  enqueue(std::move(message), now());
 }
 
 }  // namespace muster::engine

@@ -70,7 +70,7 @@ struct ShardStats {
   std::uint64_t position = 0;          ///< Of the newest durable change.
   std::uint64_t active_actors = 0;
   std::uint64_t idle_actors = 0;       ///< Active, with nothing to do.
-  std::uint64_t sleeping_actors = 0;   ///< With a backlog, and no room to be active.
+  std::uint64_t sleeping_actors = 0;   ///< With messages, and not in memory yet.
   std::uint64_t mailbox_messages = 0;  ///< Pending in the mailboxes of active actors, …
   std::uint64_t mailbox_deepest = 0;   ///< … and in the fullest one.
   std::uint64_t window_bytes = 0;

@@ -88,7 +88,7 @@ struct Door {
   Runtime* runtime = nullptr;  ///< Null: shut.
 };
 
-class Runtime : public Engine, public Inside {
+class Runtime : public Engine, public Inside, public SelectedChanges {
  public:
   Runtime(EngineConfig config, Kinds kinds, Ports ports)
       : config_(config),
@@ -134,6 +134,10 @@ class Runtime : public Engine, public Inside {
   Result<void> checkpoint(const std::filesystem::path& directory) const override;
   std::shared_ptr<void> subscribe(std::function<void(const std::vector<Change>&)> each) override {
     return subscribers_->add(std::move(each));
+  }
+  std::shared_ptr<void> subscribe_selected(
+      ChangeSelector wants, std::function<void(const std::vector<Change>&)> each) override {
+    return subscribers_->add(std::move(each), std::move(wants));
   }
   Instant now() const override { return clock_.now() + ahead_.load(); }
   std::uint32_t generation() const override { return generation_; }

@@ -166,19 +166,30 @@ class Admission {
     return true;
   }
 
-  /// Not where the attempt before was, which failed there or was taken away; then warm first, then most free slots,
-  /// then by name.
+  /// Where a person moved it, or at least not from where. Else rather not where the attempt before was, which failed
+  /// there or was taken away; then warm first, then most free slots, then by name.
   Room* best_room(const Demand& demand) {
     Room* best = nullptr;
     std::tuple<bool, bool, std::uint32_t> best_score;
+    const bool named = demand.moving && accepts(demand.to);
     for (Room& room : rooms_) {
       if (!room.fits(demand)) continue;
+      const bool barred = named ? room.host->host != demand.to
+                                : demand.moving && room.host->host == demand.left;
+      if (barred) continue;
       const std::tuple score{room.host->host != demand.left, room.is_warm(demand), room.free()};
       if (best != nullptr && score <= best_score) continue;
       best = &room;
       best_score = score;
     }
     return best;
+  }
+
+  [[nodiscard]] bool accepts(const std::string& host) const {
+    const auto at = std::lower_bound(
+        rooms_.begin(), rooms_.end(), host,
+        [](const Room& room, const std::string& name) { return room.host->host < name; });
+    return at != rooms_.end() && at->host->host == host;
   }
 
   /// Of a run that found no free slot.
@@ -194,7 +205,11 @@ class Admission {
     if (rooms_.empty()) return WaitReason::no_host;
     const bool ever = std::any_of(any_room_.begin(), any_room_.end(),
                                   [&](const Room& room) { return room.could_ever(demand); });
-    return ever ? WaitReason::hosts_full : WaitReason::too_large;
+    if (!ever) return WaitReason::too_large;
+    const bool elsewhere =
+        demand.moving && std::any_of(rooms_.begin(), rooms_.end(),
+                                     [&](const Room& room) { return room.fits(demand); });
+    return elsewhere ? WaitReason::no_other_host : WaitReason::hosts_full;
   }
 
   void wait(const Demand& demand, WaitReason reason) {
@@ -224,6 +239,7 @@ std::string_view to_string(WaitReason reason) {
     case WaitReason::repository_limit: return "repository_limit";
     case WaitReason::total_limit: return "total_limit";
     case WaitReason::next_round: return "next_round";
+    case WaitReason::no_other_host: return "no_other_host";
   }
   return "none";
 }

@@ -4,7 +4,8 @@
 // Weighted fair between fleets (the one with the least running per weight goes first, so a fleet of 5,000 does
 // not starve a fleet of one), within limits per host, organisation, fleet, repository and forge; within a
 // fleet by priority, then by age. A host is picked by a warm mirror first, then by most free slots;
-// the one that the run's last attempt was on comes after every other that has room.
+// the one that the run's last attempt was on comes after every other that has room. A run that a person moved
+// goes to the host that was named, as long as that takes runs, else to any but the one that it was moved from.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,8 @@ struct Demand {
   std::uint32_t cpus_milli = 1000;
   std::uint64_t memory_bytes = 0;
   std::string left;            ///< The host of the attempt before; empty: none.
+  bool moving = false;         ///< A person moved it away from `left`: it does not go back there.
+  std::string to;              ///< And wants it on this host, which counts as long as that takes runs.
 };
 
 struct FleetLoad {
@@ -66,7 +69,7 @@ struct Proposal {
 /// Why a run was not proposed this round.
 enum class WaitReason : std::uint8_t {
   none, no_host, hosts_full, too_large /* no host could ever hold it */, fleet_limit, fleet_held,
-  repository_limit, total_limit, next_round
+  repository_limit, total_limit, next_round, no_other_host /* has room of those that it was moved to */
 };
 std::string_view to_string(WaitReason reason);
 

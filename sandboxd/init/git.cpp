@@ -4,6 +4,7 @@
 // the checkout left (kept in this process, because skip-worktree bits in the agent's would hide changes), its
 // configuration is ours (no filter, hook or fsmonitor of the workspace's runs), and its only other objects are the
 // mirror's (and the workspace's, where the agent's own commits are kept).
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,13 +112,21 @@ Command Repository::git(const std::string& directory, std::vector<std::string> a
   return command;
 }
 
+std::string Repository::clone_config(const std::string& url) const {
+  return std::string(kCore) + "[remote \"origin\"]\n\turl = " + config_value(url) +
+         "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[gc]\n\tauto = 0\n[user]\n\tname = " +
+         config_value(plan_.author_name) + "\n\temail = " + config_value(plan_.author_email) + "\n";
+}
+
 bool Repository::write_workspace_git() {
-  const std::string config =
-      std::string(kCore) + "[remote \"origin\"]\n\turl = " + config_value(plan_.url) +
-      "\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[gc]\n\tauto = 0\n[user]\n\tname = " +
-      config_value(plan_.author_name) + "\n\temail = " + config_value(plan_.author_email) + "\n";
-  return make_git_directory(plan_.work + "/.git", plan_.branch, plan_.base, config,
-                            plan_.objects + "\n");
+  const std::string config = clone_config(plan_.url);
+  const std::string directory = plan_.work + "/.git";
+  if (plan_.resume.empty())
+    return make_git_directory(directory, plan_.branch, plan_.base, config, plan_.objects + "\n");
+  return make_git_directory(directory, plan_.branch, plan_.base, config,
+                            plan_.objects + "\n" + plan_.resume_objects + "\n") &&
+         (mkdir((directory + "/refs/muster").c_str(), 0755) == 0 || errno == EEXIST) &&
+         write_file(directory + "/refs/muster/checkpoint", plan_.resume + "\n");
 }
 
 bool Repository::save_index() {
@@ -136,14 +145,51 @@ Ended Repository::checkout() {
   if (!write_workspace_git()) return ended;
   // fsync=none: a workspace that a power failure spoils is made anew. --reset: what a prebuild left where the base commit
   // has a file gives way to it.
-  ended = supervise(git(plan_.work + "/.git",
-                        {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.base},
-                        kCheckoutStep));
+  // A workspace that was made ahead is only brought from its commit to the base.
+  if (plan_.checked_out == plan_.base) {
+    ended = Ended{};
+    ended.exit_code = 0;
+  } else {
+    ended = supervise(git(plan_.work + "/.git",
+                          {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.base},
+                          kCheckoutStep));
+  }
   if (ended.exit_code == 0 && !save_index()) ended.exit_code = 1;
+  if (ended.exit_code == 0 && !plan_.resume.empty()) ended = apply_checkpoint();
+  for (const OtherRepository& other : plan_.others)
+    if (ended.exit_code == 0) ended = checkout_other(other);
   return ended;
 }
 
-bool Repository::write_commit_git(const std::string& directory, const std::string& parent) {
+Ended Repository::checkout_other(const OtherRepository& other) {
+  Ended ended;
+  ended.exit_code = 1;
+  ended.reason = "start_failed";
+  const std::string work = "/repositories/" + other.name;
+  if (mkdir(work.c_str(), 0755) != 0 ||
+      !make_git_directory(work + "/.git", other.branch, other.base, clone_config(other.url), other.objects + "\n"))
+    return ended;
+  Command command = git(work + "/.git", {"-c", "core.fsync=none", "read-tree", "-u", "--reset", other.base}, kCheckoutStep);
+  for (std::string& variable : command.env)
+    if (variable.starts_with("GIT_WORK_TREE=")) variable = "GIT_WORK_TREE=" + work;
+  command.directory = work;
+  return supervise(command);
+}
+
+/// Files as the checkpoint has them; the workspace's index and branch stay at the base, so that they are changes.
+Ended Repository::apply_checkpoint() {
+  Ended ended;
+  ended.exit_code = 1;
+  ended.reason = "start_failed";
+  std::string directory = plan_.out + "/r.XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr || !write_commit_git(directory, plan_.base) ||
+      !write_file(directory + "/objects/info/alternates", plan_.objects + "\n" + plan_.resume_objects + "\n"))
+    return ended;
+  // --reset: what a prebuild left gives way here, too.
+  return supervise(git(directory, {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.resume}, kCheckoutStep));
+}
+
+bool Repository::write_commit_git(const std::string& directory, const std::string& parent) const {
   std::string alternates = plan_.objects + "\n";
   if (plan_.manual) alternates += plan_.work + "/.git/objects\n";
   if (!make_git_directory(directory, "muster", parent, std::string(kCore) + kCommitOnly, alternates) ||

@@ -32,6 +32,17 @@ bool parse_plan(std::string_view text, Plan& plan) {
     else if (key == "author_email") plan.author_email = v;
     else if (key == "date_s") plan.date_s = v;
     else if (key == "manual") plan.manual = v == "1";
+    else if (key == "warm") plan.warm = true;
+    else if (key == "resume") plan.resume = v;
+    else if (key == "resume_objects") plan.resume_objects = v;
+    else if (key == "checkpoint_ms") plan.checkpoint_ms = atoll(v.c_str());
+    else if (key == "other") plan.others.push_back({v, {}, {}, {}, {}});
+    else if (key.starts_with("other_")) {
+      if (plan.others.empty()) return false;
+      OtherRepository& other = plan.others.back();
+      (key == "other_objects" ? other.objects : key == "other_base" ? other.base
+       : key == "other_branch" ? other.branch : other.url) = v;
+    }
     else if (key == "checkout") plan.actions.push_back({ActionKind::checkout, {}});
     else if (key == "hold") plan.actions.push_back({ActionKind::hold, {}});
     else if (key == "commit") plan.actions.push_back({ActionKind::commit, {}});
@@ -50,6 +61,7 @@ bool parse_plan(std::string_view text, Plan& plan) {
 namespace {
 
 constexpr const char* kPlanFile = "/muster/in/plan";
+constexpr const char* kWarmBranch = "muster-warm";  // until the attempt's own is known
 
 bool read_whole(const char* path, std::string& text) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -88,7 +100,7 @@ bool exists(const Plan& plan, const std::string& path) {
   return lstat((plan.work + "/" + path).c_str(), &info) == 0;
 }
 
-Ended run_step(const Plan& plan, const Step& step) {
+Ended run_step(const Plan& plan, const Step& step, Beside* beside) {
   Command command;
   command.argv = step.argv;
   command.env = plan.env;
@@ -100,11 +112,12 @@ Ended run_step(const Plan& plan, const Step& step) {
   command.idle_ms = step.idle_ms;
   command.frame_step = step.index;
   command.mask = &plan.mask;
+  command.beside = beside;
   return supervise(command);
 }
 
 /// True when the next action may begin.
-bool do_step(const Plan& plan, const Step& step) {
+bool do_step(const Plan& plan, const Step& step, Beside* beside) {
   const std::int64_t started = unix_ms();
   Ended ended;
   if (!step.if_exists.empty() && !exists(plan, step.if_exists)) {
@@ -113,7 +126,7 @@ bool do_step(const Plan& plan, const Step& step) {
     return true;
   }
   emit(LogType::step_begin, step.index, step.name);
-  ended = run_step(plan, step);
+  ended = run_step(plan, step, beside);
   emit_end(step.index, step.name, ended, started);
   return ended.exit_code == 0 && ended.reason.empty();
 }
@@ -145,22 +158,53 @@ bool do_commit(Repository& repository) {
   return ended.exit_code == 0 && ended.reason.empty() && !head.empty();
 }
 
+bool read_plan(Plan& plan) {
+  std::string text;
+  return read_whole(kPlanFile, text) && parse_plan(text, plan);
+}
+
+/// Made ahead, for an attempt that is not known yet: the workspace first, then the plan of whoever it is handed to.
+/// Nothing is written to the log meanwhile, unless something is wrong.
+bool wait_for_plan(Plan& plan) {
+  plan.branch = kWarmBranch;
+  const std::string ready = plan.out + "/ready";
+  if (Repository(plan).checkout().exit_code != 0 || mkdir(ready.c_str(), 0700) != 0) return false;
+  wait_for_go();
+  if (stop_requested()) return false;
+  rmdir(ready.c_str());
+  unlink((plan.work + "/.git/refs/heads/" + kWarmBranch).c_str());
+  Plan real;
+  if (!read_plan(real) || real.warm) return false;
+  real.checked_out = plan.base;
+  plan = std::move(real);
+  return true;
+}
+
 int run() {
   prctl(PR_SET_DUMPABLE, 0);
-  std::string text;
   Plan plan;
-  if (!watch_signals() || !read_whole(kPlanFile, text) || !parse_plan(text, plan)) return 120;
+  if (!watch_signals() || !read_plan(plan)) return 120;
+  if (plan.warm && !wait_for_plan(plan)) return 122;
   limit_log(plan.max_log);
   Repository repository(plan);
+  Checkpoints checkpoints(plan, repository);
+  bool worked = false;  // by the agent, and there is no commit of it
+  int code = 0;
   for (const Action& action : plan.actions) {
-    if (stop_requested()) return 143;
+    if (stop_requested()) {
+      code = 143;
+      break;
+    }
+    const bool is_agent = action.kind == ActionKind::step && action.step.name == "agent" && plan.checkpoint_ms > 0;
+    worked = is_agent || (worked && action.kind != ActionKind::commit);
     const bool go_on = action.kind == ActionKind::checkout ? do_checkout(repository)
                        : action.kind == ActionKind::commit ? do_commit(repository)
                        : action.kind == ActionKind::hold   ? do_hold(repository)
-                                                           : do_step(plan, action.step);
+                                                           : do_step(plan, action.step, is_agent ? &checkpoints : nullptr);
     if (!go_on) break;
   }
-  return 0;
+  if (worked) checkpoints.last();
+  return code;
 }
 
 }  // namespace

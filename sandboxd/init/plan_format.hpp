@@ -10,7 +10,12 @@
 //   env KEY=VALUE            of every step            mask VALUE      a secret: "***" in the log (mask.hpp)
 //   max_log BYTES            of all steps' output
 //   base SHA, branch NAME, url TEXT
+//   other NAME               a repository beside it; followed by other_objects DIR, other_base SHA, other_branch, other_url
+//   resume SHA, resume_objects DIR                    a checkpoint that the workspace begins with
+//   checkpoint_ms N                                   how often work in progress is kept
 //   message, author_name, author_email, date_s        of the commit; manual 0|1
+//   warm                     no attempt is known yet: make the workspace, say so (OUT/ready), wait for SIGUSR1 from outside, then
+//                            read this file again
 //   checkout                 an action: make the workspace
 //   step NAME                an action: run a command; followed by its index, arg…, if_exists, timeout_ms, idle_ms
 //   hold                     an action: say whether tracked files are as they were, wait for SIGUSR1 from outside
@@ -23,6 +28,7 @@
 namespace muster::sandbox {
 
 /// Index of the actions that are not in SandboxSpec.steps, in frames of their own.
+constexpr unsigned char kCheckpointStep = 252;
 constexpr unsigned char kHoldStep = 253;
 constexpr unsigned char kCheckoutStep = 254;
 constexpr unsigned char kCommitStep = 255;

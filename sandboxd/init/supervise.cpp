@@ -90,7 +90,9 @@ Usage children() {
 class Supervision {
  public:
   Supervision(const Command& command, pid_t pid, int out, int err)
-      : command_(command), pid_(pid), fds_{out, err}, started_(clock_ms()), heard_(started_), turned_(started_) {}
+      : command_(command), pid_(pid), fds_{out, err}, started_(clock_ms()), heard_(started_), turned_(started_) {
+    if (command.beside != nullptr) beside_at_ = started_ + command.beside->every_ms();
+  }
 
   Ended run() {
     while (!exited_) turn();
@@ -114,6 +116,13 @@ class Supervision {
     excuse(now - std::min(after, before + wait) + before - turned_);
     turned_ = now;
     if (!exited_) check_limits();
+    if (!exited_ && kill_at_ == 0) begin_beside();
+  }
+
+  void begin_beside() {
+    if (command_.beside == nullptr || beside_ > 0 || clock_ms() < beside_at_) return;
+    beside_ = command_.beside->begin();
+    beside_at_ = clock_ms() + command_.beside->every_ms();
   }
 
   /// All but the poll's own time: when that is long, the sandbox was frozen, and it counts for no limit.
@@ -173,6 +182,10 @@ class Supervision {
     int status = 0;
     pid_t pid = 0;
     while ((pid = waitpid(-1, &status, flags)) > 0) {
+      if (pid == beside_) {
+        beside_ = 0;
+        command_.beside->ended(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+      }
       if (pid != pid_) continue;
       exited_ = true;
       ended_.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -233,6 +246,8 @@ class Supervision {
   std::int64_t heard_;
   std::int64_t turned_;  // the last turn's end
   std::int64_t kill_at_ = 0;
+  std::int64_t beside_at_ = 0;
+  pid_t beside_ = 0;  // its child
   bool exited_ = false;
   Ended ended_;
 };
@@ -269,6 +284,17 @@ bool stop_requested() {
   while (read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info))
     if (info.ssi_signo == SIGTERM && info.ssi_pid == 0) stopping = true;
   return stopping;
+}
+
+int run_aside(const Command& command) {
+  const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  const pid_t pid = fork();
+  if (pid == 0) become(command, command.out >= 0 ? command.out : nowhere, nowhere);
+  int status = 0;
+  while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  close(nowhere);
+  return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 Ended supervise(const Command& command) {

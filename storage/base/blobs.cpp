@@ -50,6 +50,12 @@ std::string unique_suffix() {
   return ".tmp." + std::to_string(::getpid()) + "." + std::to_string(++counter);
 }
 
+Instant arrived_at(const struct stat& info) {
+  return {info.st_mtim.tv_sec * 1'000LL + info.st_mtim.tv_nsec / 1'000'000};
+}
+
+constexpr std::string_view kAside = ".aside";
+
 /// Opens the file of parts and locks it against another append() of the same digest. The lock is taken on
 /// the name's present file: another append may have published or removed it in between.
 Result<Fd> open_locked(const std::string& path) {
@@ -97,18 +103,14 @@ bool Blobs::has(std::string_view digest) const {
   return is_sha256_hex(digest) && fs::is_regular_file(path(digest), ignored);
 }
 
-/// So that who removes old ones leaves it to the one who brought it now.
-void Blobs::arrived_again(std::string_view digest) const {
-  (void)::utimensat(AT_FDCWD, path(digest).c_str(), nullptr, 0);
+bool Blobs::touch(std::string_view digest) const {
+  return is_sha256_hex(digest) && ::utimensat(AT_FDCWD, path(digest).c_str(), nullptr, 0) == 0;
 }
 
 Result<void> Blobs::put(std::string_view digest, std::string_view bytes) {
   if (auto ok = check(digest, bytes.size()); !ok) return ok;
   if (sha256_hex(bytes) != digest) return tl::unexpected(wrong_digest(digest));
-  if (has(digest)) {
-    arrived_again(digest);
-    return {};
-  }
+  if (touch(digest)) return {};
   if (auto made = make_directory(directory_ / "partial", 0750); !made) return made;
   const std::string temporary = partial(digest).string() + unique_suffix();
   const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
@@ -135,10 +137,7 @@ Result<bool> Blobs::append(std::string_view digest, std::uint64_t offset, std::u
   if (auto ok = check(digest, total); !ok) return tl::unexpected(ok.error());
   if (offset > total || bytes.size() > total - offset)
     return fail(Errc::invalid, "a part ends beyond the total of " + std::to_string(total));
-  if (has(digest)) {
-    arrived_again(digest);
-    return true;
-  }
+  if (touch(digest)) return true;
   if (auto made = make_directory(directory_ / "partial", 0750); !made)
     return tl::unexpected(made.error());
 
@@ -183,6 +182,30 @@ Result<void> Blobs::remove(std::string_view digest) {
   return sync_directory(path(digest).parent_path());
 }
 
+/// Out of the way first, and then looked at: from there on nobody finds it, and who touched it before is seen.
+Result<bool> Blobs::remove_older(std::string_view digest, Instant before) {
+  if (auto ok = check(digest, 0); !ok) return tl::unexpected(ok.error());
+  if (auto made = make_directory(directory_ / "partial", 0750); !made)
+    return tl::unexpected(made.error());
+  const fs::path from = path(digest);
+  const std::string aside = partial(digest).string() + std::string(kAside);
+  if (::rename(from.c_str(), aside.c_str()) != 0) {
+    if (errno == ENOENT) return false;
+    return fail_errno("rename " + from.string(), errno);
+  }
+  struct stat info {};
+  const bool known = ::stat(aside.c_str(), &info) == 0;
+  if (!known || arrived_at(info) >= before) {
+    if (auto back = publish(aside, digest); !back) return tl::unexpected(back.error());
+    return false;
+  }
+  if (::unlink(aside.c_str()) != 0 && errno != ENOENT)
+    return fail_errno("remove " + aside, errno);
+  if (auto synced = sync_directory(from.parent_path()); !synced)
+    return tl::unexpected(synced.error());
+  return true;
+}
+
 Result<void> Blobs::each(
     const std::function<void(const std::string& digest, Instant arrived)>& each) const {
   std::error_code error;
@@ -192,7 +215,7 @@ Result<void> Blobs::each(
     const std::string name = it->path().filename().string();
     struct stat info {};
     if (is_sha256_hex(name) && it->path() == path(name) && ::stat(it->path().c_str(), &info) == 0)
-      each(name, Instant{info.st_mtim.tv_sec * 1'000LL + info.st_mtim.tv_nsec / 1'000'000});
+      each(name, arrived_at(info));
   }
   if (error) return fail_errno("list " + directory_.string(), error.value());
   return {};
@@ -206,6 +229,11 @@ Result<std::size_t> Blobs::clean(Duration older_than) {
   std::size_t removed = 0;
   for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
        it.increment(error)) {
+    if (it->path().extension() == kAside) {  // Whoever removed it died before it was sure.
+      if (auto back = publish(it->path(), it->path().stem().string()); !back)
+        return tl::unexpected(back.error());
+      continue;
+    }
     std::error_code gone;  // Somebody finished it meanwhile.
     const auto changed = fs::last_write_time(it->path(), gone);
     if (gone || changed > limit) continue;

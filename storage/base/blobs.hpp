@@ -5,6 +5,7 @@
 //   <directory>/<digest, first 2>/<digest>            complete
 //   <directory>/partial/<digest>                      parts that append() has taken so far
 //   <directory>/partial/<digest>.tmp.<pid>.<n>        put() at work
+//   <directory>/partial/<digest>.aside                remove_older() at work; clean() puts it back
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,8 @@ class Blobs {
   /// Durable when it returns. Errc::invalid when the bytes don't have that digest or are too many.
   Result<void> put(std::string_view digest, std::string_view bytes);
   [[nodiscard]] bool has(std::string_view digest) const;
+  /// The same, for who is going to name it: it counts as having arrived now, and so remove_older() leaves it alone.
+  [[nodiscard]] bool touch(std::string_view digest) const;
   /// Where the complete blob lies or would lie. Of what is no digest: a path where nothing ever lies.
   [[nodiscard]] std::filesystem::path path(std::string_view digest) const;
   /// Errc::not_found when there is none, Errc::corrupt when the disk changed it.
@@ -38,6 +41,9 @@ class Blobs {
                       std::string_view bytes);
   /// Also what append() has so far. Removing what isn't there is done already.
   Result<void> remove(std::string_view digest);
+  /// Unless it arrived, or was touched, at `before` or later, also meanwhile: whoever was told that it is there keeps
+  /// it. True when it went.
+  Result<bool> remove_older(std::string_view digest, Instant before);
 
   /// Complete ones in no order, with the time at which each last arrived. What comes or goes
   /// meanwhile may be told.
@@ -50,7 +56,6 @@ class Blobs {
 
  private:
   [[nodiscard]] std::filesystem::path partial(std::string_view digest) const;
-  void arrived_again(std::string_view digest) const;
   [[nodiscard]] Result<void> check(std::string_view digest, std::uint64_t size) const;
   Result<void> publish(const std::filesystem::path& from, std::string_view digest) const;
 

@@ -33,6 +33,20 @@ struct LogFrame {
 /// Appends one frame to `to`. `bytes` must not exceed kMaxLogFrame.
 void append_log_frame(std::string& to, const LogFrame& frame);
 
+/// All of it but its bytes.
+void append_log_header(std::string& to, const LogFrame& frame);
+
+/// What stands before a frame's bytes.
+struct LogHeader {
+  LogType type = LogType::out;
+  std::uint8_t step = 0;
+  std::size_t length = 0;  ///< Of its bytes.
+  Instant at;
+};
+
+/// Of the first kLogHeaderBytes of a frame, which must be there. Errc::corrupt when they can't be one.
+Result<LogHeader> read_log_header(std::string_view stream);
+
 /// Takes the first whole frame off the front of `stream`; false when there is none yet. Errc::corrupt when
 /// what stands there can't be a frame.
 Result<bool> take_log_frame(std::string_view& stream, LogFrame& frame);

@@ -40,6 +40,7 @@ constexpr std::size_t kOtherMemtable = 8u << 20;
 constexpr std::size_t kArenaBlock = 128u << 10;
 constexpr int kMaxMemtablesPerFamily = 4;
 constexpr std::size_t kSequentialBlock = 32u << 10;
+constexpr int kCacheShardBits = 2;
 /// What recovery may have to read; beyond it the oldest families are flushed.
 constexpr std::uint64_t kMaxWalBytes = 128u << 20;
 
@@ -175,9 +176,13 @@ struct Store {
 
 Result<std::unique_ptr<Store>> open_store(const fs::path& directory, const RocksDbOptions& limits) {
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(limits.block_cache_bytes);
+  // An index and a filter of a whole file take more than a small cache's part holds, and would be read again for each
+  // key: both are cut into blocks, and the cache has few parts.
+  table.block_cache = rocksdb::NewLRUCache(limits.block_cache_bytes, kCacheShardBits);
   table.cache_index_and_filter_blocks = true;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
   table.format_version = 5;
   // Debian's RocksDB is built without the processor's CRC32: for the files there is a faster checksum.
   table.checksum = rocksdb::kXXH3;

@@ -45,14 +45,22 @@ class Size {
   std::size_t bytes_ = 0;
 };
 
+void measure(Size& size, const wire::Checkpoint* checkpoint) {
+  if (!checkpoint) return;
+  for (const Text* text : {checkpoint->commit(), checkpoint->base(), checkpoint->digest()}) size.add(text);
+}
+
 void measure(Size& size, const wire::AttemptReport* report) {
   if (!report) return;
+  measure(size, report->checkpoint());
+  size.add(report->resumed());
   for (const Text* text :
        {report->reason(), report->message(), report->base_sha(), report->head_sha(),
         report->tree_sha(), report->pack_digest(), report->summary(), report->result_json(),
         report->artifacts_digest()})
     size.add(text);
   size.add(report->warnings());
+  size.add(report->other_bases());
   size.each(report->steps(), [&](const wire::StepReport& step) {
     size.add(step.name());
     size.add(step.reason());
@@ -61,6 +69,13 @@ void measure(Size& size, const wire::AttemptReport* report) {
   size.each(report->artifacts(), [&](const wire::Artifact& file) {
     size.add(file.path());
     size.add(file.sha256());
+  });
+}
+
+void measure(Size& size, const Tables<wire::SteerMessage>* messages) {
+  size.each(messages, [&](const wire::SteerMessage& message) {
+    size.add(message.by());
+    size.add(message.text());
   });
 }
 
@@ -81,6 +96,13 @@ void measure(Size& size, const wire::SandboxSpec* spec) {
     size.add(file.path());
     size.add(file.source());
   });
+  measure(size, spec->resume());
+  size.each(spec->other_repositories(), [&](const wire::OtherRepository& other) {
+    size.add(other.name());
+    size.add(other.url());
+    size.add(other.base_branch());
+  });
+  measure(size, spec->messages());
 }
 
 void measure(Size& size, const wire::Frame& frame) {
@@ -92,13 +114,23 @@ void measure(Size& size, const wire::Frame& frame) {
     size.add(hello->labels());
     size.add(hello->running());
     size.add(hello->warm());
+  } else if (const auto* beat = frame.body_as_Heartbeat()) {
+    if (beat->warm_pool() != nullptr)
+      size.each(beat->warm_pool()->lines(), [&](const wire::WarmPoolLine& line) {
+        size.add(line.url());
+        size.add(line.branch());
+        size.add(line.image());
+      });
   } else if (const auto* event = frame.body_as_RunEvent()) {
     size.add(event->reason());
     measure(size, event->report());
+    measure(size, event->checkpoint());
   } else if (const auto* welcome = frame.body_as_Welcome()) {
     size.add(welcome->placed());
   } else if (const auto* start = frame.body_as_Start()) {
     measure(size, start->spec());
+  } else if (const auto* steer = frame.body_as_Steer()) {
+    measure(size, steer->messages());
   } else if (const auto* open = frame.body_as_ExecOpen()) {
     size.add(open->argv());
     size.add(open->env());

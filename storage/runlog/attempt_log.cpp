@@ -7,6 +7,9 @@
 #include <charconv>
 #include <cstdio>
 
+#include "storage/base/packing.hpp"
+#include "storage/runlog/packed.hpp"
+
 namespace muster::storage {
 
 namespace fs = std::filesystem;
@@ -16,6 +19,8 @@ namespace {
 constexpr std::string_view kOpenSuffix = ".log";
 constexpr std::string_view kClosedSuffix = ".log.zst";
 constexpr std::size_t kOffsetDigits = 20;
+/// A segment of packed records may hold so many times its limit of the stream: their file is shorter.
+constexpr std::uint64_t kPackedSegments = 4;
 /// A closed segment is never larger than its bytes by more than zstd's own overhead.
 constexpr std::size_t kMaxClosedFile = 64u << 20;
 
@@ -71,10 +76,13 @@ Result<void> AttemptLog::load() {
     const bool twice = std::binary_search(names->closed.begin(), names->closed.end(), first);
     return twice && ::unlink(name(first, ".log").c_str()) == 0;
   });
+  // Who wrote them may have died before it synced their names.
+  unsynced_.clear();
+  const std::size_t segments = closed_.size() + names->open.size();
+  if (segments > 0) doubt(segments == 1);
   if (!names->open.empty()) {
     if (names->open.size() > 1 || names->open.front() != end_of_all())
       return fail(Errc::corrupt, directory_.string() + ": the segments don't follow each other");
-    unsynced_ = doubtful_names(names->open.front() == 0);
     if (auto ok = open_segment(names->open.front()); !ok) return ok;
   }
   loaded_ = true;
@@ -100,7 +108,7 @@ Result<void> AttemptLog::load_closed(const std::vector<std::uint64_t>& firsts) {
   return {};
 }
 
-/// Callers set unsynced_ first.
+/// Callers see to unsynced_ first.
 Result<void> AttemptLog::open_segment(std::uint64_t first) {
   auto segment = OpenSegment::open(name(first, ".log"), first, system_);
   if (!segment) return tl::unexpected(segment.error());
@@ -123,6 +131,12 @@ std::vector<fs::path> AttemptLog::doubtful_names(bool first) const {
   return names;
 }
 
+void AttemptLog::doubt(bool first) {
+  for (auto& each : doubtful_names(first))
+    if (std::find(unsynced_.begin(), unsynced_.end(), each) == unsynced_.end())
+      unsynced_.push_back(std::move(each));
+}
+
 Result<void> AttemptLog::sync_names() {
   while (!unsynced_.empty()) {
     if (auto ok = sync_directory(unsynced_.back()); !ok) return ok;
@@ -134,21 +148,36 @@ Result<void> AttemptLog::sync_names() {
 
 Result<void> AttemptLog::close_segment() {
   const std::uint64_t first = open_->first();
-  const std::uint64_t end = open_->end();
-  if (end > first) {
-    const auto bytes = open_->read(first, end - first);
-    if (!bytes) return tl::unexpected(bytes.error());
-    const auto compressed = compress_segment(*bytes);
-    if (!compressed) return tl::unexpected(compressed.error());
-    if (auto ok = write_file_durably(name(first, ".log.zst"), *compressed, 0640); !ok) return ok;
-    std::erase(unsynced_, directory_);  // just synced
-    if (auto ok = sync_names(); !ok) return ok;
-    closed_.push_back({first, end});
+  if (open_->end() > first) {
+    if (auto ok = open_->all_packed() ? close_by_name() : close_by_copy(); !ok) return ok;
+    closed_.push_back({first, open_->end()});
+  } else {
+    ::unlink(open_->path().c_str());
   }
+  open_.reset();
+  return closed_.empty() ? Result<void>{} : sync_names();
+}
+
+/// It is what a closed segment is, but for its name.
+Result<void> AttemptLog::close_by_name() {
+  if (auto ok = open_->rename(name(open_->first(), ".log.zst")); !ok) return ok;
+  doubt(false);
+  return {};
+}
+
+Result<void> AttemptLog::close_by_copy() {
+  const auto closed = open_->closed_form();
+  if (!closed) return tl::unexpected(closed.error());
+  if (auto ok = write_file_durably(name(open_->first(), ".log.zst"), *closed, 0640); !ok) return ok;
+  std::erase(unsynced_, directory_);  // just synced
   // If this fails or is lost, the next load removes it.
   ::unlink(open_->path().c_str());
-  open_.reset();
   return {};
+}
+
+bool AttemptLog::is_full(const OpenSegment& segment) const {
+  return segment.file_bytes() >= limits_.segment_bytes ||
+         segment.end() - segment.first() >= kPackedSegments * limits_.segment_bytes;
 }
 
 std::uint64_t AttemptLog::end_of_all() const {
@@ -161,7 +190,7 @@ Result<void> AttemptLog::must_exist() const {
   return {};
 }
 
-Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes) {
+Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes, std::string_view frame) {
   const std::lock_guard lock(mutex_);
   if (auto ok = load(); !ok) return ok;
   const std::uint64_t end = end_of_all();
@@ -170,18 +199,25 @@ Result<void> AttemptLog::append(std::uint64_t offset, std::string_view bytes) {
                 "the log ends at " + std::to_string(end) + ", before " + std::to_string(offset));
   if (bytes.size() <= end - offset) return {};
   bytes.remove_prefix(end - offset);
+  if (end > offset || bytes.size() < kMinPacked) frame = {};  // a part of it came before, or it is not worth it
   if (bytes.size() > limits_.max_bytes_per_attempt ||
       end > limits_.max_bytes_per_attempt - bytes.size())
     return fail(Errc::overloaded, "the log would exceed its limit of " +
                                       std::to_string(limits_.max_bytes_per_attempt) + " bytes");
-  if (open_ && open_->file_bytes() >= limits_.segment_bytes)
+  if (open_ && is_full(*open_))
     if (auto ok = close_segment(); !ok) return ok;
   if (!open_) {
-    unsynced_ = doubtful_names(end == 0);
+    // No segment may survive without the one before it.
+    if (closed_.empty()) {
+      unsynced_.clear();
+    } else if (!unsynced_.empty()) {
+      if (auto ok = sync_names(); !ok) return ok;
+    }
+    doubt(end == 0);
     if (auto made = make_directory(directory_, 0750); !made) return made;
     if (auto ok = open_segment(end); !ok) return ok;
   }
-  return open_->append(bytes);
+  return open_->append(bytes, frame);
 }
 
 Result<std::uint64_t> AttemptLog::sync() {
@@ -192,8 +228,9 @@ Result<std::uint64_t> AttemptLog::sync() {
 }
 
 Result<void> AttemptLog::make_durable() {
-  if (!open_) return {};
-  if (auto ok = open_->sync(); !ok) return ok;
+  if (open_)
+    if (auto ok = open_->sync(); !ok) return ok;
+  if (!open_ && (closed_.empty() || unsynced_.empty())) return {};
   return sync_names();
 }
 
@@ -211,9 +248,7 @@ Result<std::string> AttemptLog::read(std::uint64_t offset, std::size_t limit) {
   const auto segment = std::find_if(closed_.begin(), closed_.end(),
                                     [&](const Closed& closed) { return offset < closed.end; });
   if (segment == closed_.end() || limit == 0) return std::string();
-  const auto file = read_file(name(segment->first, ".log.zst"), kMaxClosedFile);
-  if (!file) return file;
-  auto bytes = read_closed(*file, offset - segment->first, limit);
+  auto bytes = read_closed(name(segment->first, ".log.zst"), offset - segment->first, limit);
   if (!bytes) return fail(bytes.error(), directory_.string());
   if (bytes->empty() || bytes->size() > segment->end - offset)
     return fail(Errc::corrupt, directory_.string() + ": a closed segment has another length");

@@ -39,7 +39,8 @@ class AttemptLog {
              DurableDirectories& durable)
       : directory_(std::move(directory)), limits_(limits), system_(system), durable_(durable) {}
 
-  Result<void> append(std::uint64_t offset, std::string_view bytes);
+  /// `frame`: what they are when packed, or empty.
+  Result<void> append(std::uint64_t offset, std::string_view bytes, std::string_view frame = {});
   Result<std::uint64_t> sync();
   Result<void> finish();
   Result<std::string> read(std::uint64_t offset, std::size_t limit);
@@ -60,10 +61,14 @@ class AttemptLog {
   Result<void> load_closed(const std::vector<std::uint64_t>& firsts);
   Result<void> open_segment(std::uint64_t first);
   Result<void> close_segment();
+  Result<void> close_by_name();
+  Result<void> close_by_copy();
   [[nodiscard]] std::vector<std::filesystem::path> doubtful_names(bool first) const;
+  void doubt(bool first);
   Result<void> sync_names();
   Result<void> make_durable();
   [[nodiscard]] Result<void> must_exist() const;
+  [[nodiscard]] bool is_full(const OpenSegment& segment) const;
   [[nodiscard]] std::uint64_t end_of_all() const;
   [[nodiscard]] std::filesystem::path name(std::uint64_t first, const char* suffix) const;
 
@@ -75,7 +80,7 @@ class AttemptLog {
   bool loaded_ = false;
   std::vector<Closed> closed_;
   std::optional<OpenSegment> open_;
-  std::vector<std::filesystem::path> unsynced_;  ///< Directories to sync before open_ counts as durable.
+  std::vector<std::filesystem::path> unsynced_;  ///< Directories to sync before anything new counts as durable.
 };
 
 }  // namespace muster::storage

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "storage/base/files.hpp"
+#include "storage/base/packing.hpp"
 #include "storage/runlog/attempt_log.hpp"
 
 namespace muster::storage {
@@ -35,6 +36,12 @@ class FileRunLog final : public RunLog {
     if (bytes.size() > kMaxLogAppend) return fail(Errc::invalid, "a log append above 4 MiB");
     const auto log = find(key);
     return log ? (*log)->append(offset, bytes) : tl::unexpected(log.error());
+  }
+  Result<void> append_packed(const RunLogKey& key, std::uint64_t offset, std::string_view frame) override {
+    const auto bytes = unpack(frame);
+    if (!bytes) return tl::unexpected(bytes.error());
+    const auto log = find(key);
+    return log ? (*log)->append(offset, *bytes, frame) : tl::unexpected(log.error());
   }
   Result<std::uint64_t> sync(const RunLogKey& key) override {
     const auto log = find(key);
@@ -147,6 +154,11 @@ void FileRunLog::forget() {
 }
 
 }  // namespace
+
+Result<void> RunLog::append_packed(const RunLogKey& key, std::uint64_t offset, std::string_view frame) {
+  const auto bytes = unpack(frame);
+  return bytes ? append(key, offset, *bytes) : tl::unexpected(bytes.error());
+}
 
 Result<std::unique_ptr<RunLog>> RunLog::open(fs::path directory, RunLogLimits limits,
                                              RunLogSystem system) {

@@ -2,7 +2,7 @@
 // from an offset, bounded per run. Segment files with their own sync, never journal records.
 //
 //   logs/<run, first 2>/<run>/<attempt>/<first offset, 20 digits>.log     open segment (segment.hpp)
-//   logs/…/<first offset>.log.zst                                         closed segments: plain zstd
+//   logs/…/<first offset>.log.zst                                         closed segments: zstd frames (packed.hpp)
 //
 // What the bytes mean is nobody's business here. Thread-safe; one store per directory.
 #pragma once
@@ -59,6 +59,10 @@ class RunLog {
   /// What lies below the end is dropped (it came twice), also when only a part of it does. An offset above
   /// the end is Errc::conflict, beyond the limit Errc::overloaded; on any error nothing was appended.
   virtual Result<void> append(const RunLogKey& key, std::uint64_t offset, std::string_view bytes) = 0;
+
+  /// The same of one frame of storage/base/packing.hpp, which is looked through, and stored as it is. Errc::corrupt: it can't
+  /// be unpacked.
+  virtual Result<void> append_packed(const RunLogKey& key, std::uint64_t offset, std::string_view frame);
 
   /// Syncs what was appended; returns the offset up to which it survives power loss: what may be acknowledged.
   /// Never goes back, in this process or the next. 0 when there is no such log. After Errc::io what was not

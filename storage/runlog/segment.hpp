@@ -1,14 +1,17 @@
-// The files of a run log. Integers are little-endian.
+// The open segment of a run log. Integers are little-endian.
 //
-//   open segment   := record*
-//   record         := length:u32  crc:u32  bytes[length]      1 <= length <= kMaxLogAppend
-//   crc            := CRC-32C of (the record's offset in the stream as u64, bytes)
-//   closed segment := zstd frame*                             each of kFrameBytes of the stream, the last shorter;
-//                                                             content size and checksum present: `zstd -dc` reads it
+//   open segment   := (plain | packed)*
+//   plain          := length:u32  crc:u32  bytes[length]      1 <= length <= kMaxLogAppend
+//   packed         := header  frame                           as in packed.hpp; kMinPacked and more at once
+//   crc            := CRC-32C of (the record's offset in the stream as u64, bytes or frame)
 //
 // The checksum finds where a torn end begins: after a power cut, bytes that were never synced may be missing,
 // zero or stale while the file's length is already the new one. The offset in it tells a stale record from
 // a good one.
+//
+// Whoever writes much writes in large pieces: they are compressed before they are written, so that a fifth of the bytes has
+// to reach the disk before they are acknowledged, and the segment needs only another name to be closed. Small ones
+// stay as they are until then, because they would hardly become smaller.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +34,8 @@ class OpenSegment {
   static Result<OpenSegment> open(std::filesystem::path path, std::uint64_t first,
                                   const RunLogSystem& system);
 
-  /// Whole or not at all.
-  Result<void> append(std::string_view bytes);
+  /// Whole or not at all. `frame`: what they are when packed, or empty.
+  Result<void> append(std::string_view bytes, std::string_view frame = {});
   /// On failure the segment ends at durable() again: after a failed fsync the page cache shows what the disk
   /// may never hold, and a second fsync would succeed without writing it.
   Result<void> sync();
@@ -41,6 +44,13 @@ class OpenSegment {
   /// Gives the descriptor up until the next call. Only when everything is durable: an error of writing back that
   /// nobody has a descriptor for may never be told.
   void drop_descriptor() { fd_ = Fd(); }
+
+  /// Whether the file is a closed segment but for its name.
+  [[nodiscard]] bool all_packed() const { return all_packed_; }
+  /// Syncs it and gives it that name, which the caller syncs. Only when it is all packed.
+  Result<void> rename(const std::filesystem::path& closed);
+  /// What a closed segment of the same bytes consists of.
+  [[nodiscard]] Result<std::string> closed_form() const;
 
   [[nodiscard]] std::uint64_t first() const { return first_; }
   [[nodiscard]] std::uint64_t end() const { return end_.offset; }
@@ -59,7 +69,7 @@ class OpenSegment {
       : path_(std::move(path)), first_(first), end_{first, 0}, durable_{first, 0}, system_(&system) {}
   Result<void> recover();
   Result<void> wake() const;
-  void extend(std::size_t length);
+  void extend(std::size_t length, std::size_t file_bytes);
   Result<void> cut(Mark to);
   [[nodiscard]] Result<std::string> read_file_range(std::uint64_t from, std::uint64_t to) const;
 
@@ -69,15 +79,9 @@ class OpenSegment {
   Mark end_;
   Mark durable_;
   std::vector<Mark> index_;  ///< Sparse: one record at most every kIndexBytes of the file.
+  bool all_packed_ = true;
   bool broken_ = false;      ///< The end could not be cut back: nothing is taken any more.
   const RunLogSystem* system_;
 };
-
-/// The closed form of `bytes`.
-Result<std::string> compress_segment(std::string_view bytes);
-/// The length of the stream in a closed segment. Errc::corrupt when it is not one.
-Result<std::uint64_t> closed_length(std::string_view compressed);
-/// At most `limit` bytes from `skip` bytes after the segment's first.
-Result<std::string> read_closed(std::string_view compressed, std::uint64_t skip, std::size_t limit);
 
 }  // namespace muster::storage

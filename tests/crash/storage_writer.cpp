@@ -53,7 +53,9 @@ int write_runlog(const std::string& directory) {
   if (!end) return fail_with(end.error());
   std::uint64_t offset = *end;
   for (unsigned n = 1;; ++n) {
-    const std::string bytes = testing::crash_bytes(offset, 1 + offset % 3000);
+    // Small pieces and large ones, which are stored compressed, in turn: segments of either kind and of both are closed.
+    const std::uint64_t size = n / 8 % 8 == 0 ? (64u << 10) + offset % 30'000 : 1 + offset % 3000;
+    const std::string bytes = testing::crash_bytes(offset, size);
     if (auto done = (*log)->append(testing::kCrashKey, offset, bytes); !done)
       return fail_with(done.error());
     offset += bytes.size();

@@ -165,6 +165,15 @@ class ConsoleTest(InstallationTest):
         terminal.until("nothing was done")
         self.assertEqual(self.states()["acme/hang"], "running")
         terminal.type("C-l")
+        terminal.line(f"send run/{self.id['acme/hang'][:6]} HostLost")
+        terminal.until("host (string):")
+        terminal.line("local")
+        terminal.until("session (ulong):")
+        terminal.line("many")  # Known at once; what was filled in stays.
+        terminal.until("session (ulong; 'many' is no whole number from 0):")
+        terminal.type("C-c")
+        terminal.until("nothing was done")
+        terminal.type("C-l")
         terminal.line(f"send run/{self.id['acme/hang'][:6]} CancelRun")
         terminal.until("reason (string):")
         terminal.line("by hand")
@@ -218,7 +227,7 @@ class ConsoleTest(InstallationTest):
         self.assertEqual([each["run"] for each in host["sandboxes"]], [run])
         self.assertTrue(host["lease"]["connected"] and host["lease"]["ends_in_ms"] > 0)
         text = self.console("host local", "limits", "slow", "engine", f"show run/{run}").stdout
-        for part in (f"{run}-1", "without a heartbeat", "Warm repositories", "every fleet as its file says", "in memory",
+        for part in (f"{run}-1", "local, epoch 1.1.1", "without a heartbeat", "Warm repositories", "every fleet as its file says", "in memory",
                      "us the longest", "steps of runs"):
             self.assertIn(part, text)
 
@@ -268,6 +277,17 @@ class ConsoleTest(InstallationTest):
         for part in ("failed", "mailbox", "HostEvent", "commits", "nothing waits", "local", "no dead letters"):
             self.assertIn(part, text)
 
+        # Everything about all that a selection means.
+        several = self.documents("show kind=run fleet=fates younger_than=1h")
+        self.assertEqual(({each["id"] for each in several["actors"]}, several["more"]),
+                         ({f"run/{each}" for each in self.id.values()}, False))
+        text = self.console("show kind=run state=failed").stdout
+        self.assertIn(f"run/{run}  failed", text)
+        self.assertNotIn(self.id["acme/hang"], text)
+        self.assertIn("there are more", self.console("show kind=run limit=1").stdout)
+        self.assertEqual(self.console("show kind=run older_than=7d").stdout, "no actors\n")
+        self.console("show", check=[2])
+
         # The whole story of one run, from the API's call to the host's last word.
         journal = self.documents("journal fleet/fates limit=1000")["consumed"]
         self.assertEqual(journal[-1]["type"], "CreateFleet")
@@ -299,6 +319,8 @@ class ConsoleTest(InstallationTest):
         # An order needs a reason and a confirmation.
         self.console("cancel kind=run state=running", check=[2])
         self.console("cancel kind=run state=running reason=why", check=[2])
+        empty = self.console("cancel kind=run fleet= reason=why confirm=yes", check=[2])  # As of a script's empty variable.
+        self.assertIn("'select.fleet' is empty", empty.stderr)
         self.assertEqual(self.states()["acme/hang"], "running")
         done = self.console("cancel kind=run state=running reason=why confirm=yes")
         self.assertIn("cancel: 1 of 1 done", done.stdout)

@@ -148,7 +148,9 @@ class APoisonMessage(Night):
 class AFleetOpensWrongPullRequests(Night):
     def test_it_is_stopped_and_taken_back(self):
         self.repositories(6)
-        self.see("fleet", "run", self.fleet("night-4", waves="[2, 100%]"), "--detach")
+        # The second wave goes on long enough to be paused.
+        agent = AGENT.replace("\n", '\n[ "$(cat a.txt)" -lt 2 ] || sleep 5\n', 1)
+        self.see("fleet", "run", self.fleet("night-4", agent, waves="[2, 100%]"), "--detach")
         wait_for(lambda: len(self.muster.pulls("night-4")) >= 2, "pull requests are open")
         self.see("fleet", "pause", "night-4", "--reason", "wrong pull requests")
         wait_for(lambda: not any(r["state"] in ("provisioning", "running", "verifying", "delivering")

@@ -27,6 +27,9 @@ delivery: {{branch: muster/shared}}
 AGENT = "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done\necho done > moved.txt\n"
 
 
+WAITING = "#!/bin/sh\nexec sleep 600\n"
+
+
 class SecondHostTest(InstallationTest):
     slots = 2
 
@@ -91,6 +94,52 @@ class SecondHostTest(InstallationTest):
                     os.kill(int(entry.name), signal.SIGKILL)
                 except ProcessLookupError:
                     pass
+
+    def test_move(self):
+        """A run leaves its host for the other one by name, then for any other; and is told why when it can't."""
+        make_repository(self.muster.directory / "moving/r0.git", {"a.txt": "a\n"})
+        fleet = self.muster.write_fleet(FLEET.format(name="moving"), agent__sh=WAITING)
+        self.muster.muster("fleet", "run", fleet, "--detach")
+        wait_for(lambda: self.muster.runs("moving"), "the run is there")
+        self.run_id = next(iter(self.muster.runs("moving").values()))["id"]
+        run = lambda: self.muster.json("run", "show", self.run_id)
+        on = lambda host, attempt: (run()["state"], run()["host"], run()["attempt"]) == ("running", host, attempt)
+        wait_for(lambda: run()["state"] == "running", "it runs")
+        first = run()["host"]
+        other = {"local": "second", "second": "local"}[first]
+
+        refused = self.muster.muster("run", "move", self.run_id, "--to", "nowhere", check=[3])
+        self.assertIn("there is no host nowhere", refused.stderr)
+        refused = self.muster.muster("run", "move", self.run_id, "--to", first, check=[4])
+        self.assertIn(f"is on host {first} already", refused.stderr)
+        self.muster.muster("host", "cordon", other)
+        for words in ((), ("--to", other)):
+            refused = self.muster.muster("run", "move", self.run_id, *words, check=[4])
+            self.assertIn(f"{other} is cordoned", refused.stderr)
+        self.muster.muster("host", "uncordon", other)
+        would = self.muster.muster("run", "move", self.run_id, "--to", other, "--dry-run").stdout
+        self.assertEqual(would, f"{self.run_id} would leave host {first} and begin again on host {other}\n")
+        self.assertTrue(on(first, 1))
+
+        moved = self.muster.muster("run", "move", self.run_id, "--to", other, "--reason", "a new kernel").stdout
+        self.assertEqual(moved, f"{self.run_id} leaves host {first} and begins again on host {other}\n")
+        wait_for(lambda: on(other, 2), "it runs on the other host")
+        attempt = run()["attempts"][0]
+        self.assertEqual((attempt["host"], attempt["reason"]), (first, "moved"))
+        self.assertIn("a new kernel", attempt["message"])
+
+        # Back again, by the console and to any other: there is one.
+        console = ("console", "--exec", f"move run/{self.run_id} reason='back again' confirm=yes")
+        self.assertIn("move: 1 of 1 done", self.muster.muster(*console).stdout)
+        wait_for(lambda: on(first, 3), "it runs where it began")
+        for action, detail in (("run.move", f"to {other}: a new kernel"), ("run.move", "back again"),
+                               ("operation.move", "back again")):
+            tail = self.muster.muster("audit", "tail", "-n", "1000", "--action", action).stdout
+            self.assertIn(detail, tail)
+        self.muster.muster("fleet", "cancel", "moving", "--reason", "seen")
+        wait_for(lambda: run()["state"] == "cancelled", "it ends")
+        refused = self.muster.muster("run", "move", self.run_id, check=[4])
+        self.assertIn("it stands on no host", refused.stderr)
 
     def test_share_and_loss(self):
         self.muster.muster("fleet", "run", self.fleet("share", 8))

@@ -128,6 +128,7 @@ class SwarmNpmTest(InstallationTest):
             "name": "tidy", "prompt": "Tidy three packages.",
             "repositories": [{"id": name, "path": f"npm/{name}.git"} for name in PACKAGES], "shared": SHARED,
             "agent": {"run": "./agent.sh"}, "facets": self.facets,
+            "environment": {"resources": {"memory": "256MiB"}},  # all of them at once, on a small machine too
             "verify": [{"name": "syntax", "run": SYNTAX, "timeout": "2m"}, {"name": "load", "run": LOAD, "timeout": "2m"}],
             "limits": {"agents": 30, "conflicts": 5, "batch": 10}}
         path = self.muster.directory / "tidy.yaml"

@@ -20,7 +20,8 @@ case "$facet" in
   after) cat facets/same-1 > facets/after ;;
   wild) if [ -e "${MUSTER_FEEDBACK_FILE:-/none}" ]; then grep -q 'not in its scope: other.txt' "$MUSTER_FEEDBACK_FILE"
           echo wild > facets/wild; else echo wild > other.txt; fi ;;
-  bad) echo BAD > facets/bad ;;
+  bad) if grep -q 'be good' "$MUSTER_STEER_FILE"; then grep -q 'facets/bad:BAD' "$MUSTER_FEEDBACK_FILE"; echo good > facets/bad
+       else echo BAD > facets/bad; fi ;;
   nothing) ;;
   fails) exit 78 ;;
   *) sleep 0.3; echo "$facet" > "facets/$facet" ;;
@@ -38,7 +39,7 @@ def facet(name, scope=None, needs=()):
 def swarm(name, facets, **limits):
     return {"name": name, "prompt": "Everything better", "repositories": [{"id": "api", "path": "repos/acme/api.git"}],
             "shared": ["shared.txt", "CHANGELOG.md"], "agent": {"run": "./agent.sh"},
-            "verify": [{"name": "no BAD", "run": "! grep -rq BAD facets", "timeout": "60s"}],
+            "verify": [{"name": "no BAD", "run": "echo left > left-behind; ! grep -r BAD facets", "timeout": "60s"}],
             "results": {"schema": {"required": ["count", "names"]},
                         "values": {"count": {"kind": "sum", "from": "/count"}, "names": {"kind": "concat", "from": "/names"}}},
             "facets": facets, "limits": {"agents": 4, "conflicts": 3, "batch": 4, **limits}}
@@ -108,7 +109,9 @@ class SwarmTest(InstallationTest):
         self.assertEqual(set(git(self.repository, "show", f"{green}:CHANGELOG.md").splitlines()),
                          {"# Changes", "- log-1", "- log-2"})
         self.assertEqual(git(self.repository, "show", f"{green}:other.txt"), "other")
-        self.assertNotIn("facets/bad", git(self.repository, "ls-tree", "-r", "--name-only", green))
+        files = git(self.repository, "ls-tree", "-r", "--name-only", green).splitlines()
+        self.assertNotIn("facets/bad", files)
+        self.assertNotIn("left-behind", files)  # what a verification leaves is no part of the outcome
 
         ledger = self.check_ledger("better")
         self.assertTrue(ledger["proven"], ledger)
@@ -133,6 +136,10 @@ class SwarmTest(InstallationTest):
 
         self.assertEqual([one["name"] for one in self.muster.json("swarm", "list")["swarms"]], ["better"])
         self.assertIn("merged as", self.muster.muster("swarm", "show", "better", "same-2").stdout)
+        shown = self.muster.muster("console", *[word for line in ("swarms", "swarm better", "facet better bad", "ledger better")
+                                                for word in ("--exec", line)]).stdout
+        for text in ("better  completed with rejections", "└─ acme/api  green", "facets/bad:BAD", "every one accounted for"):
+            self.assertIn(text, shown)
         self.assertIn("same-1 on ", self.muster.muster("run", "logs", facets["same-1"]["run"]["id"]).stdout)
         self.muster.muster("swarm", "cancel", "better", check=[4])
         self.muster.muster("swarm", "status", "nobody", check=[3])
@@ -222,6 +229,67 @@ class SwarmTest(InstallationTest):
         done = self.muster.muster("swarm", "run", self.write(overlap), check=[2])
         self.assertIn("can be the same path", done.stderr)
 
+    def test_to_a_person(self):
+        """What was sent back for the last time is for a person, who sees all of it, says something, and has it tried again."""
+        path = self.write(swarm("person", [facet("bad"), facet("good")], conflicts=0))
+        self.muster.muster("swarm", "run", path, check=[1])
+        shown = self.muster.muster("swarm", "show", "person", "bad").stdout
+        for text in ("Do bad", "facets/bad:BAD", "== no BAD failed with 1", "swarm steer person --facet bad", "swarm retry person"):
+            self.assertIn(text, shown)
+        self.muster.muster("console", "--exec", "steer person 'be good' facet=bad", check=[2])  # it was not confirmed
+        self.muster.muster("console", "--exec", "steer person 'be good' facet=bad confirm=yes")
+        self.muster.muster("swarm", "retry", "person", "--reason", "it was told")
+        self.assertEqual({one["state"] for one in self.facets("person").values()}, {"merged"})
+        self.assertTrue(self.check_ledger("person")["proven"])
+        self.assertEqual(len(self.muster.pulls("person")), 1)
+        self.assertIn("it was told", self.muster.muster("audit", "tail", "--action", "swarm.retry").stdout)
+        self.muster.muster("swarm", "steer", "person", "more", check=[4])  # nothing is left to try again
+
+    def test_environment(self):
+        """Every run of a swarm has the environment that its file says: agents, verifications, and who judges them."""
+        (self.muster.directory / "lib").mkdir()
+        (self.muster.directory / "lib/words").write_text("blue\n")
+        (self.muster.directory / "toolrc").write_text("colour=blue\n")
+        (self.muster.root / "etc/muster/secrets").mkdir(parents=True, exist_ok=True)
+        secret = self.muster.root / "etc/muster/secrets/MODEL_KEY"
+        secret.write_text("k-123")
+        secret.chmod(0o600)
+        here = """
+[ "$COLOUR" = blue ]; [ -n "$MODEL_KEY" ]; grep -q blue "$HOME/.toolrc"; [ -e "$HOME/ready" ]
+grep -q blue "$MUSTER_AGENT_DIR/lib/words"; grep -q '"memory_bytes": 268435456' "$MUSTER_CONTEXT_FILE"
+"""
+        (self.muster.directory / "agent.sh").write_text("set -eu\n" + here + "touch facets/a; echo \"$MODEL_KEY\"\n")
+        document = swarm("where", [{**facet("a"), "best_of": {"agents": 2, "score": self.script("score.sh", here + """
+echo '{"score": 1}' > "$MUSTER_OUTPUT/result.json"
+""")}}])
+        document["agent"] = {"run": "./agent.sh", "files": ["lib"]}
+        document["environment"] = {"env": {"COLOUR": "blue"}, "secrets": ["MODEL_KEY"], "setup": ['touch "$HOME/ready"'],
+                                   "files": [{"source": "toolrc", "path": "/home/agent/.toolrc"}],
+                                   "resources": {"memory": "256MiB"}}
+        document["verify"] = [{"name": "here", "run": here.strip(), "timeout": "60s"}]
+        del document["results"]
+        self.muster.muster("swarm", "run", self.write(document))
+        one = self.facets("where")["a"]
+        self.assertEqual(one["state"], "merged")
+        self.assertEqual([each["score"] for each in one["tries"]], [1, 1])
+        self.assertNotIn("k-123", self.muster.muster("run", "logs", one["run"]["id"]).stdout)
+
+    def test_a_fleets_run_is_steered(self):
+        self.script("wait.sh", """
+until grep -q 'go on' "$MUSTER_STEER_FILE"; do sleep 0.1; done
+""")
+        path = self.muster.directory / "fleet.yaml"
+        path.write_text(json.dumps({"version": 1, "name": "told", "repositories": [{"path": "repos/acme/*.git"}],
+                                    "agent": {"run": "./wait.sh"}, "verify": []}))
+        self.muster.muster("fleet", "run", path, "--detach")
+
+        def run():
+            return self.muster.runs("told").get("acme/api", {})
+        wait_for(lambda: run().get("state") == "running", "it runs")
+        self.muster.muster("run", "steer", run()["id"], "go on")
+        wait_for(lambda: run()["state"] == "unchanged", "it is told")
+        self.muster.muster("run", "steer", run()["id"], "and on", check=[4])
+
     def script(self, name, text):
         path = self.muster.directory / name
         path.write_text("#!/usr/bin/env bash\nset -euo pipefail\n" + text)
@@ -307,8 +375,66 @@ echo "{\\"answers\\": $(grep -c '"count": 1' "$MUSTER_CONTEXT_FILE")}" > "$MUSTE
         self.assertEqual([(one["facet"], one["to"], one["given"]) for one in results["notes"]], [("plan.a", "plan", True)])
         self.assertIn("8 of it:", self.muster.muster("swarm", "report", "whole").stdout)
 
+    def test_files_that_programs_write(self):
+        """A package-lock.json of npm workspaces and a list by a declared command, both changed by every facet: made anew on the
+        merged tree, verified, committed, and accounted for."""
+        lock = {"name": "all", "version": "1.0.0", "lockfileVersion": 3, "requires": True,
+                "packages": {"": {"name": "all", "version": "1.0.0", "workspaces": ["packages/*"]}}}
+        package = {"name": "all", "version": "1.0.0", "private": True, "workspaces": ["packages/*"]}
+        npm = self.muster.directory / "repos/acme/npm.git"
+        base = make_repository(npm, {"package.json": json.dumps(package), "package-lock.json": json.dumps(lock, indent=2) + "\n",
+                                     "facets/.keep": "", "gen/all.list": ""})
+        self.script("agent.sh", """
+facet=$(sed -n 's/.*"facet": "\\([^"]*\\)".*/\\1/p' "$MUSTER_CONTEXT_FILE")
+mkdir -p "packages/$facet"
+echo "{\\"name\\": \\"$facet\\", \\"version\\": \\"1.0.0\\"}" > "packages/$facet/package.json"
+npm install --package-lock-only --ignore-scripts --no-audit --no-fund --offline
+touch "facets/$facet"; ls facets > gen/all.list
+""")
+        self.script("relist.sh", 'ls ../facets > "$MUSTER_FILE"\n')
+        names = ["one", "two", "three", "four"]
+        document = swarm("locks", [facet(name, [f"packages/{name}/**", f"facets/{name}"]) for name in names])
+        document["repositories"] = [{"id": "npm", "path": "repos/acme/npm.git"}]
+        document["shared"] = ["package-lock.json", "gen/all.list"]
+        document["merge"] = {"drivers": [{"path": "gen/*.list", "run": "./relist.sh"}]}
+        document["verify"] = [{"name": "whole", "timeout": "60s", "run":
+                               "for p in packages/*; do grep -q \"\\\"$p\\\"\" package-lock.json; done; ls facets | diff - gen/all.list"}]
+        del document["results"]
+        self.muster.muster("swarm", "run", self.write(document))
+        green = "muster-swarm/locks/green"
+        facets = self.facets("locks")
+        self.assertEqual({one["state"] for one in facets.values()}, {"merged"}, facets)
+        made = json.loads(git(npm, "show", f"{green}:package-lock.json"))["packages"]
+        self.assertLessEqual({f"packages/{name}" for name in names}, set(made))
+        self.assertEqual(git(npm, "show", f"{green}:gen/all.list").splitlines(), sorted(names))
+        ledger = self.check_ledger("locks")
+        self.assertTrue(ledger["proven"], ledger)
+        remade = [one for one in ledger["commits"] if one["remade"]]
+        self.assertGreater(len(remade), 0)
+        line = git(npm, "rev-list", "--first-parent", f"{base}..{green}").splitlines()
+        for one in remade:
+            self.assertIn(one["commit"], line)
+            self.assertIsNone(one["facet"])
+            parent = git(npm, "rev-list", "--parents", "-n1", one["commit"]).split()[1:]
+            self.assertEqual(len(parent), 1)
+            changed = git(npm, "diff", "--name-only", parent[0], one["commit"]).splitlines()
+            self.assertLessEqual(set(changed), {"package-lock.json", "gen/all.list"})
+        self.assertEqual(len(line), len(names) + len(remade))
+        self.assertEqual(sum(one["evictions"] for one in facets.values()), 0, facets)
+        self.assertIn("package-lock.json", {path for one in facets.values() for path in one["by_driver"]})
+        self.assertIn("make files anew", self.muster.json("pr", "show", "acme/npm#1")["body"])
+        self.assertIn(" anew", self.muster.muster("swarm", "ledger", "locks").stdout)
+
+        # Somebody puts a commit of his own on top: the ledger must notice.
+        tree = git(npm, "rev-parse", f"{base}^{{tree}}")
+        forged = git(npm, "commit-tree", "-m", "Anew", "-p", f"{green}", tree)
+        git(npm, "update-ref", f"refs/heads/{green}", forged)
+        kinds = {one["kind"] for one in self.check_ledger("locks", 1)["findings"]}
+        self.assertIn("stranger", kinds)
+
     def test_steered_and_converged(self):
-        """A message reaches who is tried again and who begins later; two answers of three are enough."""
+        """A message reaches who is at work, who is tried again and who begins later, through a kill -9 of musterd; three answers
+        of four are enough."""
         self.script("agent.sh", """
 facet=$(sed -n 's/.*"facet": "\\([^"]*\\)".*/\\1/p' "$MUSTER_CONTEXT_FILE")
 case "$facet" in
@@ -316,26 +442,33 @@ case "$facet" in
        grep -q 'be brief' "$MUSTER_FEEDBACK_FILE"; grep -q 'only you' "$MUSTER_CONTEXT_FILE" ;;
   two) grep -q 'be brief' "$MUSTER_CONTEXT_FILE"; ! grep -q 'only you' "$MUSTER_CONTEXT_FILE" ;;
   three) sleep 60 ;;
+  live) until grep -q 'the last word' "$MUSTER_STEER_FILE"; do sleep 0.1; done
+        [ "$MUSTER_ATTEMPT" = 1 ]; ! grep -q 'only you' "$MUSTER_STEER_FILE"
+        [ "$(grep -oE 'be brief|the last word' "$MUSTER_STEER_FILE" | xargs)" = "be brief the last word" ] ;;
 esac
 echo '{"count": 1, "usage": {"input_tokens": 5, "output_tokens": 2, "cost_usd": 0.25}}' > "$MUSTER_OUTPUT/result.json"
 """)
-        document = swarm("steered", [facet("one"), facet("two", needs=["one"]), facet("three")])
-        document["results"] = {"converge": {"answers": 2}}
+        document = swarm("steered", [facet("one"), facet("two", needs=["one"]), facet("live"), facet("three")])
+        document["results"] = {"converge": {"answers": 3}}
         document["facets"][0]["budget"] = {"attempts": 2, "timeout": "3s"}
         self.muster.muster("swarm", "run", self.write(document), "--detach")
-        wait_for(lambda: (self.facets("steered").get("one", {}).get("run") or {}).get("state") == "running", "one runs")
+        for name in ("one", "live"):
+            wait_for(lambda: (self.facets("steered").get(name, {}).get("run") or {}).get("state") == "running", f"{name} runs")
         self.muster.muster("swarm", "steer", "steered", "be brief")
         self.muster.muster("swarm", "steer", "steered", "--facet", "one", "only you")
         self.muster.muster("swarm", "steer", "steered", "--facet", "nobody", "hello", check=[3])
+        self.muster.kill_engine()
+        self.muster.start()
+        self.muster.muster("swarm", "steer", "steered", "the last word")
 
         def shown():
             return self.muster.json("swarm", "status", "steered")
         wait_for(lambda: shown()["state"] == "completed_with_rejections", "it converges", 120)
         states = {name: one["state"] for name, one in self.facets("steered").items()}
-        self.assertEqual(states, {"one": "unchanged", "two": "unchanged", "three": "rejected"})
-        self.assertIn("2 results are enough", shown()["reason"])
-        self.assertEqual(shown()["messages"], 2)
-        self.assertEqual(shown()["used"], {"tokens": 14, "cost_usd": 0.5})
+        self.assertEqual(states, {"one": "unchanged", "two": "unchanged", "three": "rejected", "live": "unchanged"})
+        self.assertIn("3 results are enough", shown()["reason"])
+        self.assertEqual(shown()["messages"], 3)
+        self.assertEqual(shown()["used"], {"tokens": 21, "cost_usd": 0.75})
         self.assertEqual(self.muster.json("swarm", "report", "steered")["results"]["missing"], ["three"])
 
 

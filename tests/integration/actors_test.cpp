@@ -2,79 +2,18 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <thread>
+#include <tuple>
 
 #include "storage/base/ids.hpp"
-#include "tests/integration/api_client.hpp"
-#include "tools/musterd/app.hpp"
+#include "tests/integration/waiting_fleet.hpp"
 
 using namespace muster;
 using nlohmann::json;
 using tests::ApiClient;
 using tests::ApiReply;
 using tests::Followed;
-
-namespace {
-
-struct WaitingFleet {
-  WaitingFleet() {
-    char name[] = "/tmp/muster-actors-XXXXXX";
-    root = ::mkdtemp(name);
-    config.paths = Paths{root};
-    config.link_address = "127.0.0.1:0";
-    auto started = musterd::App::start(config);
-    if (!started) FAIL(started.error().message);
-    app = std::move(*started);
-    json list = json::array();
-    for (int i = 0; i < 4; ++i) {
-      const auto parsed = parse_repository("/srv/git/acme/r" + std::to_string(i) + ".git", "/");
-      list.push_back({{"repository", parsed->owner_name},
-                      {"url", parsed->fetch_url},
-                      {"canonical_url", parsed->canonical_url}});
-    }
-    const json body = {{"spec",
-                        {{"name", "bump"},
-                         {"repositories", {{{"path", "/srv/git/*/*.git"}}}},
-                         {"agent", {{"run", "true"}}}}},
-                       {"repositories", list},
-                       {"author", "alice"}};
-    REQUIRE(api().post("/v1/fleets", body).status == 201);
-    until("/v1/fleets/bump",
-          [](const json& doc) { return doc.at("counts").at("queued") == 4; });
-  }
-  ~WaitingFleet() {
-    app.reset();
-    std::filesystem::remove_all(root);
-  }
-  WaitingFleet(const WaitingFleet&) = delete;
-  WaitingFleet& operator=(const WaitingFleet&) = delete;
-
-  [[nodiscard]] ApiClient api() const { return ApiClient(config.paths.socket()); }
-  [[nodiscard]] json get(const std::string& path) const {
-    const ApiReply reply = api().get(path);
-    INFO(path << "\n" << reply.body);
-    REQUIRE(reply.status == 200);
-    return reply.json();
-  }
-  template <class Done>
-  json until(const std::string& path, Done done) const {
-    for (;;) {
-      if (json document = get(path); done(document)) return document;
-      std::this_thread::yield();
-    }
-  }
-  [[nodiscard]] std::string a_run() const {
-    return get("/v1/actors?kind=run&limit=1").at("actors").at(0).at("key");
-  }
-
-  std::filesystem::path root;
-  musterd::Config config;
-  std::unique_ptr<musterd::App> app;
-};
-
-}  // namespace
+using tests::WaitingFleet;
 
 TEST_CASE_METHOD(WaitingFleet, "actors are listed by kind, prefix, fleet, state and age") {
   const auto count = [&](const std::string& query) {
@@ -114,6 +53,8 @@ TEST_CASE_METHOD(
   CHECK(actor.at("activation").at("pending").at("normal") == 0);
   CHECK(actor.at("last_error").is_null());
   CHECK(actor.at("version") == actor.at("version_now"));
+  CHECK(get("/v1/actors/fleet/bump").at("waits_for") == "its runs: 4 queued");
+  CHECK(actor.at("placement").is_null());  // It has not stood on a host yet.
   CHECK(get("/v1/actors/run/" + run + "/rows").at("rows").at(0).at("row") == "create");
 
   const json journal = get("/v1/actors/run/" + run + "/journal");
@@ -212,6 +153,26 @@ TEST_CASE_METHOD(WaitingFleet,
   CHECK(would.at("decides").at("messages").get<int>() >= 4);  // To the fleet, of each.
   CHECK(would.at("decides").at("effects") == 0);
   CHECK(get("/v1/actors?kind=run&state=queued").at("actors").size() == 4);
+
+  // By age and by what waits for them, as lists are.
+  for (const auto& [filter, value, possible] :
+       {std::tuple{"younger_than", json("1h"), 4}, std::tuple{"older_than", json("1h"), 0},
+        std::tuple{"min_pending", json(1), 0}, std::tuple{"prefix", json(run.substr(0, 6)), 1}}) {
+    json narrowed = dry;
+    narrowed["select"][filter] = value;
+    CHECK(api().post("/v1/operations", narrowed).json().at("possible") == possible);
+  }
+
+  // A filter that is not known, or says nothing, would widen what is meant: it is refused.
+  for (const auto& [filter, value, why] :
+       {std::tuple{"stat", "failed", "'select.stat' is none of kind, "},
+        std::tuple{"fleet", "", "'select.fleet' is empty"}}) {
+    json wide = cancel;
+    wide["select"] = {{"kind", "run"}, {filter, value}};
+    const ApiReply refused = api().post("/v1/operations", wide);
+    CHECK(refused.status == 400);
+    CHECK(refused.json().at("detail").get<std::string>().starts_with(why));
+  }
 
   const std::string key = ApiClient::new_key();
   const ApiReply did = api().post("/v1/operations", cancel, key);

@@ -17,6 +17,7 @@
 
 #include "storage/base/ids.hpp"
 #include "storage/link/link.hpp"
+#include "storage/link/protocol.hpp"
 #include "tests/integration/sandbox_fixture.hpp"
 
 namespace muster::sandbox::test {
@@ -84,6 +85,16 @@ class FakeEngine {
     repeated_[id] = std::make_shared<wire::SandboxSpecT>(spec);
     if (session_) answer(*session_, Stream::control, start_frame(spec));
   }
+  static wire::FrameT start_frame(const wire::SandboxSpecT& spec) {
+    wire::FrameT frame;
+    frame.run = spec.run;
+    frame.attempt = spec.attempt;
+    wire::StartT start;
+    start.spec = std::make_unique<wire::SandboxSpecT>(spec);
+    start.epoch = std::make_unique<wire::Epoch>(1, spec.attempt, 1);
+    frame.body.Set(std::move(start));
+    return frame;
+  }
   void stop(const std::string& run, std::uint32_t attempt, std::int64_t grace_ms) {
     wire::FrameT frame;
     frame.run = run;
@@ -91,6 +102,19 @@ class FakeEngine {
     wire::StopT stop;
     stop.grace_ms = grace_ms;
     frame.body.Set(std::move(stop));
+    send(Stream::control, std::move(frame));
+  }
+  void steer(const std::string& run, std::uint32_t attempt, const std::vector<std::pair<std::uint32_t, std::string>>& said) {
+    wire::FrameT frame;
+    frame.run = run;
+    frame.attempt = attempt;
+    wire::SteerT steer;
+    for (const auto& [number, text] : said) {
+      steer.messages.push_back(std::make_unique<wire::SteerMessageT>());
+      steer.messages.back()->number = number;
+      steer.messages.back()->text = text;
+    }
+    frame.body.Set(std::move(steer));
     send(Stream::control, std::move(frame));
   }
   void send_blob(const std::string& digest, const std::string& bytes) {
@@ -121,6 +145,13 @@ class FakeEngine {
   void place(std::set<std::string> placed) {
     change([&] { placed_ = std::move(placed); });
   }
+  /// What it says that it speaks, from the next Hello on; `refusal` instead of a session.
+  void speak(std::uint16_t protocol, std::string refusal = {}) {
+    change([&] {
+      protocol_ = protocol;
+      refusal_ = std::move(refusal);
+    });
+  }
   void set_lease(std::int64_t ms) {
     change([&] { lease_ms_ = ms; });
   }
@@ -135,6 +166,11 @@ class FakeEngine {
   }
   void wait_connected() {
     wait([&] { return session_ != nullptr && hellos > 0; });
+  }
+  /// Of the last heartbeat; empty: that host has no warm pool, or has not spoken since it connected.
+  std::shared_ptr<const wire::WarmPoolStateT> pool_said() {
+    const std::lock_guard lock(mutex_);
+    return pool;
   }
   int heartbeats_heard() {
     const std::lock_guard lock(mutex_);
@@ -157,22 +193,25 @@ class FakeEngine {
   /// "1 accepted 2 running …" of one attempt, in order, each number once.
   std::string story(const std::string& id) {
     const std::lock_guard lock(mutex_);
-    std::string text;
-    for (const auto& [number, event] : events)
-      if (event.first == id) text += (text.empty() ? "" : " ") + event.second;
-    return text;
+    return story_of(id);
+  }
+  void wait_story(const std::string& id, std::string_view expected) {
+    wait([&] { return story_of(id) == expected; });
   }
 
   // Under the lock.
   int hellos = 0;
   int heartbeats = 0;
   std::optional<unsigned> free_slots;                              // of the last Heartbeat
+  std::shared_ptr<const wire::WarmPoolStateT> pool;                // of the last Heartbeat of this connection
   std::vector<std::string> running;                                // of the last Hello
   std::map<std::uint64_t, std::pair<std::string, std::string>> events;  // number -> id, phase
   std::map<std::string, std::shared_ptr<const wire::AttemptReportT>> reports;
   std::map<std::string, std::string> logs;    // by id, from offset 0
   std::set<std::string> complete_logs;
   std::map<std::string, std::string> packs;   // by digest
+  std::map<std::string, wire::SteeredT> steered;  // by id, the last one
+  std::map<std::string, std::vector<wire::CheckpointT>> checkpoints;  // by id, each time one was said
   unsigned max_execs = 0;                     // of the last Hello
   std::map<std::uint64_t, std::uint64_t> exec_credit;
   std::map<std::uint64_t, std::string> exec_output;
@@ -186,6 +225,12 @@ class FakeEngine {
       apply();
     }
     changed_.notify_all();
+  }
+  std::string story_of(const std::string& id) const {
+    std::string text;
+    for (const auto& [number, event] : events)
+      if (event.first == id) text += (text.empty() ? "" : " ") + event.second;
+    return text;
   }
   std::string story_locked() const {
     std::string text;
@@ -212,6 +257,7 @@ class FakeEngine {
       case wire::Body::RunEvent: event(session, id, frame); break;
       case wire::Body::CommitPack: pack(*frame.body_as_CommitPack()); break;
       case wire::Body::LogChunk: chunk(session, stream, frame, id); break;
+      case wire::Body::Steered: frame.body_as_Steered()->UnPackTo(&steered[id]); break;
       case wire::Body::ExecCredit:
         exec_credit[frame.body_as_ExecCredit()->exec()] += frame.body_as_ExecCredit()->bytes();
         break;
@@ -231,11 +277,15 @@ class FakeEngine {
   void hello(Session& session, const wire::Hello& hello) {
     ++hellos;
     max_execs = hello.max_execs();
+    pool.reset();
     running.clear();
     if (hello.running() != nullptr)
       for (const auto* id : *hello.running()) running.push_back(id->str());
     wire::FrameT frame;
+    frame.version = protocol_;
     wire::WelcomeT welcome;
+    welcome.version = "played";
+    welcome.refused = refusal_;
     welcome.session = static_cast<std::uint64_t>(hellos);
     welcome.generation = 1;
     welcome.lease_ms = lease_ms_;
@@ -248,18 +298,9 @@ class FakeEngine {
       if (!reports.contains(id) && std::find(running.begin(), running.end(), id) == running.end())
         answer(session, Stream::control, start_frame(*spec));
   }
-  static wire::FrameT start_frame(const wire::SandboxSpecT& spec) {
-    wire::FrameT frame;
-    frame.run = spec.run;
-    frame.attempt = spec.attempt;
-    wire::StartT start;
-    start.spec = std::make_unique<wire::SandboxSpecT>(spec);
-    start.epoch = std::make_unique<wire::Epoch>(1, spec.attempt, 1);
-    frame.body.Set(std::move(start));
-    return frame;
-  }
   void heartbeat(Session& session, const wire::Heartbeat& beat) {
     free_slots = beat.free_slots();
+    if (beat.warm_pool() != nullptr) pool.reset(beat.warm_pool()->UnPack());
     ++heartbeats;
     if (!renewing_) return;
     wire::FrameT frame;
@@ -272,6 +313,8 @@ class FakeEngine {
     const auto& event = *frame.body_as_RunEvent();
     events[frame.sequence()] = {id, wire::EnumNamePhase(event.phase())};
     if (event.phase() == wire::Phase::refused) events[frame.sequence()].second += ":" + event.reason()->str();
+    if (event.checkpoint() != nullptr)
+      checkpoints[id].emplace_back(*std::unique_ptr<wire::CheckpointT>(event.checkpoint()->UnPack()));
     if (event.report() != nullptr)
       reports[id] = std::shared_ptr<const wire::AttemptReportT>(event.report()->UnPack());
     if (!acknowledging_) return;
@@ -319,6 +362,8 @@ class FakeEngine {
   std::map<std::string, std::shared_ptr<const wire::SandboxSpecT>> repeated_;
   bool acknowledging_ = true, renewing_ = true;
   std::int64_t lease_ms_ = 60'000;
+  std::uint16_t protocol_ = storage::kLinkProtocol;
+  std::string refusal_;
   std::uint64_t mark_ = 0;
   std::uint64_t credit_ = 64u << 10;
   fs::path ca_;
@@ -363,6 +408,7 @@ class Daemon {
     end(SIGKILL);
     start();
   }
+  [[nodiscard]] std::string said() const { return read_file(log_).value_or(""); }
 
  private:
   std::vector<std::string> argv_;
@@ -407,6 +453,29 @@ struct World {
   FakeEngine engine;
   std::unique_ptr<Daemon> daemon;
 };
+
+/// Everything on this machine that belongs to a sandbox of this root: one line each.
+inline std::string leftovers(Sandboxes& sandboxes) {
+  const Paths& paths = sandboxes.host().config.paths;
+  const auto& ops = sandboxes.host().ops;
+  std::string found;
+  for (const auto& mount : mounts_below(sandboxes.root())) found += "mount " + mount + "\n";
+  for (const auto& name : ops.cgroups().children(ops.cgroup_parent())) found += "cgroup " + name + "\n";
+  for (const fs::path& directory :
+       {paths.runtime() / "s", paths.runtime() / "runc", ops.exits(), paths.host() / "attempts"}) {
+    std::error_code error;
+    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
+      found += "entry " + it->path().string() + "\n";
+  }
+  // conmon and runc name the root in their arguments; sandboxd does, too, and is not meant.
+  const std::string root = paths.root.string();
+  for (fs::directory_iterator it("/proc"), end; it != end; ++it) {
+    const auto command = read_file(it->path() / "cmdline", 1u << 20);
+    if (!command || command->find(root) == std::string::npos || command->find("sandboxd") != std::string::npos) continue;
+    found += "process " + it->path().filename().string() + " " + command->substr(0, command->find('\0')) + "\n";
+  }
+  return found;
+}
 
 inline constexpr const char* kId = "0123456789ABC-1";
 inline constexpr const char* kPause =

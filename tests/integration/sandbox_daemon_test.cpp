@@ -88,6 +88,38 @@ TEST_CASE("a stop ends the sandbox and is reported as cancelled") {
   world.wait_forgotten(kId);
 }
 
+TEST_CASE("what people say appears in the running sandbox, once and in order, also after kill -9 of sandboxd") {
+  World world;
+  auto spec = world.sandboxes.spec(
+      "line() { until [ \"$(wc -l < $MUSTER_STEER_FILE)\" -ge $1 ]; do sleep 0.02; done; sed -n $1p $MUSTER_STEER_FILE; }\n"
+      "line 1; touch $MUSTER_OUTPUT/here; line 2; touch $MUSTER_OUTPUT/two; line 3; line 4; wc -l < $MUSTER_STEER_FILE\n"
+      "! echo mine >> $MUSTER_STEER_FILE");
+  spec.messages.push_back(std::make_unique<wire::SteerMessageT>());
+  spec.messages.back()->number = 1;
+  spec.messages.back()->text = "before it began";
+  world.engine.start(spec);
+  world.wait_file(world.output(kId) / "here");
+  world.engine.steer("0123456789ABC", 1, {{2, "second"}});
+  world.wait_file(world.output(kId) / "two");
+  world.engine.wait([&] { return world.engine.steered[kId].below == 3; });
+  world.daemon->end(SIGKILL);
+  world.daemon->start();
+  world.engine.wait([&] { return world.engine.hellos == 2; });
+  world.engine.steer("0123456789ABC", 1, {{2, "second"}, {5, "third"}});
+  world.engine.wait([&] { return world.engine.steered[kId].below == 6; });
+  world.engine.steer("0123456789ABC", 1, {{5, "third"}, {6, "fourth"}});
+  CHECK(brief(world.engine.wait_report(kId)) == "unchanged agent=0");
+  world.engine.wait([&] { return world.engine.complete_logs.contains(kId); });
+  const auto line = [](int number, const std::string& text) {
+    return "{\"number\":" + std::to_string(number) + ",\"by\":\"\",\"text\":\"" + text + "\",\"at_unix_ms\":0}\n";
+  };
+  const std::string log = world.engine.log_text(kId);
+  CHECK(log.starts_with(line(1, "before it began") + line(2, "second") + line(5, "third") + line(6, "fourth") + "4\n"));
+  world.wait_forgotten(kId);
+  world.engine.steer("0123456789ABC", 1, {{7, "too late"}});
+  world.engine.wait([&] { return world.engine.steered[kId].gone; });
+}
+
 TEST_CASE("what the engine does not believe to be here is ended at the next session") {
   World world;
   world.engine.start(world.sandboxes.spec(kPause));

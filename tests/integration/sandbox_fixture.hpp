@@ -105,10 +105,11 @@ class Sandboxes {
   }
 
   /// Runs it; `log` gets the text that its steps printed.
-  wire::AttemptReportT run(const wire::SandboxSpecT& spec, unsigned slot = 0) {
+  wire::AttemptReportT run(const wire::SandboxSpecT& spec, unsigned slot = 0,
+                           const std::optional<WarmSandbox>& warm = std::nullopt) {
     std::string stream;
     log.clear();
-    auto report = run_attempt(*host_, spec, [&](std::string_view piece) { stream += piece; }, slot);
+    auto report = run_attempt(*host_, spec, [&](std::string_view piece) { stream += piece; }, slot, warm);
     std::string_view rest = stream;
     for (LogFrame frame; take_log_frame(rest, frame).value_or(false);)
       if (frame.type == LogType::out || frame.type == LogType::err) log += frame.bytes;

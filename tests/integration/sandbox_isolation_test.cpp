@@ -30,7 +30,7 @@ TEST_CASE("nothing of the host is to be seen but its toolchain") {
   CHECK(printed(sandboxes, "ls -A / | tr '\\n' ' '; echo; ls -A /root /home /mnt /var /run; ls /etc/shadow 2>&1 || true; "
                            "find /etc -maxdepth 1 -type f | sort | xargs -n1 basename | tr '\\n' ' '") ==
         "bin dev etc home lib " + if_here("/", "lib32") + "lib64 " + if_here("/", "libx32") +
-            "mnt muster opt proc root run sbin sys tmp usr var work \n"
+            "mnt muster opt proc repositories root run sbin sys tmp usr var work \n"
             "/home:\nagent\n\n/mnt:\n\n/root:\n\n/run:\n\n/var:\ntmp\n"
             "ls: cannot access '/etc/shadow': No such file or directory\n"
             "ca-certificates.conf group hostname hosts ld.so.cache " + if_here("/etc/", "mime.types") +
@@ -68,7 +68,8 @@ TEST_CASE("the environment is the contract's and nothing else") {
         "MUSTER_BASE_BRANCH=main\nMUSTER_BASE_SHA=" + report.base_sha +
             "\nMUSTER_BRANCH=muster/test\nMUSTER_CONTEXT_FILE=/muster/in/context.json\n"
             "MUSTER_FEEDBACK_FILE=/muster/in/feedback.json\nMUSTER_FLEET=test\nMUSTER_OUTPUT=/muster/out/output\n"
-            "MUSTER_PROMPT_FILE=/muster/in/prompt.txt\nMUSTER_RUN_ID=0123456789ABC\nMUSTER_STEP=agent\n"
+            "MUSTER_PROMPT_FILE=/muster/in/prompt.txt\nMUSTER_RUN_ID=0123456789ABC\n"
+            "MUSTER_STEER_FILE=/muster/in/steering.jsonl\nMUSTER_STEP=agent\n"
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nREPOSITORY=acme/api\n"
             "TMPDIR=/tmp\nUSER=agent\ndo itok\n{\"class\":\"agent\"}");
   SECTION("a secret that others may read is refused") {

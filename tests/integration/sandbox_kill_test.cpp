@@ -23,29 +23,6 @@ unsigned seed() {
   return given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}();
 }
 
-/// Everything on this machine that belongs to a sandbox of this root: one line each.
-std::string leftovers(Sandboxes& sandboxes) {
-  const Paths& paths = sandboxes.host().config.paths;
-  const auto& ops = sandboxes.host().ops;
-  std::string found;
-  for (const auto& mount : mounts_below(sandboxes.root())) found += "mount " + mount + "\n";
-  for (const auto& name : ops.cgroups().children(ops.cgroup_parent())) found += "cgroup " + name + "\n";
-  for (const fs::path& directory :
-       {paths.runtime() / "s", paths.runtime() / "runc", ops.exits(), paths.host() / "attempts"}) {
-    std::error_code error;
-    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
-      found += "entry " + it->path().string() + "\n";
-  }
-  // conmon and runc name the root in their arguments; sandboxd does, too, and is not meant.
-  const std::string root = paths.root.string();
-  for (fs::directory_iterator it("/proc"), end; it != end; ++it) {
-    const auto command = read_file(it->path() / "cmdline", 1u << 20);
-    if (!command || command->find(root) == std::string::npos || command->find("sandboxd") != std::string::npos) continue;
-    found += "process " + it->path().filename().string() + " " + command->substr(0, command->find('\0')) + "\n";
-  }
-  return found;
-}
-
 /// What the sandboxes of the first test print in `rounds` rounds.
 std::string rounds_text(int rounds) {
   std::string text;
@@ -141,7 +118,8 @@ TEST_CASE("killed at any moment of a life: every attempt ends once, and nothing 
   const unsigned start = seed();
   INFO("MUSTER_SEED=" << start);
   std::mt19937 random(start);
-  World world("", kSlots);
+  // With sandboxes made ahead: those that wait, are being made or handed over are killed and found, too.
+  World world("warm_pool: {max: 2, per_environment: 2}\n", kSlots);
   const auto ended = [&](std::uint32_t n) { return world.engine.reports.contains(attempt_id(n)); };
   for (std::uint32_t first = 1; first <= runs; first += kSlots) {
     const std::uint32_t last = std::min(first + kSlots - 1, runs);
@@ -165,7 +143,8 @@ TEST_CASE("killed at any moment of a life: every attempt ends once, and nothing 
       world.wait_forgotten(attempt_id(n));
     }
   }
-  CHECK(leftovers(world.sandboxes).empty());
+  world.daemon->end(SIGTERM);
+  CHECK(leftovers(world.sandboxes) == "");
 }
 
 }  // namespace muster::sandbox::test

@@ -200,14 +200,16 @@ void FleetWorld::send_events(Machine& machine) {
     });
 }
 
+void fail_step(wire::AttemptReportT& report, const char* name, int exit_code, const char* tail) {
+  report.outcome = wire::Outcome::step_failed;
+  report.steps.push_back(std::make_unique<wire::StepReportT>());
+  report.steps.back()->name = name;
+  report.steps.back()->exit_code = exit_code;
+  report.steps.back()->tail = tail;
+}
+
 std::shared_ptr<wire::AttemptReportT> FleetWorld::draw_report(const SandboxId& sandbox) {
   auto report = std::make_shared<wire::AttemptReportT>();
-  const auto fails = [&](const char* name, int exit_code) {
-    report->outcome = wire::Outcome::step_failed;
-    report->steps.push_back(std::make_unique<wire::StepReportT>());
-    report->steps.back()->name = name;
-    report->steps.back()->exit_code = exit_code;
-  };
   const std::int64_t what = options_.interrupted() ? 1 : scheduler_.between(1, 100);
   if (what <= 65) {
     report->outcome = wire::Outcome::changed;
@@ -217,11 +219,11 @@ std::shared_ptr<wire::AttemptReportT> FleetWorld::draw_report(const SandboxId& s
   } else if (what <= 75) {
     report->outcome = wire::Outcome::unchanged;
   } else if (what <= 80) {
-    fails("agent", 77);
+    fail_step(*report, "agent", 77, "");
   } else if (what <= 88) {
-    fails("agent", 1);
+    fail_step(*report, "agent", 1, "");
   } else if (what <= 95) {
-    fails("verify:tests", 1);
+    fail_step(*report, "verify:tests", 1, "");
   } else {
     report->outcome = wire::Outcome::failed;
     report->reason = "fetch_failed";

@@ -263,6 +263,26 @@ void FleetWorld::finish_stop(const SandboxId& sandbox) {
                                               engine::Shard& shard) { shard.effect_done(effect, payload); });
 }
 
+/// A host that has it says so; now and then nobody answers, and it comes again. What was said before never comes after it.
+void FleetWorld::steer_effect(std::uint32_t shard, const engine::PendingEffect& effect,
+                              const kfbs::SteerSandboxT& order) {
+  if (scheduler_.chance(10)) return;
+  const SandboxId sandbox{order.run, order.epoch->attempt()};
+  kfbs::SteerDoneT done;
+  done.attempt = sandbox.second;
+  if (!is_placed(order.host, sandbox)) {
+    done.error = "the attempt is over";
+  } else {
+    for (std::size_t i = 1; i < order.messages.size(); ++i)
+      if (order.messages[i]->number <= order.messages[i - 1]->number)
+        throw Violation("messages to " + order.run + " are out of order");
+    done.below = order.messages.back()->number + 1;
+  }
+  installation_.post(shard, [effect, payload = kinds::Run::Messages::encode(done)](engine::Shard& s) {
+    s.effect_done(effect, payload);
+  });
+}
+
 /// Over the connection, late but in order; never when it has ended meanwhile.
 void FleetWorld::to_machine(const std::string& host, std::uint64_t connection,
                             std::function<void(Machine&)> what) {

@@ -64,6 +64,9 @@ struct FleetWorld::Person {
   engine::Call call;
 };
 
+/// An agent's step, or a verification, that exits so.
+void fail_step(wire::AttemptReportT& report, const char* name, int exit_code, const char* tail);
+
 inline constexpr Duration kLeaseMargin{5'000};
 inline constexpr Duration kTick{2'000};
 inline constexpr Duration kHeartbeat{8'000};

@@ -1,4 +1,4 @@
-// People, the forge, the dispatcher, faults, and the look at the disks when all is done.
+// The installation, its faults, and the look at the disks when all is done.
 #include "tests/simulation/fleet_world.hpp"
 
 #include "actors/fleet/fleet.hpp"
@@ -209,6 +209,8 @@ void FleetWorld::perform(std::uint32_t shard, const engine::PendingEffect& effec
     engine_task(0, 0, [this, waiting = Waiting{shard, effect, ended->host, ended->run, *ended->epoch}] {
       stop_effect(waiting);
     });
+  } else if (const auto* said = asked.body.AsSteerSandbox()) {
+    engine_task(0, 0, [this, shard, effect, m = *said] { steer_effect(shard, effect, m); });
   } else if (const auto* pushed = asked.body.AsPushBranch()) {
     forge(shard, effect, [this, m = *pushed] { return push(m); });
   } else if (const auto* opened = asked.body.AsCreatePullRequest()) {
@@ -252,187 +254,10 @@ void FleetWorld::run_changed(const std::string& run) {
                     kinds::to_string(head->state));
   if (!kinds::is_end(before) && kinds::is_end(head->state)) {
     ++ends_[run];
-    run_ended(run);
+    if (!closing_) run_ended(run);  // Else it is the look at the end that found it.
   }
   if (head->state == RunState::delivered && head->head_sha != made_by({run, head->attempt}))
     throw Violation("run " + run + " delivered what another attempt made");
-}
-
-// ---- the forge ----
-
-/// Done some time, answered some time later: a crash in between leaves it done and unanswered.
-void FleetWorld::forge(std::uint32_t shard, const engine::PendingEffect& effect,
-                       const std::function<engine::Payload()>& act) {
-  engine_task(1, 3'000, [this, shard, effect, act] {
-    const engine::Payload result = act();
-    if (options_.faults && scheduler_.chance(3)) return;  // Never answered: the deadline speaks.
-    engine_task(1, 2'000, [this, shard, effect, result] {
-      installation_.post(shard, [effect, result](engine::Shard& there) {
-        there.effect_done(effect, result);
-      });
-    });
-  });
-}
-
-engine::Payload FleetWorld::read_snapshot(const kfbs::ReadSnapshotT& m) {
-  kfbs::SnapshotPageT page;
-  page.first = m.first;
-  const auto& all = snapshots_.at(m.digest);
-  for (std::size_t i = m.first; i < m.first + m.count && i < all.size(); ++i) {
-    page.entries.push_back(std::make_unique<kfbs::SnapshotEntryT>());
-    page.entries.back()->repository = all[i];
-    page.entries.back()->url = page.entries.back()->canonical_url = "/srv/git/" + all[i];
-  }
-  return kinds::Fleet::Messages::encode(page);
-}
-
-engine::Payload FleetWorld::push(const kfbs::PushBranchT& m) {
-  kfbs::PushDoneT done;
-  done.attempt = m.attempt;
-  done.head_sha = m.head_sha;
-  std::string& branch = branches_[m.url + " " + m.branch];
-  if (branch == m.head_sha) {
-    done.outcome = kfbs::PushOutcome::already_there;
-  } else if (!branch.empty() && !m.replace) {
-    done.outcome = kfbs::PushOutcome::branch_exists;
-  } else {
-    branch = m.head_sha;
-    done.outcome = kfbs::PushOutcome::pushed;
-  }
-  return kinds::Run::Messages::encode(done);
-}
-
-engine::Payload FleetWorld::open_pull(const kfbs::CreatePullRequestT& m, const std::string& key) {
-  const std::string seen_as =
-      sabotage_ == Sabotage::effect_not_looked_up ? key + "#" + std::to_string(pulls_.size()) : key;
-  const auto [number, fresh] = pulls_.emplace(seen_as, m.proposed_number);
-  if (fresh && ++pulls_made_[{m.pull->fleet, m.repository}] > 1)
-    throw Violation(m.repository + " got a second pull request from " + m.pull->fleet);
-  kfbs::PullCreatedT created;
-  created.fleet = m.pull->fleet;
-  created.number = number->second;
-  created.url = m.url + "#" + std::to_string(created.number);
-  return kinds::Repo::Messages::encode(created);
-}
-
-// ---- the dispatcher: real admission over what is committed, anew each round ----
-
-void FleetWorld::dispatch() {
-  if (closing_) return;
-  view_.clear();
-  for (const auto& [fleet, why] : index(kinds::index::kFleetHeld)) view_.held(fleet, true);
-  for (const auto& [run, entry] : index(kinds::index::kPlaced))
-    view_.placed(run, kinds::must_decode<kfbs::QueuedRunT>(entry));
-  const auto queued = index(kinds::index::kQueued);
-  for (const auto& [run, entry] : queued)
-    view_.queued(run, kinds::must_decode<kfbs::QueuedRunT>(entry));
-  for (const auto& [name, nothing] : index(kinds::index::kHost))
-    if (const auto host = state<kinds::Host>(name)) view_.host(name, *host);
-  engine::AdmissionLimits limits;
-  limits.running_per_repository = UINT32_MAX;
-  const auto round = engine::admit(view_.demand(), view_.fleets(), view_.hosts(),
-                                   view_.repositories(), limits);
-  for (const engine::Proposal& proposal : round.proposals) {
-    const auto run = kinds::must_decode<kfbs::QueuedRunT>(queued.at(proposal.run));
-    kfbs::ProposeT propose;
-    propose.run = run.run;
-    propose.attempt = proposal.attempt;
-    propose.fleet = run.fleet;
-    propose.repository = run.repository;
-    propose.session = proposal.session;
-    // Careless: what it says may be lost, or come after the next round has said it again.
-    const engine::ActorId host = id<kinds::Host>(proposal.host);
-    installation_.post_after(Duration{scheduler_.between(0, 3'000)}, installation_.shard_of(host),
-                             [host, payload = kinds::Host::Messages::encode(propose)](
-                                 engine::Shard& shard) {
-                               shard.tell(host, payload, engine::Lane::normal,
-                                          [](const Result<void>&) {});
-                             });
-  }
-  engine_task(500, 2'000, [this] { dispatch(); });
-}
-
-// ---- people ----
-
-void FleetWorld::call(Person& person, const engine::ActorId& to, engine::Payload payload) {
-  person.call = {};
-  person.call.to = to;
-  person.call.payload = std::move(payload);
-  person.call.key = draw_key(scheduler_);
-  person.call.digest = "body of " + person.call.key;
-  person.call.lane = engine::Lane::operator_;
-  person.waiting = true;
-  attempt(person);
-}
-
-void FleetWorld::attempt(Person& person) {
-  const std::uint64_t mine = ++person.attempts;
-  const auto again = [this, &person, mine](std::int64_t ms) {
-    scheduler_.post_after(Duration{ms}, "people/" + person.name, [this, &person, mine] {
-      if (person.waiting && person.attempts == mine) attempt(person);
-    });
-  };
-  installation_.post(installation_.shard_of(person.call.to),
-                     [this, &person, again, call = person.call](engine::Shard& shard) {
-                       shard.call(call, [this, &person, again, call](Result<std::string> answer) {
-                         if (!person.waiting || person.call.key != call.key) return;
-                         if (!is_final(answer)) {
-                           again(scheduler_.between(50, 2'000));
-                           return;
-                         }
-                         person.waiting = false;
-                         ++person.attempts;
-                         scheduler_.post_after(Duration{scheduler_.between(1'000, 120'000)},
-                                               "people/" + person.name,
-                                               [this, &person] { next_wish(person); });
-                       });
-                     });
-  again(scheduler_.between(1'000, 20'000));
-}
-
-void FleetWorld::next_wish(Person& person) {
-  if (removing_) return next_removal(person);
-  using Messages = kinds::Fleet::Messages;
-  const engine::ActorId fleet = id<kinds::Fleet>(person.fleet);
-  if (!person.created) {
-    person.created = true;
-    kfbs::CreateFleetT create;
-    create.digest = create.spec_digest = create.snapshot_digest = person.fleet;
-    create.repositories = static_cast<std::uint32_t>(snapshots_.at(person.fleet).size());
-    create.waves = {0, 1000};
-    create.wave_counts = {3, 0};
-    create.timeout_ms = 24 * 3600 * 1000;
-    create.policy = std::make_unique<kfbs::RunPolicyT>();
-    create.policy->retry_on = {kfbs::FailureClass::infrastructure, kfbs::FailureClass::agent};
-    create.policy->attempt_timeout_ms = 20 * 60 * 1000;
-    create.policy->branch = "muster/" + person.fleet;
-    call(person, fleet, Messages::encode(create));
-  } else if (person.paused) {  // Nobody leaves a fleet paused.
-    person.paused = false;
-    call(person, fleet, Messages::encode(kfbs::ResumeFleetT{}));
-  } else if (person.wishes-- > 0) {
-    const std::int64_t wish = scheduler_.between(1, 100);
-    if (wish <= 50) {
-      person.paused = true;
-      call(person, fleet, Messages::encode(kfbs::PauseFleetT{}));
-    } else if (wish <= 65) {
-      call(person, fleet, Messages::encode(kfbs::CancelFleetT{}));
-    } else {
-      call(person, fleet, Messages::encode(kfbs::RetryFleetT{}));
-    }
-  } else {
-    person.wishes = -1;
-  }
-}
-
-bool FleetWorld::everybody_done() const {
-  for (const auto& person : people_)
-    if (person->waiting || person->paused || person->wishes >= 0) return false;
-  for (const std::string& name : fleets_) {
-    const auto fleet = state<kinds::Fleet>(name);
-    if (!fleet || fleet->state < kfbs::FleetState::completed) return false;
-  }
-  return true;
 }
 
 // ---- the run of it all ----
@@ -466,7 +291,7 @@ void FleetWorld::run() {
   for (const auto& person : people_) next_wish(*person);
   play();
   verify();
-  if (sabotage_ == Sabotage::none && may_be_removed()) remove_everything();
+  if (sabotage_ == Sabotage::none && options_.removal) remove_everything();
 }
 
 /// Until nothing moves.

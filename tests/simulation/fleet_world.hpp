@@ -8,8 +8,9 @@
 //   - no run is placed under a stale epoch: an attempt runs on one host, a later one only when the earlier host
 //     runs it no more, and what is delivered comes from the last attempt.
 //
-// The parts: fleet_world.cpp (people, forge, dispatcher, the end), fleet_link.cpp (the engine's end of the link: what
-// actors/ports/hosts does), fleet_hosts.cpp (machines). What a swarm does otherwise is virtual: swarm_world.hpp.
+// The parts: fleet_world.cpp (faults, the end), fleet_people.cpp, fleet_forge.cpp (and the dispatcher), fleet_link.cpp
+// (the engine's end of the link: what actors/ports/hosts does), fleet_hosts.cpp (machines), fleet_removal.cpp (long
+// after). What a swarm does otherwise is virtual: swarm_world.hpp.
 #pragma once
 
 #include <deque>
@@ -37,6 +38,7 @@ struct FleetOptions {
   Duration jump{0};               ///< The engine's wall clock jumps so far, once, at a restart.
   Duration lease{30'000};
   int most_faults = 25;
+  bool removal = true;            ///< In the end everything is removed.
 
   [[nodiscard]] bool interrupted() const { return downtime != Duration{0} || jump != Duration{0}; }
 };
@@ -69,7 +71,8 @@ class FleetWorld : Surroundings {
   virtual void next_wish(Person& person);
   [[nodiscard]] virtual bool everybody_done() const;
   virtual std::shared_ptr<wire::AttemptReportT> draw_report(const SandboxId& sandbox);
-  virtual engine::Payload push(const kfbs::PushBranchT& m);
+  /// Where that push goes; what it brings is there then.
+  virtual std::string& branch_for(const kfbs::PushBranchT& m);
   virtual void perform_other(std::uint32_t shard, const engine::PendingEffect& effect,
                              const kfbs::EffectT& asked);
   /// The commit that an attempt made.
@@ -80,7 +83,6 @@ class FleetWorld : Surroundings {
   virtual void watch(const engine::Change&) {}
   virtual void process_began() {}  ///< What its memory held is gone.
   virtual void verify_work() {}
-  [[nodiscard]] virtual bool may_be_removed() const { return true; }
 
  private:
   struct Machine;
@@ -144,6 +146,7 @@ class FleetWorld : Surroundings {
   // The forge and the dispatcher.
   void forge(std::uint32_t shard, const engine::PendingEffect& effect,
              const std::function<engine::Payload()>& act);
+  engine::Payload push(const kfbs::PushBranchT& m);
   engine::Payload read_snapshot(const kfbs::ReadSnapshotT& m);
   engine::Payload open_pull(const kfbs::CreatePullRequestT& m, const std::string& key);
   void dispatch();
@@ -165,6 +168,8 @@ class FleetWorld : Surroundings {
   void send_order(Line& line, const Waiting& waiting, bool start);
   void finish_start(const SandboxId& sandbox, const std::string& error);
   void finish_stop(const SandboxId& sandbox);
+  void steer_effect(std::uint32_t shard, const engine::PendingEffect& effect,
+                    const kfbs::SteerSandboxT& order);
   void to_machine(const std::string& host, std::uint64_t connection,
                   std::function<void(Machine&)> what);
 
@@ -192,6 +197,10 @@ class FleetWorld : Surroundings {
   // Long after (fleet_removal.cpp).
   void remove_everything();
   void next_removal(Person& person);
+  [[nodiscard]] bool remove_fleet(Person& person);
+  [[nodiscard]] bool remove_rest(Person& person);
+  [[nodiscard]] std::vector<std::string> kept(std::string_view kind) const;
+  [[nodiscard]] bool is_named(const std::string& repository) const;
   [[nodiscard]] bool everything_removed() const;
   void verify_removed();
 
@@ -233,7 +242,7 @@ class FleetWorld : Surroundings {
   int sandboxes_lost_ = 0;
   int faults_ = 0;
   bool closing_ = false;
-  bool removing_ = false;
+  bool removing_ = false;  ///< Nobody wants anything new any more, and hosts are off.
   bool interrupted_ = false;
 };
 

@@ -61,6 +61,7 @@ TEST_CASE("A swarm that nothing disturbs integrates all that can be integrated")
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     FleetOptions options;
     options.faults = false;
+    options.removal = false;
     SwarmWorld world(seed, Sabotage::none, options);
     INFO("seed " << seed);
     REQUIRE_NOTHROW(world.run());
@@ -79,6 +80,7 @@ TEST_CASE("Ten minutes without the engine, or a jump of its clock, lose no host 
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     FleetOptions options;
     options.faults = false;
+    options.removal = false;
     options.downtime = downtime;
     options.jump = jump;
     FleetWorld world(seed, Sabotage::none, options);

@@ -39,7 +39,7 @@ void SwarmWorld::watch(const engine::Change& change) {
   if (change.actor.kind != Swarm::kName) return;
   const std::string& name = change.actor.key;
   const auto head = state<Swarm>(name);
-  if (!head || head->name.empty()) return;
+  if (!head || head->name.empty() || head->forgetting) return;
   Invented& invented = swarms_.at(name);
   for (const auto& [number, line] : rows_of<kfbs::LineRowT>(change.actor, "line/"))
     watch_line(invented, name, line);

@@ -44,14 +44,6 @@ std::string url_of(const kfbs::EffectBodyUnion& body) {
   return {};
 }
 
-void fail_step(wire::AttemptReportT& report, const char* name, int exit_code, const char* tail) {
-  report.outcome = wire::Outcome::step_failed;
-  report.steps.push_back(std::make_unique<wire::StepReportT>());
-  report.steps.back()->name = name;
-  report.steps.back()->exit_code = exit_code;
-  report.steps.back()->tail = tail;
-}
-
 void fail_host(wire::AttemptReportT& report, const char* reason) {
   report.outcome = wire::Outcome::failed;
   report.reason = reason;
@@ -288,6 +280,10 @@ void SwarmWorld::next_wish(Person& person) {
       call(person, whose, Messages::encode(kfbs::CancelSwarmT{}));
     } else if (wish <= 85) {
       call(person, whose, Messages::encode(kfbs::RetrySwarmT{}));
+    } else if (wish <= 95) {
+      kfbs::SteerSwarmT say;
+      say.text = "be brief";
+      call(person, whose, Messages::encode(say));
     } else {
       call(person, whose, Messages::encode(swarms_.at(person.fleet).create));
     }
@@ -327,22 +323,10 @@ void SwarmWorld::meddle(const std::string& name) {
 
 // ---- git ----
 
-engine::Payload SwarmWorld::push(const kfbs::PushBranchT& m) {
+std::string& SwarmWorld::branch_for(const kfbs::PushBranchT& m) {
   GitModel& git = git_.at(m.url);
-  kfbs::PushDoneT done;
-  done.attempt = m.attempt;
-  done.head_sha = m.head_sha;
   git.add(packs_.at(m.head_sha));
-  std::string& branch = git.branches[m.branch];
-  if (branch == m.head_sha) {
-    done.outcome = kfbs::PushOutcome::already_there;
-  } else if (!branch.empty() && !m.replace) {
-    done.outcome = kfbs::PushOutcome::branch_exists;
-  } else {
-    branch = m.head_sha;
-    done.outcome = kfbs::PushOutcome::pushed;
-  }
-  return kinds::Run::Messages::encode(done);
+  return git.branches[m.branch];
 }
 
 /// A thread of the port does everything of one repository, in the order in which it is asked.

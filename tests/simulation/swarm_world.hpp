@@ -79,7 +79,7 @@ class SwarmWorld : public FleetWorld {
   // git.
   void perform_other(std::uint32_t shard, const engine::PendingEffect& effect,
                      const kfbs::EffectT& asked) override;
-  engine::Payload push(const kfbs::PushBranchT& m) override;
+  std::string& branch_for(const kfbs::PushBranchT& m) override;
   void process_began() override { orders_.clear(); }
   void next_order(const std::string& url);
   void carry_out(const std::string& url, const Order& order);
@@ -95,8 +95,6 @@ class SwarmWorld : public FleetWorld {
   void watch_ledger(Invented& invented, const std::string& name);
   void watch_time(const std::string& name, const kfbs::SwarmHeadT& head);
   void verify_work() override;
-  /// Retention leaves a swarm's fleet alone.
-  [[nodiscard]] bool may_be_removed() const override { return false; }
   void verify_swarm(const std::string& name, const Invented& invented);
   void verify_line(const std::string& name, const Invented& invented, const kfbs::SwarmHeadT& head,
                    std::uint32_t number);

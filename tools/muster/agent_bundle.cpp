@@ -207,13 +207,14 @@ void resolve(actors::Command& run, const std::string& word, const std::string& p
 }  // namespace
 
 AgentBundle bundle_agent(actors::FleetSpec& spec, const fs::path& directory,
-                         std::vector<Problem>& problems) {
+                         std::vector<Problem>& problems, const std::set<std::string>& scripts) {
   Collector collector(directory, problems);
   for (std::size_t i = 0; i < spec.agent.files.size(); ++i)
     collector.add(spec.agent.files[i], "/agent/files/" + std::to_string(i));
   for (std::size_t i = 0; i < spec.environment.files.size(); ++i)
     collector.add_placed(spec.environment.files[i].source,
                          "/environment/files/" + std::to_string(i) + "/source");
+  for (const std::string& script : scripts) collector.add_script(script);
   const std::string word = first_word(spec.agent.run);
   if (word.find('/') != std::string::npos) {
     const std::string relative = collector.inside(word);

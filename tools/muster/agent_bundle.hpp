@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,10 @@ struct AgentBundle {
 };
 
 /// Reads the files and changes `spec.agent.run` to the resolved command. `directory` is the fleet
-/// file's.
+/// file's. `scripts`: found by earlier calls, as paths in the bundle; they can be executed there,
+/// whatever their mode is here.
 AgentBundle bundle_agent(actors::FleetSpec& spec, const std::filesystem::path& directory,
-                         std::vector<actors::Problem>& problems);
+                         std::vector<actors::Problem>& problems,
+                         const std::set<std::string>& scripts = {});
 
 }  // namespace muster::cli

@@ -235,6 +235,10 @@ class CommandLine {
 
   void add_swarm() {
     CLI::App* swarm = group("swarm", "Swarms: many agents on facets of one outcome");
+    CLI::App* init = command(swarm, "init", "Write a commented swarm file to start from",
+                             [this](Context& c) { return swarm_init(c, init_file_, force_); });
+    init->add_option("FILE", init_file_, "Default: swarm.yaml");
+    init->add_flag("--force", force_, "Replace the file");
     CLI::App* validate = command(swarm, "validate", "Check a swarm file and its repositories",
                                  [this](Context& c) { return swarm_validate(c, file_); });
     validate->add_option("FILE", file_, "The swarm file")->required();
@@ -269,12 +273,13 @@ class CommandLine {
       sub->add_option("--reason", reason_, "Recorded and shown");
     }
     CLI::App* steer =
-        named(swarm, "steer", "Tell agents something: who begins or is tried again gets it", "NAME",
+        named(swarm, "steer", "Tell agents something, also those at work (MUSTER_STEER_FILE)", "NAME",
               [this](Context& c) { return swarm_steer(c, name_, facet_, text_); });
     steer->add_option("--facet", facet_, "Only the agents of this facet");
     steer->add_option("TEXT", text_)->required();
     CLI::App* retry = named(swarm, "retry", "Try again what was rejected", "NAME",
-                            [this](Context& c) { return swarm_retry(c, name_, wait_); });
+                            [this](Context& c) { return swarm_retry(c, name_, reason_, wait_); });
+    retry->add_option("--reason", reason_, "Recorded and shown");
     add_wait(retry, wait_);
   }
 
@@ -302,6 +307,16 @@ class CommandLine {
     CLI::App* cancel = named(run, "cancel", "End a run", id,
                              [this](Context& c) { return run_cancel(c, name_, reason_); });
     cancel->add_option("--reason", reason_, "Recorded and shown");
+    named(run, "steer", "Tell its agent something, also while it works (MUSTER_STEER_FILE)", id,
+          [this](Context& c) { return run_steer(c, name_, text_); })
+        ->add_option("TEXT", text_)
+        ->required();
+    CLI::App* move =
+        named(run, "move", "Take a run off its host; it begins again on another", id,
+              [this](Context& c) { return run_move(c, name_, to_, reason_, dry_run_); });
+    move->add_option("--to", to_, "On this host (default: on any other that has room)");
+    move->add_option("--reason", reason_, "Recorded and shown");
+    move->add_flag("--dry-run", dry_run_, "Only say what would happen");
     named(run, "diff", "What a run changed, as a patch", id,
           [this](Context& c) { return run_diff(c, name_); });
     CLI::App* artifacts =
@@ -309,6 +324,10 @@ class CommandLine {
               [this](Context& c) { return run_artifacts(c, name_, log_.attempt, file_); });
     artifacts->add_option("--attempt", log_.attempt, "Default: the newest that left any")->check(kCount);
     artifacts->add_option("--output,-o", file_, "Write them to this directory, over nothing");
+    CLI::App* copy = command(run, "cp", "Copy files between a run's sandbox and here",
+                             [this](Context& c) { return run_copy(c, name_, file_); });
+    copy->add_option("FROM", name_, "RUN:PATH (below the workspace, or whole), a path here, or - for a tar stream")->required();
+    copy->add_option("TO", file_, "The other one")->required();
     add_exec(run);
   }
 
@@ -353,6 +372,8 @@ class CommandLine {
   void add_host() {
     CLI::App* host = group("host", "Hosts: machines that run sandboxes");
     command(host, "list", "List hosts", [](Context& c) { return host_list(c); });
+    named(host, "show", "Its lease, sandboxes, warm pool and warm repositories", "HOST",
+          [this](Context& c) { return host_show(c, name_); });
     for (const auto& [verb, what] :
          {std::pair{"cordon", "Place nothing new there"},
           std::pair{"uncordon", "Place runs there again"},
@@ -470,7 +491,9 @@ class CommandLine {
         entry.names = names_behind(path, option->get_single_name());
         continue;
       }
-      const std::string names = own.front() == "--fleet" ? "fleet" : "";
+      const std::string names = own.front() == "--fleet" ? "fleet"
+                                : own.front() == "--to"  ? "host"
+                                                         : "";
       if (words.empty() && names.empty()) continue;
       for (const std::string& name : own) entry.values.push_back({name, words, names});
     }
@@ -486,8 +509,8 @@ class CommandLine {
   Action chosen_;
   bool takes_command_ = false;
   std::vector<std::string> lines_;
-  std::string name_, facet_, text_, reason_, format_ = "table", file_, init_file_ = "fleet.yaml";
-  bool force_ = false, watch_ = false, failed_ = false;
+  std::string name_, facet_, text_, reason_, to_, format_ = "table", file_, init_file_;
+  bool force_ = false, watch_ = false, failed_ = false, dry_run_ = false;
   WaitFlags wait_;
   FleetRunFlags run_;
   ListFlags list_;

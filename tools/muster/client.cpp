@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
 
 #include "storage/base/ids.hpp"
+#include "tools/musterd/trace.hpp"
 
 namespace muster::cli {
 namespace {
@@ -79,6 +82,15 @@ Errc code_of_name(const std::string& name, Errc otherwise) {
   for (int i = 0; i <= static_cast<int>(Errc::key_reused); ++i)
     if (to_string(static_cast<Errc>(i)) == name) return static_cast<Errc>(i);
   return otherwise;
+}
+
+/// What a tracing caller leaves in the environment of its children, as W3C has it; "" for what is no
+/// trace context.
+std::string callers_trace() {
+  constexpr std::size_t kLength = 55;  // Of version 00; nothing after it gets into a header.
+  const char* value = std::getenv("TRACEPARENT");
+  if (value == nullptr || std::strlen(value) != kLength) return "";
+  return musterd::trace_of(value, "").parent.empty() ? "" : value;
 }
 
 std::string text_at(const json& from, const char* key) {
@@ -169,6 +181,7 @@ Response Client::exchange(const Request& request,
   header("Expect:");
   if (request.headers.empty()) header("Accept: application/json, application/problem+json, */*");
   if (!request.key.empty()) header("Idempotency-Key: " + request.key);
+  if (const std::string trace = callers_trace(); !trace.empty()) header("traceparent: " + trace);
   if (!endpoint_.token.empty()) header("Authorization: Bearer " + endpoint_.token);
   for (const std::string& line : request.headers) header(line);
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {

@@ -10,8 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 namespace muster::cli {
 namespace {
@@ -36,7 +38,7 @@ Answer<Fd> dial_socket(const Endpoint& endpoint) {
 /// Bytes between curl's connection, with its TLS, and the plain end of a socket pair.
 class Pump {
  public:
-  Pump(CURL* curl, Fd plain) : curl_(curl), plain_(std::move(plain)) {
+  Pump(CURL* curl, const Fd& plain) : curl_(curl), plain_(plain) {
     curl_socket_t socket = CURL_SOCKET_BAD;
     curl_easy_getinfo(curl_, CURLINFO_ACTIVESOCKET, &socket);
     wire_ = socket;
@@ -44,7 +46,10 @@ class Pump {
   }
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
-  ~Pump() { curl_easy_cleanup(curl_); }
+  ~Pump() {
+    curl_easy_cleanup(curl_);
+    ::shutdown(plain_.get(), SHUT_RDWR);  // The other side reads an end.
+  }
 
   void run() {
     while (take_from_wire() && take_from_plain()) {
@@ -98,9 +103,27 @@ class Pump {
   }
 
   CURL* curl_;
-  Fd plain_;
+  const Fd& plain_;
   int wire_ = -1;
   std::string inward_, outward_;
+};
+
+/// Those of this process. At its end they are ended, so that no thread is cut off in the middle of TLS.
+struct Pumps {
+  struct One {
+    std::shared_ptr<Fd> plain;
+    std::thread thread;
+  };
+  std::vector<One> all;
+  Pumps() = default;
+  Pumps(const Pumps&) = delete;
+  Pumps& operator=(const Pumps&) = delete;
+  ~Pumps() {
+    for (One& one : all) {
+      ::shutdown(one.plain->get(), SHUT_RDWR);
+      one.thread.join();
+    }
+  }
 };
 
 }  // namespace
@@ -122,10 +145,9 @@ Answer<Fd> dial(const Endpoint& endpoint) {
     curl_easy_cleanup(curl);
     return tl::unexpected(dial_failure(endpoint, curl_easy_strerror(result)));
   }
-  // Ends with the connection, which ends with the process.
-  std::thread([curl, plain = std::make_shared<Fd>(pair[1])] {
-    Pump(curl, std::move(*plain)).run();
-  }).detach();
+  static Pumps pumps;
+  const auto plain = std::make_shared<Fd>(pair[1]);
+  pumps.all.push_back({plain, std::thread([curl, plain] { Pump(curl, *plain).run(); })});
   return Fd(pair[0]);
 }
 

@@ -147,6 +147,8 @@ class Preparation {
           resolve_selection(fleet.spec, {directory_, input_.limit, 16, input_.check_repositories});
     if (document_.contains("agent") && understood("/agent"))
       fleet.bundle = bundle_agent(fleet.spec, directory_, problems);
+    for (actors::WorkspaceRepository& other : fleet.spec.workspace)
+      if (other.path) other.location = (directory_ / other.location).lexically_normal().string();
     report(problems, overlay);
     report(fleet.selection.problems, overlay);
     if (!found_.problems.empty()) return tl::unexpected(std::move(found_));

@@ -132,7 +132,8 @@ class SwarmPreparation {
     else if (done->timed_out)
       trouble = "took longer than " + muster::to_string(kPlanTime);
     else if (!done->ok())
-      trouble = "exited with " + std::to_string(done->exit_code) + ": " + last_line(done->err);
+      trouble = "exited with " + std::to_string(done->exit_code) +
+                (done->err.empty() ? "" : ": " + last_line(done->err));
     else if (done->output_truncated)
       trouble = "printed more than " + std::to_string(process.max_output) + " bytes";
     if (trouble.empty()) {
@@ -196,6 +197,9 @@ class SwarmPreparation {
       const char* by = facet.best_of.judged ? "judge" : "score";
       bundle_one(facets[i]["best_of"][by], facet.best_of.run, at + "/best_of/" + by + "/run");
     }
+    for (std::size_t i = 0; i < swarm_.spec.drivers.size(); ++i)
+      bundle_one(swarm_.document["merge"]["drivers"][i], swarm_.spec.drivers[i].run,
+                 "/merge/drivers/" + std::to_string(i) + "/run");
     if (swarm_.document.contains("resolver"))
       bundle_one(swarm_.document["resolver"], swarm_.spec.resolver.run, "/resolver/run");
     if (!swarm_.spec.reducer.run.empty())
@@ -203,8 +207,11 @@ class SwarmPreparation {
                  "/results/reducer/run");
     actors::FleetSpec all;
     all.agent.run.shell = "true";
-    all.agent.files.assign(scripts_.begin(), scripts_.end());
-    swarm_.bundle = bundle_agent(all, directory_, problems_);
+    all.agent.files = swarm_.spec.files;
+    all.environment = swarm_.spec.environment;
+    swarm_.bundle = bundle_agent(all, directory_, problems_, scripts_);
+    for (std::size_t i = 0; i < all.environment.files.size(); ++i)
+      swarm_.document["environment"]["files"][i]["source"] = all.environment.files[i].source;
   }
 
   std::string file_;

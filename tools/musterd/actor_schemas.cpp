@@ -100,6 +100,13 @@ std::string as_json(const std::string& text) {
   return out;
 }
 
+/// "uint", as a schema says it.
+std::string base_name(reflection::BaseType base) {
+  std::string name = reflection::EnumNameBaseType(base);
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
 std::string type_name(const reflection::Schema& schema, const reflection::Type& type) {
   const auto base = type.base_type();
   if (base == reflection::Vector) {
@@ -110,7 +117,7 @@ std::string type_name(const reflection::Schema& schema, const reflection::Type& 
       element = schema.enums()->Get(type.index())->name();
     return "[" +
            (element != nullptr ? element->str().substr(element->str().rfind('.') + 1)
-                               : std::string(reflection::EnumNameBaseType(type.element()))) +
+                               : base_name(type.element())) +
            "]";
   }
   if (base == reflection::Obj) {
@@ -121,9 +128,7 @@ std::string type_name(const reflection::Schema& schema, const reflection::Type& 
     const std::string name = schema.enums()->Get(type.index())->name()->str();
     return name.substr(name.rfind('.') + 1);
   }
-  std::string name = reflection::EnumNameBaseType(base);
-  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return name;
+  return base_name(base);
 }
 
 }  // namespace
@@ -320,6 +325,35 @@ Result<engine::Payload> ActorSchemas::encode(std::string_view kind, std::string_
       std::string(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize())};
 }
 
+namespace {
+
+/// In the schema's order; tables with the fields that they have themselves.
+Json fields_json(const reflection::Schema& schema, const reflection::Object& table, int depth) {
+  constexpr int kDeepest = 4;
+  std::map<std::uint16_t, Json> fields;  // By id.
+  for (const auto* field : *table.fields()) {
+    const auto& type = *field->type();
+    const auto index = static_cast<flatbuffers::uoffset_t>(type.index());
+    Json one = {{"name", field->name()->str()},
+                {"type", type_name(schema, type)},
+                {"required", field->required() || table.is_struct()}};
+    if (type.index() >= 0 &&
+        flatbuffers::IsInteger(static_cast<flatbuffers::BaseType>(type.base_type()))) {
+      one["values"] = Json::array();
+      for (const auto* name : *schema.enums()->Get(index)->values())
+        one["values"].push_back(name->name()->str());
+    }
+    if (type.base_type() == reflection::Obj && depth < kDeepest)
+      one["fields"] = fields_json(schema, *schema.objects()->Get(index), depth + 1);
+    fields[field->id()] = std::move(one);
+  }
+  Json list = Json::array();
+  for (auto& [id, field] : fields) list.push_back(std::move(field));
+  return list;
+}
+
+}  // namespace
+
 Result<Json> ActorSchemas::describe(std::string_view kind) const {
   const KindSchema* schema = kind_schema(kind);
   if (schema == nullptr) return no_kind(kind);
@@ -327,26 +361,8 @@ Result<Json> ActorSchemas::describe(std::string_view kind) const {
   for (const auto* value : *parts_->body(*schema)->values()) {
     if (value->value() == 0) continue;
     const auto* table = parts_->message_table(*schema, static_cast<std::uint16_t>(value->value()));
-    std::map<std::uint16_t, Json> fields;  // By id: the order of the schema.
-    for (const auto* field : *table->fields()) {
-      Json one = {{"name", field->name()->str()},
-                  {"type", type_name(*parts_->schema, *field->type())},
-                  {"required", field->required()}};
-      const auto& type = *field->type();
-      if (type.index() >= 0 &&
-          flatbuffers::IsInteger(static_cast<flatbuffers::BaseType>(type.base_type()))) {
-        Json names = Json::array();
-        for (const auto* name : *parts_->schema->enums()
-                                     ->Get(static_cast<flatbuffers::uoffset_t>(type.index()))
-                                     ->values())
-          names.push_back(name->name()->str());
-        one["values"] = std::move(names);
-      }
-      fields[field->id()] = std::move(one);
-    }
-    Json list = Json::array();
-    for (auto& [id, field] : fields) list.push_back(std::move(field));
-    messages.push_back({{"name", value->name()->str()}, {"fields", std::move(list)}});
+    messages.push_back({{"name", value->name()->str()},
+                        {"fields", fields_json(*parts_->schema, *table, 0)}});
   }
   return messages;
 }

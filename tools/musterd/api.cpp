@@ -82,7 +82,7 @@ Api::Api(ApiParts parts)
       view_(parts_.engine, parts_.org),
       gate_(parts_.identify, parts_.audit, view_, parts_.org),
       execs_(std::make_unique<ExecSessions>()) {
-  const ApiContext context{parts_, view_, lists_};
+  const ApiContext context{parts_, view_, lists_, rows_};
   add_fleet_routes(router_, context);
   add_swarm_routes(router_, context);
   add_run_routes(router_, context);
@@ -93,6 +93,7 @@ Api::Api(ApiParts parts)
   add_actor_routes(router_, context);
   add_engine_routes(router_, context);
   add_operation_routes(router_, context);
+  add_move_routes(router_, context);
   add_watch_routes(router_, context);
   if (parts_.limits != nullptr) add_limits_routes(router_, context);
   if (parts_.audit_log != nullptr) {
@@ -120,7 +121,7 @@ Response Api::handle(Request& request) const {
   Response response;
   try {
     response =
-        route ? answer({parts_, view_, lists_}, **route, gate_, request) : no_route(route.error());
+        route ? answer({parts_, view_, lists_, rows_}, **route, gate_, request) : no_route(route.error());
   } catch (const std::exception& broken) {
     response = problem({Errc::internal, broken.what()});
   }
@@ -157,7 +158,7 @@ void Api::finish(const Request& request, const std::string& pattern, Response& r
   span.attributes = {{"http.request.method", request.method.substr(0, 16)},
                      {"http.route", route},
                      {"http.response.status_code", std::to_string(response.status)},
-                     {"muster.correlation", std::string(LogContext::correlation())}};
+                     {kCorrelation, std::string(LogContext::correlation())}};
   parts_.traces->add(std::move(span));
 }
 

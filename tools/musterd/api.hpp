@@ -101,6 +101,7 @@ class Api {
   View view_;
   Gate gate_;
   mutable ListMemory lists_;
+  mutable RowMemory rows_;
   std::unique_ptr<ExecSessions> execs_;
   Router router_;
 };

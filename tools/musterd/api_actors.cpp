@@ -2,10 +2,12 @@
 #include <algorithm>
 
 #include "engine/core/replay.hpp"
+#include "tools/musterd/actor_waits.hpp"
 #include "tools/musterd/api_inside.hpp"
 #include "tools/musterd/causal_tree.hpp"
 #include "tools/musterd/cursor.hpp"
 #include "tools/musterd/list_stream.hpp"
+#include "tools/musterd/row_stream.hpp"
 
 namespace muster::musterd {
 
@@ -248,12 +250,30 @@ Json timers_json(const engine::ActorLook& actor, Instant now) {
 /// What an actor waits for besides its messages, timers and effects; "" when nothing is known.
 std::string waits_for(const ApiContext& api, const engine::ActorLook& actor) {
   if (actor.paused) return "an operator: it is paused";
-  if (actor.id.kind != "run") return "";
+  if (actor.id.kind != "run") return what_it_waits_for(actor.id.kind, actor.state);
   const auto field = [&](const char* name) {
     return actor_schemas().state_field("run", actor.state, name);
   };
   if (field("state") == "queued") return api.parts.why_queued(actor.id.key);
   return field("waiting_for");
+}
+
+/// The host of a run, and the epoch by which that host's words count; null before its first.
+Json placement_json(const engine::ActorLook& actor) {
+  const auto field = [&](const char* name) {
+    return actor_schemas().state_field(actor.id.kind, actor.state, name);
+  };
+  const auto number = [&](const char* name) {
+    const std::string text = field(name);
+    return text.empty() ? 0 : std::stoll(text);
+  };
+  const std::string host = actor.id.kind == "run" ? field("host") : "";
+  if (host.empty()) return nullptr;
+  return {{"host", host},
+          {"epoch",
+           {{"generation", number("epoch_generation")},
+            {"session", number("session")},
+            {"attempt", number("attempt")}}}};
 }
 
 Result<Response> get_actor(const ApiContext& api, const Request& request) {
@@ -283,6 +303,7 @@ Result<Response> get_actor(const ApiContext& api, const Request& request) {
                {"finished", actor->finished},
                {"paused", actor->paused},
                {"waits_for", waits_for(api, *actor)},
+               {"placement", placement_json(*actor)},
                {"created_at", time_json(created_unix_ms(*actor))},
                {"activation", activation_json(live, !pending->messages.empty(), now)},
                {"pending", Json::array()},
@@ -297,28 +318,47 @@ Result<Response> get_actor(const ApiContext& api, const Request& request) {
   return json_response(json);
 }
 
+Json stored_row_json(const std::string& kind, std::string_view key, std::string_view value) {
+  return {{"row", std::string(key)},
+          {"value", decoded_or_why(actor_schemas().row(kind, key, value), value.size())}};
+}
+
+Result<Response> follow_rows(const ApiContext& api, const Request& request,
+                             const engine::ActorId& actor, const std::string& prefix) {
+  const auto walk = [&engine = api.parts.engine, actor, prefix](const RowList::Each& each) {
+    return engine.rows(actor, prefix, storage::prefix_end(prefix),
+                       [&](std::string_view key, std::string_view value) {
+                         return each(std::string(key), content_of(value), [&] {
+                           return std::optional<Json>(stored_row_json(actor.kind, key, value));
+                         });
+                       });
+  };
+  return row_stream(api, request, {{actor}, "row", walk});
+}
+
 Result<Response> list_rows(const ApiContext& api, const Request& request) {
   auto inside = inside_of(api);
   if (!inside) return tl::unexpected<Error>(inside.error());
   const auto actor = actor_of(api, **inside, request);
   if (!actor) return tl::unexpected<Error>(actor.error());
+  const std::string prefix = request.parameter("prefix");
+  if (wants_events(request)) return follow_rows(api, request, actor->id, prefix);
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
-  const std::string prefix = request.parameter("prefix");
+  const engine::Sequence position = api.parts.events.last();
   PageFill fill(*page);
+  RowContents shown;
   const auto listed = api.parts.engine.rows(
       actor->id, page->after.empty() ? prefix : std::max(prefix, page->after + '\0'),
       storage::prefix_end(prefix), [&](std::string_view key, std::string_view value) {
         if (!fill.room()) return false;
         fill.seen(std::string(key));
-        fill.items.push_back(
-            {{"row", std::string(key)},
-             {"value",
-              decoded_or_why(actor_schemas().row(actor->id.kind, key, value), value.size())}});
+        fill.items.push_back(stored_row_json(actor->id.kind, key, value));
+        shown.emplace_back(key, content_of(value));
         return true;
       });
   if (!listed) return tl::unexpected<Error>(listed.error());
-  return json_response({{"rows", fill.items}, {"next", fill.next()}});
+  return row_list_response(api, *page, "rows", fill, shown, position);
 }
 
 // ---- the journal ----

@@ -27,6 +27,7 @@ struct ApiContext {
   const ApiParts& parts;
   const View& view;
   ListMemory& lists;
+  RowMemory& rows;
 };
 
 void add_fleet_routes(Router& router, ApiContext api);

@@ -27,7 +27,7 @@ Result<void> check_same(const ApiContext& api, const FleetRequest& request) {
 
 Result<void> store_blobs(const ApiContext& api, const FleetRequest& request) {
   const actors::FleetDigests digests = request.digests();
-  if (!digests.agent_bundle.empty() && !api.parts.blobs.has(digests.agent_bundle))
+  if (!digests.agent_bundle.empty() && !api.parts.blobs.touch(digests.agent_bundle))
     return fail(Errc::invalid,
                 "the agent bundle is not here: PUT /v1/blobs/" + digests.agent_bundle + " first");
   if (auto put = api.parts.blobs.put(digests.spec, request.spec_json); !put) return put;
@@ -84,8 +84,8 @@ Result<Response> list_fleets(const ApiContext& api, const Request& request) {
     return list_stream(api, request, "fleet",
                        [&view = api.view, filter = *filter](const engine::ActorId& id) {
                          const auto head = view.fleet(id.key);
-                         if (!head || !filter.scope.covers_fleet(id.key)) return ListItem::other();
-                         if (!filter.takes(*head)) return ListItem::left("name", id.key);
+                         if (!filter.scope.covers_fleet(id.key)) return ListItem::other();
+                         if (!head || !filter.takes(*head)) return ListItem::left("name", id.key);
                          return ListItem::shown(fleet_json(*head, {}, view.now()));
                        });
   const auto page = read_page(request);
@@ -96,6 +96,7 @@ Result<Response> list_fleets(const ApiContext& api, const Request& request) {
   const auto listed = api.view.each_fleet(page->after, [&](const std::string& name) {
     if (!fill.room()) return false;
     const auto head = api.view.fleet(name);
+    if (!head && head.error().code == Errc::not_found) return true;  // It went meanwhile.
     if (!head) {
       read = tl::unexpected<Error>(head.error());
       return false;

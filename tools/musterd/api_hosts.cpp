@@ -5,6 +5,28 @@
 namespace muster::musterd {
 namespace {
 
+/// What a host made ahead, as its last heartbeat said; null when it has no warm pool or is not connected.
+std::shared_ptr<const actors::HostPool> pool_of(const ApiContext& api, const std::string& host) {
+  const auto lease = api.parts.lease ? api.parts.lease(host) : std::nullopt;
+  return lease ? lease->pool : nullptr;
+}
+
+Json pool_json(const std::shared_ptr<const actors::HostPool>& pool) {
+  if (!pool) return nullptr;
+  return {{"max", pool->max},
+          {"waiting", pool->waiting},
+          {"making", pool->making},
+          {"hits", pool->hits},
+          {"misses", pool->misses}};
+}
+
+/// A host with its pool's counts.
+Json host_row(const ApiContext& api, const fbs::HostHeadT& head) {
+  Json json = host_json(head);
+  json["warm_pool"] = pool_json(pool_of(api, head.name));
+  return json;
+}
+
 Result<Response> list_hosts(const ApiContext& api, const Request& request) {
   const std::string state = state_parameter(request);
   if (auto known = check_name("state", state, fbs::EnumValuesHostState()); !known)
@@ -16,11 +38,11 @@ Result<Response> list_hosts(const ApiContext& api, const Request& request) {
            common.takes(head.changed_unix_ms, {head.name, head.version});
   };
   if (wants_events(request))
-    return list_stream(api, request, "host", [&view = api.view, takes](const engine::ActorId& id) {
-      const auto head = view.host(id.key);
-      if (!head) return ListItem::other();
+    return list_stream(api, request, "host", [api, takes](const engine::ActorId& id) {
+      const auto head = api.view.host(id.key);
+      if (!head) return ListItem::left("name", id.key);  // It was removed.
       if (!takes(*head)) return ListItem::left("name", id.key);
-      return ListItem::shown(host_json(*head));
+      return ListItem::shown(host_row(api, *head));
     });
   const auto page = read_page(request);
   if (!page) return tl::unexpected<Error>(page.error());
@@ -30,12 +52,13 @@ Result<Response> list_hosts(const ApiContext& api, const Request& request) {
   const auto listed = api.view.each_host([&](const std::string& name) {
     if (name <= page->after && !page->after.empty()) return true;
     if (!fill.room()) return false;
-    fill.seen(name);
     const auto head = api.view.host(name);
+    if (!head && head.error().code == Errc::not_found) return true;  // It went meanwhile.
+    fill.seen(name);
     if (!head) {
       read = tl::unexpected<Error>(head.error());
     } else if (takes(*head)) {
-      fill.items.push_back(host_json(*head));
+      fill.items.push_back(host_row(api, *head));
     }
     return read.has_value();
   });
@@ -57,13 +80,30 @@ Json lease_json(const ApiContext& api, const std::string& host) {
           {"orders_waiting", lease->orders}};
 }
 
-/// With what stands there: its lease, sandboxes, and the repositories it has mirrors of.
+Json pool_lines_json(const std::shared_ptr<const actors::HostPool>& pool) {
+  Json lines = Json::array();
+  if (!pool) return lines;
+  for (const actors::HostPoolLine& line : pool->lines)
+    lines.push_back({{"url", line.url},
+                     {"branch", line.branch},
+                     {"image", line.image},
+                     {"waiting", line.waiting},
+                     {"wanted", line.wanted},
+                     {"hits", line.hits},
+                     {"misses", line.misses}});
+  return lines;
+}
+
+/// With what stands there: its lease, sandboxes, those made ahead, and the repositories it has mirrors of.
 Result<Response> get_host(const ApiContext& api, const Request& request) {
   const std::string& name = request.params.at("name");
   const auto head = api.view.host(name);
   if (!head) return tl::unexpected<Error>(head.error());
   const Instant now = api.view.now();
   Json json = host_json(*head);
+  const auto pool = pool_of(api, name);
+  json["warm_pool"] = pool_json(pool);
+  json["warm_lines"] = pool_lines_json(pool);
   json["lease"] = lease_json(api, name);
   json["sandboxes"] = Json::array();
   for (const auto& slot : head->used)

@@ -20,6 +20,7 @@ inline constexpr std::size_t kMaxDeadScanned = 10'000;
 
 void add_actor_routes(Router& router, ApiContext api);
 void add_engine_routes(Router& router, ApiContext api);
+void add_move_routes(Router& router, ApiContext api);
 void add_operation_routes(Router& router, ApiContext api);
 void add_watch_routes(Router& router, ApiContext api);
 

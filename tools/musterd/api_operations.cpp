@@ -1,10 +1,14 @@
 // /v1/operations, /v1/actors/{kind}/{key}/messages: what operators do, to one or to thousands
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <span>
 
+#include "actors/common.hpp"
 #include "engine/core/rehearse.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_inside.hpp"
+#include "tools/musterd/move_room.hpp"
 #include "tools/musterd/operation.hpp"
 
 namespace muster::musterd {
@@ -20,6 +24,9 @@ struct Order {
   std::string digest;
   std::string correlation;
   bool dry_run = false;
+  // Of a move:
+  std::string to;                   ///< Empty: any other host.
+  std::shared_ptr<MoveRoom> rooms;  ///< Shared by the copies that each target keeps.
 };
 
 Result<Order> read_order(const Json& body, const Request& request) {
@@ -84,6 +91,12 @@ std::optional<engine::Payload> message_for(const Order& order, const std::string
     return payload_of<fbs::RunBodyUnionTraits>(ordered<fbs::CancelRunT>(order));
   if (kind == "run" && action == "release")
     return payload_of<fbs::RunBodyUnionTraits>(ordered<fbs::ReleaseRunT>(order));
+  if (kind == "run" && action == "move") {
+    auto message = ordered<fbs::ReleaseRunT>(order);
+    message.move = true;
+    message.to = order.to;
+    return payload_of<fbs::RunBodyUnionTraits>(message);
+  }
   if (kind == "host") {
     if (action == "cordon")
       return payload_of<fbs::HostBodyUnionTraits>(ordered<fbs::CordonT>(order));
@@ -132,12 +145,23 @@ bool rehearsed(OperationPlan& plan, engine::Inside& inside, const engine::ActorL
   return true;
 }
 
+/// False when no host takes the run that is to move, which is noted. What stands on no host says so itself.
+bool has_room(OperationPlan& plan, const ApiContext& api, const Order& order,
+              const engine::ActorId& run) {
+  const auto head = api.view.run_head(run.key);
+  const bool moves = head && (actors::is_on_host(head->state) || head->moving);
+  const auto taken = moves ? order.rooms->take(run.key, *head, order.to) : Result<void>();
+  if (!taken) plan.impossible.push_back({actor_name(run), taken.error()});
+  return taken.has_value();
+}
+
 void add_actor(OperationPlan& plan, const ApiContext& api, engine::Inside& inside,
                const Order& order, const engine::ActorLook& actor) {
   engine::Engine& engine = api.parts.engine;
   const engine::ActorId& id = actor.id;
   const std::string name = actor_name(id);
   if (auto payload = message_for(order, id.kind)) {
+    if (order.rooms != nullptr && !has_room(plan, api, order, id)) return;
     if (order.dry_run && !rehearsed(plan, inside, actor, *payload, api.view.now())) return;
     plan.targets.push_back(
         {name, [&engine, order, id, payload](std::string key, engine::CallDone done) {
@@ -197,12 +221,25 @@ Result<void> plan_named(OperationPlan& plan, const ApiContext& api, engine::Insi
   return {};
 }
 
-/// The filters of `select`, as a request's parameters.
-Result<Request> selecting(const Json& body) {
+constexpr std::string_view kActorFilters[] = {"kind",       "prefix",       "fleet",      "state",
+                                             "older_than", "younger_than", "min_pending"};
+constexpr std::string_view kLetterFilters[] = {"kind", "actor", "state"};
+
+/// The filters of `select`, as a request's parameters. One that is not known or says nothing is
+/// refused: without it the order would be for more than was meant.
+Result<Request> selecting(const Json& body, std::span<const std::string_view> known) {
   Request request;
   for (const auto& [key, value] : body.at("select").items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      std::string names;
+      for (const std::string_view name : known)
+        names += (names.empty() ? "" : ", ") + std::string(name);
+      return fail(Errc::invalid, "'select." + key + "' is none of " + names);
+    }
     if (!value.is_string() && !value.is_number_unsigned())
       return fail(Errc::invalid, "'select." + key + "' must be a text or a number");
+    if (value.is_string() && value.get_ref<const std::string&>().empty())
+      return fail(Errc::invalid, "'select." + key + "' is empty, which would mean all: leave it out");
     request.query.emplace(key, value.is_string() ? value.get<std::string>() : value.dump());
   }
   return request;
@@ -210,7 +247,7 @@ Result<Request> selecting(const Json& body) {
 
 Result<void> plan_selected(OperationPlan& plan, const ApiContext& api, engine::Inside& inside,
                            const Order& order, const Json& body) {
-  const auto request = selecting(body);
+  const auto request = selecting(body, kActorFilters);
   if (!request) return tl::unexpected<Error>(request.error());
   const auto selection = read_selection(*request);
   if (!selection) return tl::unexpected<Error>(selection.error());
@@ -253,7 +290,7 @@ Result<void> plan_letters(OperationPlan& plan, const ApiContext& api, engine::In
     add(*letter);
   }
   if (!body.contains("select")) return {};
-  const auto request = selecting(body);
+  const auto request = selecting(body, kLetterFilters);
   if (!request) return tl::unexpected<Error>(request.error());
   const auto wanted = read_letters(*request);
   if (!wanted) return tl::unexpected<Error>(wanted.error());
@@ -277,7 +314,7 @@ Result<OperationPlan> make_plan(const ApiContext& api, engine::Inside& inside, c
                                 const Json& body) {
   static const std::set<std::string> kActions{"pause",  "resume",   "cancel", "retry",
                                               "cordon", "uncordon", "drain",  "passivate",
-                                              "replay", "discard",  "release"};
+                                              "replay", "discard",  "release", "move"};
   if (!kActions.contains(order.action)) {
     std::string known;
     for (const std::string& action : kActions) known += (known.empty() ? "" : ", ") + action;
@@ -299,22 +336,38 @@ Result<OperationPlan> make_plan(const ApiContext& api, engine::Inside& inside, c
   return plan;
 }
 
+/// Where to, and the room that hosts have for it.
+Result<void> read_move(Order& order, const ApiContext& api, const Json& body) {
+  auto to = read_text(body, "to");
+  if (!to) return tl::unexpected<Error>(to.error());
+  if (order.action != "move" && !to->empty())
+    return fail(Errc::invalid, "'to' belongs to the action 'move'");
+  if (order.action != "move") return {};
+  auto rooms = MoveRoom::read(api.view);
+  if (!rooms) return tl::unexpected<Error>(rooms.error());
+  order.to = std::move(*to);
+  order.rooms = std::make_shared<MoveRoom>(std::move(*rooms));
+  return {};
+}
+
 Result<Response> operate(const ApiContext& api, const Request& request) {
   auto inside = inside_of(api);
   if (!inside) return tl::unexpected<Error>(inside.error());
-  const auto body = read_object(request, {"action", "ids", "select", "reason", "by", "dry_run"});
+  const auto body = read_object(request, {"action", "ids", "select", "to", "reason", "by", "dry_run"});
   if (!body) return tl::unexpected<Error>(body.error());
   auto order = read_order(*body, request);
   if (!order) return tl::unexpected<Error>(order.error());
   auto action = read_text(*body, "action");
   if (!action) return tl::unexpected<Error>(action.error());
   order->action = std::move(*action);
+  if (auto read = read_move(*order, api, *body); !read) return tl::unexpected<Error>(read.error());
   const auto plan = make_plan(api, **inside, *order, *body);
   if (!plan) return tl::unexpected<Error>(plan.error());
   if (order->dry_run) return json_response(operation_json(*plan, nullptr));
-  if (auto noted =
-          note_order(api, request,
-                     {order->by, "operation." + order->action, targets_text(*plan), order->reason});
+  const std::string where = order->to.empty() ? "" : " to host " + order->to;
+  if (auto noted = note_order(
+          api, request,
+          {order->by, "operation." + order->action, targets_text(*plan) + where, order->reason});
       !noted)
     return tl::unexpected<Error>(noted.error());
   const OperationOutcome outcome = carry_out(*plan, order->correlation);

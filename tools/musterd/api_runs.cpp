@@ -140,6 +140,24 @@ Result<Response> cancel_run(const ApiContext& api, const Request& request) {
   return run_response(api, *id);
 }
 
+Result<Response> steer_run(const ApiContext& api, const Request& request) {
+  const auto id = api.view.find_run(request.params.at("id"));
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto body = read_object(request, {"text", "by"});
+  if (!body) return tl::unexpected<Error>(body.error());
+  auto text = read_text(*body, "text");
+  if (!text) return tl::unexpected<Error>(text.error());
+  auto by = read_by(*body, request);
+  if (!by) return tl::unexpected<Error>(by.error());
+  fbs::SteerRunT message;
+  message.text = std::move(*text);
+  message.by = std::move(*by);
+  auto reply = call_actor(api, request, api.view.actor("run", *id),
+                          payload_of<fbs::RunBodyUnionTraits>(message));
+  if (!reply) return tl::unexpected<Error>(reply.error());
+  return run_response(api, *id);
+}
+
 struct KnownSteps {
   std::vector<std::string> names;  ///< By their index in a sandbox's log, from the fleet's file.
   bool more_setup = false;         ///< The environment may bring setup steps that only the host knows.
@@ -344,6 +362,7 @@ void add_run_routes(Router& router, ApiContext api) {
               0});
   router.add({"GET", "/v1/runs/{id}", with(show_run), 0});
   router.add({"POST", "/v1/runs/{id}/cancel", with(cancel_run), kMaxBody});
+  router.add({"POST", "/v1/runs/{id}/steer", with(steer_run), kMaxBody});
   router.add({"GET", "/v1/runs/{id}/logs", with(run_logs), 0});
   router.add({"GET", "/v1/runs/{id}/diff", with(run_diff), 0});
   router.add({"GET", "/v1/runs/{id}/artifacts", with(run_artifacts), 0});

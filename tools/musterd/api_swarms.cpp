@@ -1,10 +1,15 @@
 // /v1/swarms
 #include <algorithm>
+#include <optional>
 
+#include "actors/run/run.hpp"
 #include "actors/swarm/swarm.hpp"
+#include "actors/swarm/swarm_spec.hpp"
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/cursor.hpp"
+#include "tools/musterd/list_place.hpp"
 #include "tools/musterd/list_stream.hpp"
+#include "tools/musterd/row_stream.hpp"
 #include "tools/musterd/swarm_render.hpp"
 #include "tools/musterd/swarm_request.hpp"
 #include "tools/musterd/swarm_results.hpp"
@@ -59,7 +64,7 @@ Result<Response> create_swarm(const ApiContext& api, const Request& http) {
   if (!http.who.may_name_others) request->create.author = http.who.name;
   if (auto free = check_fleet_name(api, name); !free) return tl::unexpected<Error>(free.error());
   const std::string& bundle = request->create.agent_bundle;
-  if (!bundle.empty() && !api.parts.blobs.has(bundle))
+  if (!bundle.empty() && !api.parts.blobs.touch(bundle))
     return fail(Errc::invalid, "the agent bundle is not here: PUT /v1/blobs/" + bundle + " first");
   if (auto put = api.parts.blobs.put(request->create.plan_digest, request->plan); !put)
     return tl::unexpected<Error>(put.error());
@@ -86,7 +91,7 @@ Result<Response> list_swarms(const ApiContext& api, const Request& request) {
   if (wants_events(request))
     return list_stream(api, request, "swarm", [api, takes](const engine::ActorId& id) {
       const auto head = api.view.swarm(id.key);
-      if (!head) return ListItem::other();
+      if (!head) return ListItem::left("name", id.key);  // It was removed.
       if (!takes(id.key, *head)) return ListItem::left("name", id.key);
       const auto json = whole_json(api, id.key);
       return json ? ListItem::shown(*json) : ListItem::other();
@@ -98,14 +103,15 @@ Result<Response> list_swarms(const ApiContext& api, const Request& request) {
   Result<void> read{};
   const auto listed = api.view.each_swarm(page->after, [&](const std::string& name) {
     if (!fill.room()) return false;
-    fill.seen(name);
     const auto head = api.view.swarm(name);
+    if (!head && head.error().code == Errc::not_found) return true;  // It went meanwhile.
+    fill.seen(name);
     const auto json = head && takes(name, *head) ? whole_json(api, name) : Result<Json>(Json());
     if (!head) {
       read = tl::unexpected<Error>(head.error());
-    } else if (!json) {
+    } else if (!json && json.error().code != Errc::not_found) {
       read = tl::unexpected<Error>(json.error());
-    } else if (!json->is_null()) {
+    } else if (json && !json->is_null()) {
       fill.items.push_back(*json);
     }
     return read.has_value();
@@ -138,18 +144,50 @@ Result<FacetWhole> whole_facet(const ApiContext& api, const fbs::SwarmHeadT& hea
   return whole;
 }
 
+/// Its row and its run's, which is the fleet's.
+std::size_t content_of_facet(const ApiContext& api, const std::string& swarm,
+                             const fbs::FacetRowT& row) {
+  const auto run = row.run.empty() ? Result<fbs::RunRowT>(fbs::RunRowT{})
+                                   : api.view.row(swarm, row.run);
+  return content_of(engine::encode_table(row), run ? engine::encode_table(*run) : "");
+}
+
+Result<Response> follow_facets(const ApiContext& api, const Request& request,
+                               const std::string& name, const std::string& state) {
+  const auto walk = [api, name, state](const RowList::Each& each) -> Result<void> {
+    const auto head = api.view.swarm(name);
+    if (!head) return tl::unexpected<Error>(head.error());
+    const auto lines = lines_of(api, *head);
+    if (!lines) return tl::unexpected<Error>(lines.error());
+    return api.view.each_facet(name, "", [&](const std::string& digits, const fbs::FacetRowT& row) {
+      if (!state.empty() && state != name_of(row.state)) return true;
+      return each(row.id, content_of_facet(api, name, row), [&]() -> std::optional<Json> {
+        const auto whole =
+            whole_facet(api, *head, *lines, static_cast<std::uint32_t>(std::stoul(digits)), row);
+        if (!whole) return std::nullopt;
+        return facet_json(*whole);
+      });
+    });
+  };
+  return row_stream(api, request,
+                    {{api.view.actor("swarm", name), api.view.actor("fleet", name)}, "id", walk});
+}
+
 Result<Response> list_facets(const ApiContext& api, const Request& request) {
   const std::string& name = request.params.at("name");
   const std::string state = state_parameter(request);
   if (auto known = check_name("state", state, fbs::EnumValuesFacetState()); !known)
     return tl::unexpected<Error>(known.error());
-  const auto page = read_page(request);
-  if (!page) return tl::unexpected<Error>(page.error());
   const auto head = api.view.swarm(name);
   if (!head) return tl::unexpected<Error>(head.error());
+  if (wants_events(request)) return follow_facets(api, request, name, state);
+  const auto page = read_page(request);
+  if (!page) return tl::unexpected<Error>(page.error());
+  const engine::Sequence position = api.parts.events.last();
   const auto lines = lines_of(api, *head);
   if (!lines) return tl::unexpected<Error>(lines.error());
   PageFill fill(*page);
+  RowContents shown;
   Result<void> read{};
   const auto listed = api.view.each_facet(
       name, page->after, [&](const std::string& digits, const fbs::FacetRowT& row) {
@@ -157,6 +195,7 @@ Result<Response> list_facets(const ApiContext& api, const Request& request) {
         fill.seen(digits);
         if (!state.empty() && state != name_of(row.state)) return true;
         const auto number = static_cast<std::uint32_t>(std::stoul(digits));
+        shown.emplace_back(row.id, content_of_facet(api, name, row));
         const auto whole = whole_facet(api, *head, *lines, number, row);
         if (whole)
           fill.items.push_back(facet_json(*whole));
@@ -166,7 +205,51 @@ Result<Response> list_facets(const ApiContext& api, const Request& request) {
       });
   if (!listed) return tl::unexpected<Error>(listed.error());
   if (!read) return tl::unexpected<Error>(read.error());
-  return json_response({{"facets", fill.items}, {"next", fill.next()}});
+  return row_list_response(api, *page, "facets", fill, shown, position);
+}
+
+/// What was asked, as the file says, and what a person needs to see of it beside its row.
+Result<Json> facet_story(const ApiContext& api, const fbs::SwarmHeadT& head, const FacetWhole& facet,
+                         std::uint32_t number) {
+  Json json = facet_json(facet);
+  const auto create = api.view.swarm_create(head.name);
+  if (!create) return tl::unexpected<Error>(create.error());
+  const auto file = api.parts.blobs.get(head.plan_digest.empty() ? create->plan_digest : head.plan_digest);
+  if (!file) return tl::unexpected<Error>(file.error());
+  const auto spec = swarm::parse_kept_swarm(*file);
+  if (!spec) return fail(Errc::corrupt, "the stored swarm file is not valid");
+  for (const swarm::Facet& asked : spec->facets) {
+    if (asked.id != facet.row.id) continue;
+    json["task"] = asked.task;
+    json["scope"] = asked.scope;
+    json["attempts"] = asked.attempts;
+    json["timeout_ms"] = asked.timeout.count();
+  }
+  const auto trouble = api.view.facet_feedback(head.name, number);
+  if (!trouble) return tl::unexpected<Error>(trouble.error());
+  json["trouble"] = trouble->empty() ? Json(nullptr) : Json::parse(*trouble, nullptr, false);
+  return json;
+}
+
+Result<Response> show_facet(const ApiContext& api, const Request& request) {
+  const std::string& name = request.params.at("name");
+  const std::string& id = request.params.at("facet");
+  const auto head = api.view.swarm(name);
+  if (!head) return tl::unexpected<Error>(head.error());
+  std::optional<std::pair<std::uint32_t, fbs::FacetRowT>> found;
+  auto scanned = api.view.each_facet(name, "", [&](const std::string& digits, const auto& row) {
+    if (row.id == id) found.emplace(static_cast<std::uint32_t>(std::stoul(digits)), row);
+    return !found;
+  });
+  if (!scanned) return tl::unexpected<Error>(scanned.error());
+  if (!found) return fail(Errc::not_found, "swarm " + name + " has no facet " + id);
+  const auto lines = lines_of(api, *head);
+  if (!lines) return tl::unexpected<Error>(lines.error());
+  const auto whole = whole_facet(api, *head, *lines, found->first, found->second);
+  if (!whole) return tl::unexpected<Error>(whole.error());
+  const auto json = facet_story(api, *head, *whole, found->first);
+  if (!json) return tl::unexpected<Error>(json.error());
+  return json_response(*json);
 }
 
 /// A swarm's own account, by line, and what of it can't be true without looking at git.
@@ -185,7 +268,9 @@ void add_finding(Account& account, std::string_view kind, const std::string& lin
 
 Result<void> enter(swarm::Ledger& ledger, const std::string& facet, const std::string& commit,
                    const fbs::CommitRowT& row) {
-  if (auto ok = ledger.received(facet, commit); !ok) return ok;
+  const auto known =
+      row.made.empty() ? ledger.received(facet, commit) : ledger.remade(commit, row.made);
+  if (!known) return known;
   switch (row.fate) {
     case fbs::CommitFate::open:
       return {};
@@ -199,15 +284,31 @@ Result<void> enter(swarm::Ledger& ledger, const std::string& facet, const std::s
   return {};
 }
 
+/// The files that this swarm's merges leave to a program because its file says so.
+Result<std::vector<std::string>> declared_drivers(const ApiContext& api, const std::string& name) {
+  std::vector<std::string> patterns;
+  const auto create = api.view.swarm_create(name);
+  if (!create && create.error().code == Errc::not_found) return patterns;
+  if (!create) return tl::unexpected<Error>(create.error());
+  const auto file = api.parts.blobs.get(create->plan_digest);
+  if (!file && file.error().code == Errc::not_found) return patterns;
+  if (!file) return tl::unexpected<Error>(file.error());
+  const Json document = Json::parse(*file, nullptr, false);
+  if (!document.is_object() || !document.contains("merge")) return patterns;
+  for (const Json& driver : document["merge"].value("drivers", Json::array()))
+    patterns.push_back(driver.value("path", ""));
+  return patterns;
+}
+
 /// Every commit that a run of the fleet delivered for a facet must be in the ledger: the fleet's
 /// rows are an account of their own.
 Result<void> compare_with_runs(const ApiContext& api, const std::string& name, Account& account) {
   return api.view.each_row(name, "", [&](const fbs::RunRowT& row) {
     if (row.state != fbs::RunState::delivered || row.head_sha.empty()) return true;
+    if (row.reason == actors::kNotPushed) return true;  // What a verification left behind, or a judge.
     const Json labels = Json::parse(row.labels_json, nullptr, false);
-    if (!labels.is_object() || !labels.contains("facet")) return true;
-    const std::string role = labels.value("role", "");  // these deliver nothing
-    if (role == "plan" || role == "score" || role == "judge") return true;
+    if (!labels.is_object() || !(labels.contains("facet") || labels.contains("verify")))
+      return true;
     for (const auto& claim : account.claims)
       if (claim.ledger.find(row.head_sha) != nullptr) return true;
     add_finding(account, "unaccounted", row.repository, row.head_sha,
@@ -219,13 +320,16 @@ Result<void> compare_with_runs(const ApiContext& api, const std::string& name, A
 Result<Account> account_of(const ApiContext& api, const fbs::SwarmHeadT& head,
                            const std::vector<fbs::LineRowT>& lines) {
   Account account;
+  const auto declared = declared_drivers(api, head.name);
+  if (!declared) return tl::unexpected<Error>(declared.error());
   for (const auto& line : lines)
     account.claims.push_back({line.line->url,
                               line.begin,
                               line.green,
                               swarm::green_branch(head.name),
                               {},
-                              line.state == fbs::LineState::moving});
+                              line.state == fbs::LineState::moving,
+                              *declared});
   std::vector<fbs::FacetRowT> facets;
   auto scanned = api.view.each_facet(head.name, "", [&](const std::string&, const auto& row) {
     facets.push_back(row);
@@ -235,13 +339,15 @@ Result<Account> account_of(const ApiContext& api, const fbs::SwarmHeadT& head,
   Result<void> entered{};
   scanned =
       api.view.each_commit(head.name, [&](const std::string& commit, const fbs::CommitRowT& row) {
-        if (row.facet >= facets.size()) return true;
-        const fbs::FacetRowT& facet = facets[row.facet];
-        account.commits.push_back(commit_json(commit, row, facet.id));
+        const bool made = !row.made.empty();
+        if (!made && row.facet >= facets.size()) return true;
+        const std::string facet = made ? std::string() : facets[row.facet].id;
+        const std::uint32_t line = made ? row.line : facets[row.facet].line;
+        account.commits.push_back(commit_json(commit, row, facet));
         if (row.fate == fbs::CommitFate::open) ++account.open;
         // What is still worked on is accounted for by that.
         if (row.fate == fbs::CommitFate::open && !swarm::is_end(head.state)) return true;
-        entered = enter(account.claims.at(facet.line).ledger, facet.id, commit, row);
+        entered = enter(account.claims.at(line).ledger, facet, commit, row);
         return entered.has_value();
       });
   if (!scanned) return tl::unexpected<Error>(scanned.error());
@@ -302,16 +408,34 @@ Json message_json(const fbs::MessageRowT& row) {
           {"at", time_json(row.at_unix_ms)}};
 }
 
+/// A message never changes: its number says all.
+Result<Response> follow_messages(const ApiContext& api, const Request& request,
+                                 const std::string& name) {
+  const auto walk = [api, name](const RowList::Each& each) {
+    return api.view.each_message(name, [&](const fbs::MessageRowT& row) {
+      return each(std::to_string(row.number), row.number,
+                  [&] { return std::optional<Json>(message_json(row)); });
+    });
+  };
+  return row_stream(api, request, {{api.view.actor("swarm", name)}, "number", walk});
+}
+
 Result<Response> list_messages(const ApiContext& api, const Request& request) {
   const std::string& name = request.params.at("name");
   if (auto exists = api.view.swarm(name); !exists) return tl::unexpected<Error>(exists.error());
+  if (wants_events(request)) return follow_messages(api, request, name);
+  const engine::Sequence position = api.parts.events.last();
+  const RowMemory::Named list = api.rows.begin();
   Json all = Json::array();
   auto listed = api.view.each_message(name, [&](const fbs::MessageRowT& row) {
     all.push_back(message_json(row));
+    (void)list.given->tell(std::to_string(row.number), row.number, position);
     return true;
   });
   if (!listed) return tl::unexpected<Error>(listed.error());
-  return json_response({{"messages", all}});
+  Response response = json_response({{"messages", all}});
+  response.headers.emplace_back("Muster-Position", place_text(position, list.name));
+  return response;
 }
 
 Result<Response> steer(const ApiContext& api, const Request& request) {
@@ -366,6 +490,7 @@ void add_swarm_routes(Router& router, ApiContext api) {
        [api](const Request& request) { return swarm_response(api, request.params.at("name")); },
        0});
   router.add({"GET", "/v1/swarms/{name}/facets", with(list_facets), 0});
+  router.add({"GET", "/v1/swarms/{name}/facets/{facet}", with(show_facet), 0});
   router.add({"GET", "/v1/swarms/{name}/ledger", with(swarm_ledger), 0});
   router.add({"GET", "/v1/swarms/{name}/results", with(results_of), 0});
   router.add({"GET", "/v1/swarms/{name}/messages", with(list_messages), 0});

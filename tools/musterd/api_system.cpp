@@ -22,16 +22,15 @@ Result<Response> put_blob(const ApiContext& api, const Request& request) {
   const auto digest = digest_of(request);
   if (!digest) return tl::unexpected<Error>(digest.error());
   const bool known = api.parts.blobs.has(*digest);
-  if (!known)
-    if (auto put = api.parts.blobs.put(*digest, request.body); !put)
-      return tl::unexpected<Error>(put.error());
+  if (auto put = api.parts.blobs.put(*digest, request.body); !put)
+    return tl::unexpected<Error>(put.error());
   return json_response({{"sha256", *digest}, {"bytes", request.body.size()}}, known ? 200 : 201);
 }
 
 Result<Response> head_blob(const ApiContext& api, const Request& request) {
   const auto digest = digest_of(request);
   if (!digest) return tl::unexpected<Error>(digest.error());
-  if (!api.parts.blobs.has(*digest)) return fail(Errc::not_found, "no blob " + *digest);
+  if (!api.parts.blobs.touch(*digest)) return fail(Errc::not_found, "no blob " + *digest);
   Response response;
   response.content_type = "application/octet-stream";
   return response;
@@ -106,6 +105,11 @@ void count_hosts(const ApiContext& api, Metrics::Now& now) {
     ++now.hosts[std::string(name_of(head->state))];
     now.slots += head->slots;
     now.used_slots += head->used.size();
+    const auto lease = api.parts.lease ? api.parts.lease(name) : std::nullopt;
+    if (!lease || !lease->pool) return true;
+    now.warm_waiting += lease->pool->waiting;
+    now.warm_making += lease->pool->making;
+    now.warm_max += lease->pool->max;
     return true;
   });
   (void)listed;  // A read that fails shows as trouble already.

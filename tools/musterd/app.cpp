@@ -43,8 +43,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Duration kHttpGrace{5'000};
-constexpr Duration kTlsGrace{2'000};
+/// What stop() gives others of its whole time, in thirtieths: requests in progress, connections of TLS, the embedded
+/// host from SIGTERM to SIGKILL. The rest is for the journal.
+constexpr int kHttpPart = 5;
+constexpr int kTlsPart = 2;
+constexpr int kHostPart = 20;
+Duration part_of_stop(const Config& config, int thirtieths) {
+  return Duration{std::int64_t{config.stop_seconds} * 1000 * thirtieths / 30};
+}
 /// Below it musterd says that it is not ready: a journal that can't write stops everything.
 constexpr std::uint64_t kLeastFreeBytes = 64u << 20;
 
@@ -199,6 +205,7 @@ Result<void> Daemon::open_engine() {
   actors::HostsConfig hosts;
   hosts.address = address_like_before(config_.link_address, paths_.data() / "link-port");
   hosts.tls = server_tls_;
+  hosts.version = kVersion;
   hosts_ = std::make_shared<actors::Hosts>(
       hosts, actors::HostsNeeds{blobs_, packs_, *logs_,
                                 [this](std::string_view json, const fbs::StartSandboxT& start) {
@@ -243,15 +250,17 @@ Result<void> Daemon::serve_api() {
       AttemptWatch::Sinks{[this](const std::string& phase, double seconds) {
                             metrics_.observe_phase(phase, seconds);
                           },
-                          traces_.get()});
+                          traces_.get(),
+                          [this](const char* what, bool hit) { metrics_.count_reuse(what, hit); }});
   events_ = std::make_unique<EventHub>();
   events_->follow(*engine_);
   forge_ = actors::make_git_forge(forge_options("api"));
   RetentionLimits retention;
   retention.contents = config_.keep_contents_days * RetentionLimits::kDay;
   retention.fleets = config_.keep_fleets_days * RetentionLimits::kDay;
+  retention.hosts = config_.keep_hosts_days * RetentionLimits::kDay;
   retention.dry_run = config_.retention_dry_run;
-  retention_ = std::make_unique<Retention>(*engine_, *logs_, packs_, retention);
+  retention_ = std::make_unique<Retention>(*engine_, *logs_, packs_, blobs_, retention);
   api_ = std::make_unique<Api>(ApiParts{
       *engine_,
       blobs_,
@@ -351,6 +360,7 @@ Result<void> Daemon::start_embedded_host() {
   options.lock = paths_.runtime() / "sandboxd.lock";
   options.log = paths_.data() / "sandboxd.log";
   options.started = paths_.runtime() / "embedded-host";
+  options.stop_limit = part_of_stop(config_, kHostPart);
   embedded_ = std::make_unique<EmbeddedHost>(std::move(options));
   return embedded_->start();
 }
@@ -383,10 +393,10 @@ void Daemon::stop() {
   std::error_code ignored;
   stopping_ = true;
   if (http_) {
-    http_->stop(kHttpGrace);
+    http_->stop(part_of_stop(config_, kHttpPart));
     fs::remove(paths_.runtime() / "musterd.json", ignored);
   }
-  if (tls_) tls_->stop(kTlsGrace);
+  if (tls_) tls_->stop(part_of_stop(config_, kTlsPart));
   if (embedded_) embedded_->stop(config_.keep_host);
   embedded_.reset();
   tls_.reset();  // Hands nobody over any more.

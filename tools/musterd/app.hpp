@@ -4,7 +4,7 @@
 //
 //   auto app = App::start(config);     // Errc::conflict: another musterd has this root
 //   …
-//   (*app)->stop();                    // at most kStopLimit
+//   (*app)->stop();                    // its waits are parts of config.stop_seconds
 #pragma once
 
 #include <memory>
@@ -15,9 +15,6 @@
 #include "tools/musterd/config.hpp"
 
 namespace muster::musterd {
-
-/// A graceful stop takes no longer, whatever clients and hosts do.
-inline constexpr Duration kStopLimit{30'000};
 
 class App {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/indexes.hpp"
+#include "engine/core/selected_changes.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/render.hpp"
 
@@ -81,15 +82,17 @@ std::vector<Span> spans_of(const std::string& run, const fbs::RunHeadT& head,
 }
 
 AttemptWatch::AttemptWatch(engine::Engine& engine, View view, Sinks sinks)
-    : view_(std::move(view)), sinks_(std::move(sinks)) {
-  subscription_ = engine.subscribe([this](const std::vector<engine::Change>& changes) {
-    for (const engine::Change& change : changes) {
-      if (!may_end_attempt(change)) continue;
-      const std::lock_guard lock(mutex_);
+    : view_(std::move(view)),
+      inside_(dynamic_cast<engine::Inside*>(&engine)),
+      sinks_(std::move(sinks)) {
+  const auto each = [this](const std::vector<engine::Change>& ends) {
+    const std::lock_guard lock(mutex_);
+    for (const engine::Change& change : ends)
       if (waiting_.size() < kMaxWaiting) waiting_.insert(change.actor.key);
-      changed_.notify_one();
-    }
-  });
+    changed_.notify_one();
+  };
+  // Selected where they are told: of all other commits nothing is copied, and nobody is woken.
+  subscription_ = engine::subscribe_selected(engine, may_end_attempt, each);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -136,8 +139,32 @@ void AttemptWatch::look(const std::string& run) {
   constexpr double kMillisecond = 1e-3;
   for (const PhaseSpan& phase : phases_of(*attempt))
     sinks_.phase(phase.name, static_cast<double>((phase.end - phase.begin).count()) * kMillisecond);
-  if (sinks_.traces != nullptr)
-    for (Span& span : spans_of(run, *head, *attempt)) sinks_.traces->add(std::move(span));
+  if (attempt->report)  // What the host measured itself; fetch and create are within start.
+    for (const auto& [phase, ms] : {std::pair{"fetch", attempt->report->fetch_ms},
+                                    std::pair{"create", attempt->report->create_ms},
+                                    std::pair{"teardown", attempt->report->teardown_ms}})
+      if (ms > 0) sinks_.phase(phase, static_cast<double>(ms) * kMillisecond);
+  if (sinks_.reuse && attempt->report)
+    for (const auto& [what, found] : {std::pair{"warm_sandbox", attempt->report->warm_sandbox},
+                                      std::pair{"prebuild", attempt->report->prebuild}})
+      if (found != wire::Reuse::none) sinks_.reuse(what, found == wire::Reuse::hit);
+  if (sinks_.traces == nullptr) return;
+  for (Span& span : spans_of(run, *head, *attempt)) {
+    if (span.parent.empty()) span.attributes[kCorrelation] = made_by(run);
+    sinks_.traces->add(std::move(span));
+  }
+}
+
+/// The key of the request that the run comes of; "" when its first message is no longer kept.
+std::string AttemptWatch::made_by(const std::string& run) const {
+  if (inside_ == nullptr) return "";
+  const engine::Journals journals = inside_->journals();
+  const engine::ActorId id = view_.actor("run", run);
+  const auto actor = engine::look_at(journals, id);
+  if (!actor || !*actor) return "";
+  const auto first =
+      engine::read_message(*journals[engine::shard_of(journals, id)], (*actor)->incarnation);
+  return first && *first ? (*first)->correlation : "";
 }
 
 }  // namespace muster::musterd

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/core/engine.hpp"
+#include "engine/core/inspect.hpp"
 #include "tools/musterd/otlp.hpp"
 #include "tools/musterd/view.hpp"
 
@@ -37,6 +38,8 @@ class AttemptWatch {
   struct Sinks {
     std::function<void(const std::string& phase, double seconds)> phase;
     OtlpExporter* traces = nullptr;  ///< May be null.
+    /// Of what was made before the attempt: warm_sandbox, prebuild. May be empty.
+    std::function<void(const char* what, bool hit)> reuse{};
   };
   AttemptWatch(engine::Engine& engine, View view, Sinks sinks);
   ~AttemptWatch();
@@ -46,8 +49,10 @@ class AttemptWatch {
  private:
   void run();
   void look(const std::string& run);
+  [[nodiscard]] std::string made_by(const std::string& run) const;
 
   View view_;
+  engine::Inside* const inside_;  ///< Null: an engine that can't be looked into.
   Sinks sinks_;
   std::mutex mutex_;
   std::condition_variable changed_;

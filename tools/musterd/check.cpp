@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "actors/fleet/fleet.hpp"
+#include "actors/swarm/swarm.hpp"
 #include "tools/musterd/render.hpp"
 
 namespace muster::musterd {
@@ -19,6 +20,12 @@ class Checker {
       return read.has_value() && result_.differences.size() < kMaxDifferences;
     });
     if (!listed) return tl::unexpected<Error>(listed.error());
+    if (!read) return tl::unexpected<Error>(read.error());
+    const auto swarms = view_.each_swarm("", [&](const std::string& name) {
+      read = swarm(name);
+      return read.has_value() && result_.differences.size() < kMaxDifferences;
+    });
+    if (!swarms) return tl::unexpected<Error>(swarms.error());
     if (!read) return tl::unexpected<Error>(read.error());
     return result_;
   }
@@ -73,6 +80,52 @@ class Checker {
     field("attempt", std::to_string(row.attempt), std::to_string(run->attempt));
     field("pull request", std::to_string(row.pull), std::to_string(run->pull));
     return {};
+  }
+
+  Result<void> swarm(const std::string& name) {
+    const auto head = view_.swarm(name);
+    if (!head) return tl::unexpected<Error>(head.error());
+    ++result_.swarms;
+    const std::string place = "swarm " + name + ": ";
+    std::vector<fbs::FacetRowT> facets;
+    auto scanned = view_.each_facet(name, "", [&](const std::string&, const fbs::FacetRowT& row) {
+      facets.push_back(row);
+      return true;
+    });
+    if (!scanned) return scanned;
+    compare(*head, facets, place);
+    scanned = view_.each_commit(name, [&](const std::string& commit, const fbs::CommitRowT& row) {
+      if (row.fate == fbs::CommitFate::open && actors::swarm::is_end(head->state))
+        result_.differences.push_back(place + "it has ended, and commit " + commit + " has no fate");
+      if (row.made.empty() && row.facet >= facets.size())
+        result_.differences.push_back(place + "commit " + commit + " is of a facet that is not there");
+      return result_.differences.size() < kMaxDifferences;
+    });
+    return scanned;
+  }
+
+  void compare(const fbs::SwarmHeadT& head, const std::vector<fbs::FacetRowT>& facets,
+               const std::string& place) {
+    const auto number = [&](const std::string& what, std::size_t says, std::size_t is) {
+      if (says != is)
+        result_.differences.push_back(place + what + " says " + std::to_string(says) + ", is " +
+                                      std::to_string(is));
+    };
+    number("loaded", head.loaded, facets.size());
+    const std::vector<std::uint32_t> counted = actors::swarm::recount(facets);
+    for (const fbs::FacetState state : fbs::EnumValuesFacetState()) {
+      const auto at = static_cast<std::size_t>(state);
+      number(std::string(fbs::EnumNameFacetState(state)),
+             at < head.counts.size() ? head.counts[at] : 0, counted[at]);
+    }
+    std::size_t owners = 0, extra = 0;
+    for (const fbs::FacetRowT& row : facets) {
+      if (row.holds) ++owners;
+      if (row.state == fbs::FacetState::working && !row.candidates.empty())
+        extra += row.candidates.size() - 1;
+    }
+    number("owners", head.owners, owners);
+    number("extra_agents", head.extra_agents, extra);
   }
 
   const View& view_;

@@ -45,6 +45,8 @@ void declare_options(CLI::App& app, CommandLine& line) {
   setting(app, line, "--sandboxd", &Config::sandboxd, "where sandboxd is");
   setting(app, line, "--keep-host", &Config::keep_host,
           "a graceful stop leaves the embedded host running");
+  setting(app, line, "--stop-seconds", &Config::stop_seconds,
+          "a graceful stop takes no longer (30)");
   setting(app, line, "--allow-host-network", &Config::allow_host_network,
           "runs on the embedded host may ask for network: host");
   setting(app, line, "--link-address", &Config::link_address,

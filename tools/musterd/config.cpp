@@ -35,6 +35,8 @@ inline const char* values_of(const std::map<std::string, std::string>&) {
 
 template <class T>
 void take_value(T& setting, const YAML::Node& node) {
+  // yaml-cpp 0.7 would take a key without a value for the text "null".
+  if (node.IsNull()) throw YAML::RepresentationException(node.Mark(), values_of(setting));
   try {
     setting = node.as<T>();
   } catch (const YAML::Exception&) {
@@ -99,7 +101,9 @@ Settings settings_of(Config& c) {
           {"git_config", into(c.git_config)},
           {"keep_contents_days", into(c.keep_contents_days)},
           {"keep_fleets_days", into(c.keep_fleets_days)},
+          {"keep_hosts_days", into(c.keep_hosts_days)},
           {"retention_dry_run", into(c.retention_dry_run)},
+          {"stop_seconds", into(c.stop_seconds)},
           {"shards", into(c.shards)},
           {"log_level", into(c.log_level)},
           {"log_format", into(c.log_format)}};
@@ -251,12 +255,15 @@ Result<void> check(const Config& config) {
     wrong("audit_refusals_per_minute", "audit_refusals_per_minute must be 1 to 100000");
   constexpr unsigned kMostDays = 36'500;
   for (const auto& [key, days] : {std::pair{"keep_contents_days", config.keep_contents_days},
-                                  std::pair{"keep_fleets_days", config.keep_fleets_days}})
+                                  std::pair{"keep_fleets_days", config.keep_fleets_days},
+                                  std::pair{"keep_hosts_days", config.keep_hosts_days}})
     if (days > kMostDays) wrong(key, std::string(key) + " must be 0 (for ever) to 36500");
   if (config.keep_fleets_days > 0 && config.keep_contents_days > config.keep_fleets_days)
     wrong("keep_contents_days",
           "keep_contents_days must not be more than keep_fleets_days: what a run left goes with "
           "its fleet");
+  if (config.stop_seconds < 1 || config.stop_seconds > 3'600)
+    wrong("stop_seconds", "stop_seconds must be 1 to 3600");
   if (config.shards != 1)
     wrong("shards",
           "shards must be 1: events, backups and the dispatcher of musterd work with one shard");

@@ -39,8 +39,11 @@ struct Config {
   std::string git_config;           ///< For forges by URL: how git comes by its credentials.
   unsigned keep_contents_days =
       90;  ///< Logs, packs and artefacts, since the fleet's end; 0: as long as it.
-  unsigned keep_fleets_days = 400;  ///< Fleets, their runs and pull requests; 0: for ever.
+  unsigned keep_fleets_days =
+      400;  ///< Fleets and swarms, their runs and pull requests; 0: for ever.
+  unsigned keep_hosts_days = 90;    ///< Hosts that do not connect any more; 0: for ever.
   bool retention_dry_run = false;   ///< What is due is counted, and nothing is removed.
+  unsigned stop_seconds = 30;       ///< A graceful stop takes no longer, whatever clients and hosts do.
   unsigned shards = 1;              ///< Of the engine. No other number is supported yet.
   std::string log_level = "info";   ///< debug | info | warn | error
   std::string log_format = "text";  ///< text | json

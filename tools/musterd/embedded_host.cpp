@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 namespace muster::musterd {
 namespace {
@@ -171,6 +172,8 @@ Result<void> EmbeddedHost::spawn() {
   if (auto noted = write_file_durably(options_.started, identity(), 0600); !noted) return noted;
   if (fs::file_size(options_.log, error) > kMaxLog && !error)
     fs::rename(options_.log, options_.log.string() + ".1", error);
+  const std::uintmax_t before = fs::file_size(options_.log, error);
+  log_begin_ = error ? 0 : before;
   SpawnPlan plan;
   prepare(plan, options_.log);
   std::vector<std::string> arguments{options_.program.string()};
@@ -208,6 +211,8 @@ void EmbeddedHost::watch() {
     const bool known = ours_ && ::waitpid(pid_, &status, 0) == pid_;
     spdlog::warn("embedded host: sandboxd (process {}) ended{}", pid_,
                  known ? " with " + how_it_ended(status) : "");
+    if (const auto words = known && status != 0 ? last_words(options_.log, log_begin_) : ""; !words.empty())
+      spdlog::warn("embedded host: it said: {}", words);
     {
       const std::lock_guard lock(mutex_);
       pid_ = 0;
@@ -236,6 +241,20 @@ void EmbeddedHost::stop(bool keep) {
   end_process(process_);
   if (ours_) ::waitpid(pid_, nullptr, WNOHANG);
   pid_ = 0;
+}
+
+std::string last_words(const fs::path& log, std::uintmax_t from) {
+  constexpr std::uintmax_t kMost = 1024;
+  std::ifstream file(log, std::ios::binary | std::ios::ate);
+  const std::streamoff size = file.tellg();
+  const auto end = static_cast<std::uintmax_t>(std::max<std::streamoff>(size, 0));
+  if (end <= from) return "";
+  const std::uintmax_t begin = std::max(from, end - std::min(end, kMost));
+  std::string text(end - begin, '\0');
+  file.seekg(static_cast<std::streamoff>(begin)).read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (begin > from) text.erase(0, std::min(text.find('\n'), text.size() - 1) + 1);  // A part of a line.
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
 }
 
 fs::path find_sandboxd() {

@@ -75,10 +75,14 @@ class EmbeddedHost {
   pid_t pid_ = 0;
   bool ours_ = false;  ///< A child of this process: to be reaped.
   unsigned starts_ = 0;
+  std::uintmax_t log_begin_ = 0;  ///< The log's size when this one was started.
   Fd process_;  ///< pidfd
   Fd wake_;     ///< eventfd: ends the wait for the process.
   std::thread watcher_;
 };
+
+/// The last lines of a log that were written since it had `from` bytes, at most 1 KiB; "" when there are none.
+std::string last_words(const std::filesystem::path& log, std::uintmax_t from);
 
 /// Beside this program, else from PATH; "" when it is nowhere.
 std::filesystem::path find_sandboxd();

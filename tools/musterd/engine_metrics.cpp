@@ -65,7 +65,8 @@ std::vector<MetricFamily> engine_families(const std::vector<engine::ShardStats>&
   MetricFamily active = gauge("muster_actors_active", "Actors in memory");
   MetricFamily idle = gauge("muster_actors_idle", "Actors in memory with nothing to do");
   MetricFamily sleeping =
-      gauge("muster_actors_sleeping", "Actors with messages and no room in memory");
+      gauge("muster_actors_sleeping",
+            "Actors with messages that are not in memory: after a start, or for want of room");
   MetricFamily messages =
       gauge("muster_mailbox_messages", "Messages pending in mailboxes of active actors");
   MetricFamily deepest =

@@ -17,6 +17,7 @@
 
 #include "storage/base/error.hpp"
 #include "storage/base/files.hpp"
+#include "storage/base/time.hpp"
 #include "tools/musterd/identity.hpp"
 #include "tools/musterd/trace.hpp"
 
@@ -67,6 +68,8 @@ class BodyStream {
   struct Piece {
     std::string bytes;  ///< Empty: nothing now, call again after a wake.
     bool end = false;
+    /// With no bytes: there is something, and it is looked for after so long, wake or not.
+    std::optional<Duration> again = std::nullopt;
   };
   virtual ~BodyStream() = default;
   /// The next piece. Comes on a worker's thread and must not wait.

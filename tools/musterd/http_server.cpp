@@ -496,9 +496,11 @@ asio::awaitable<bool> Server::send_stream(Connection& connection, Response& resp
     if (piece->end) break;
     if (!piece->bytes.empty()) continue;
     connection.stream.expires_never();
-    const bool woken = co_await connection.wake->wait(limits_.heartbeat);
+    const Duration pause = std::min(piece->again.value_or(limits_.heartbeat), limits_.heartbeat);
+    const bool woken = co_await connection.wake->wait(pause);
     if (client_left(connection.stream.socket())) co_return false;
-    const std::string heartbeat = woken ? "" : response.stream->heartbeat();
+    const bool quiet = !woken && pause == limits_.heartbeat;
+    const std::string heartbeat = quiet ? response.stream->heartbeat() : "";
     if (!heartbeat.empty()) {
       const bool sent = co_await send_bytes(connection, heartbeat);
       if (!sent) co_return false;

@@ -1,6 +1,5 @@
 #include "tools/musterd/list_memory.hpp"
 
-#include <algorithm>
 #include <random>
 
 #include "storage/base/ids.hpp"
@@ -57,48 +56,71 @@ std::shared_ptr<GivenItems> GivenItems::copy() const {
   return other;
 }
 
-ListMemory::ListMemory() : salt_(random_salt()) {}
-
-ListMemory::Named ListMemory::begin() {
+bool ToldRows::tell(const std::string& name, std::size_t content, std::uint64_t at) {
   const std::lock_guard lock(mutex_);
-  return keep(std::make_shared<GivenItems>());
-}
-
-ListMemory::Named ListMemory::find(std::string_view name) {
-  const std::lock_guard lock(mutex_);
-  const auto found = by_name_.find(std::string(name));
-  if (found != by_name_.end()) {
-    kept_.splice(kept_.end(), kept_, found->second);
-    return *found->second;
+  const auto [told, fresh] = rows_.try_emplace(name);
+  if (!fresh && told->second.there && !told->second.again && told->second.content == content)
+    return false;
+  told->second = {content, at, true, false};
+  if (rows_.size() > kMost) {
+    known_ = false;
+    rows_.clear();
   }
-  auto unknown = std::make_shared<GivenItems>();
-  unknown->forget();
-  return keep(std::move(unknown));
+  return true;
 }
 
-ListMemory::Named ListMemory::copy(std::string_view name) {
-  const Named original = find(name);
+std::vector<std::string> ToldRows::tell_left(const std::set<std::string>& there,
+                                             std::uint64_t at) {
   const std::lock_guard lock(mutex_);
-  return keep(original.given->copy());
-}
-
-ListMemory::Named ListMemory::keep(std::shared_ptr<GivenItems> given) {
-  constexpr std::size_t kNameDigits = 16;
-  Named list{sha256_hex(salt_ + std::to_string(++made_)).substr(0, kNameDigits), std::move(given)};
-  by_name_[list.name] = kept_.insert(kept_.end(), list);
-  bound();
-  return list;
-}
-
-/// What streams added meanwhile is counted when another list comes.
-void ListMemory::bound() {
-  std::size_t items = 0;
-  for (const Named& list : kept_) items += list.given->size();
-  while (kept_.size() > 1 && (items > kMostItems || kept_.size() > kMostLists)) {
-    items -= std::min(items, kept_.front().given->size());
-    by_name_.erase(kept_.front().name);
-    kept_.pop_front();
+  std::vector<std::string> left;
+  for (auto& [name, told] : rows_) {
+    if ((!told.there && !told.again) || there.contains(name)) continue;
+    told = {0, at, false, false};
+    left.push_back(name);
   }
+  return left;
+}
+
+void ToldRows::rewind(std::uint64_t at) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [name, told] : rows_) told.again = told.again || told.at > at;
+}
+
+void ToldRows::forget() {
+  const std::lock_guard lock(mutex_);
+  known_ = false;
+  rows_.clear();
+}
+
+void ToldRows::restart() {
+  const std::lock_guard lock(mutex_);
+  known_ = true;
+  rows_.clear();
+}
+
+bool ToldRows::known() const {
+  const std::lock_guard lock(mutex_);
+  return known_;
+}
+
+std::size_t ToldRows::size() const {
+  const std::lock_guard lock(mutex_);
+  return rows_.size();
+}
+
+std::shared_ptr<ToldRows> ToldRows::copy() const {
+  auto other = std::make_shared<ToldRows>();
+  const std::lock_guard lock(mutex_);
+  other->known_ = known_;
+  other->rows_ = rows_;
+  return other;
+}
+
+ListNames::ListNames() : salt_(random_salt()) {}
+
+std::string ListNames::next() {
+  constexpr std::size_t kDigits = 16;
+  return sha256_hex(salt_ + std::to_string(++made_)).substr(0, kDigits);
 }
 
 }  // namespace muster::musterd

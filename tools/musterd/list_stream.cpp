@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "tools/musterd/list_place.hpp"
+
 namespace muster::musterd {
 namespace {
 
@@ -11,31 +13,6 @@ std::string item_name(const Json& item) {
     if (const auto found = item.find(key); found != item.end() && found->is_string())
       return found->get<std::string>();
   return "";
-}
-
-/// "POSITION.LIST"; or a position alone, with which it is not known what the client has.
-struct Place {
-  engine::Sequence position = 0;
-  std::string list;
-};
-
-std::string text_of(engine::Sequence position, const std::string& list) {
-  return std::to_string(position) + "." + list;
-}
-
-Result<Place> place_of(const Request& request, engine::Sequence absent) {
-  constexpr std::size_t kLongestPosition = 19;
-  constexpr std::size_t kLongestList = 32;
-  const std::string text = request.header("Last-Event-ID");
-  if (text.empty()) return Place{absent, ""};
-  const std::size_t dot = std::min(text.find('.'), text.size());
-  const std::string digits = text.substr(0, dot);
-  const std::string list = text.substr(std::min(dot + 1, text.size()));
-  if (digits.empty() || digits.size() > kLongestPosition || list.size() > kLongestList ||
-      digits.find_first_not_of("0123456789") != std::string::npos ||
-      list.find_first_not_of("0123456789abcdef") != std::string::npos)
-    return fail(Errc::invalid, "Last-Event-ID must be the id of an event");
-  return Place{std::stoull(digits), list};
 }
 
 class ListSource final : public SseSource {
@@ -63,7 +40,7 @@ class ListSource final : public SseSource {
                           std::move(item.json));
     position_ = page.last;
     for (std::size_t i = 0; i < told.size(); ++i)
-      to += sse_event(i + 1 == told.size() ? text_of(position_, given_.name) : "", told[i].first,
+      to += sse_event(i + 1 == told.size() ? place_text(position_, given_.name) : "", told[i].first,
                       told[i].second);
     return page.events.size() == kPage;
   }
@@ -84,9 +61,28 @@ class ListSource final : public SseSource {
 
 }  // namespace
 
+std::string place_text(engine::Sequence position, const std::string& list) {
+  return std::to_string(position) + "." + list;
+}
+
+Result<ListPlace> list_place(const Request& request, engine::Sequence absent) {
+  constexpr std::size_t kLongestPosition = 19;
+  constexpr std::size_t kLongestList = 32;
+  const std::string text = request.header("Last-Event-ID");
+  if (text.empty()) return ListPlace{absent, ""};
+  const std::size_t dot = std::min(text.find('.'), text.size());
+  const std::string digits = text.substr(0, dot);
+  const std::string list = text.substr(std::min(dot + 1, text.size()));
+  if (digits.empty() || digits.size() > kLongestPosition || list.size() > kLongestList ||
+      digits.find_first_not_of("0123456789") != std::string::npos ||
+      list.find_first_not_of("0123456789abcdef") != std::string::npos)
+    return fail(Errc::invalid, "Last-Event-ID must be the id of an event");
+  return ListPlace{std::stoull(digits), list};
+}
+
 Result<Response> list_stream_of(const ApiContext& api, const Request& request, ListOf list) {
   EventHub& events = api.parts.events;
-  const auto place = place_of(request, events.last());
+  const auto place = list_place(request, events.last());
   if (!place) return tl::unexpected<Error>(place.error());
   const bool resumed = !request.header("Last-Event-ID").empty();
   ListMemory::Named given = resumed ? api.lists.copy(place->list) : api.lists.begin();
@@ -117,7 +113,7 @@ Response list_response(const ApiContext& api, const Page& page, const char* name
   const ListMemory::Named list = page.list.empty() ? api.lists.begin() : api.lists.find(page.list);
   for (const Json& item : fill.items) list.given->add(item_name(item));
   Response response = json_response({{name, fill.items}, {"next", fill.next(list.name)}});
-  response.headers.emplace_back("Muster-Position", text_of(position, list.name));
+  response.headers.emplace_back("Muster-Position", place_text(position, list.name));
   return response;
 }
 

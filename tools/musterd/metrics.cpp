@@ -74,7 +74,13 @@ struct Metrics::Parts {
   Family<Histogram>& phases =
       prometheus::BuildHistogram()
           .Name("muster_attempt_phase_seconds")
-          .Help("Phases of attempts that ended: queue, start, agent, verify, deliver")
+          .Help("Phases of attempts that ended: queue, start (within it the sandbox's fetch and create), agent, "
+                "verify, deliver, and the sandbox's teardown")
+          .Register(registry);
+  Family<Counter>& reuse =
+      prometheus::BuildCounter()
+          .Name("muster_attempt_reuse_total")
+          .Help("Attempts that ended, by what was made before them and whether they found it")
           .Register(registry);
   Family<Gauge>& runs = gauges(registry, "muster_runs", "Runs of all fleets by state");
   Family<Gauge>& failed =
@@ -108,6 +114,10 @@ void Metrics::count_request(const std::string& method, const std::string& route,
 
 void Metrics::observe_phase(const std::string& phase, double seconds) {
   parts_->phases.Add({{"phase", phase}}, kPhase).Observe(seconds);
+}
+
+void Metrics::count_reuse(const std::string& what, bool hit) {
+  parts_->reuse.Add({{"what", what}, {"result", hit ? "hit" : "miss"}}).Increment();
 }
 
 std::string Metrics::scrape(const Now& now) {
@@ -148,6 +158,9 @@ std::string Metrics::scrape(const Now& now) {
              number(now.audit_entries)),
        gauge("muster_host_slots", "Slots of all hosts", number(now.slots)),
        gauge("muster_host_slots_used", "Slots that runs hold", number(now.used_slots)),
+       by_what("muster_warm_sandboxes", "Sandboxes made ahead on all hosts: that wait, that are being made, that may be",
+               MetricType::Gauge,
+               {{"waiting", now.warm_waiting}, {"making", now.warm_making}, {"max", now.warm_max}}),
        gauge("muster_data_free_bytes", "Room left where the data lies",
              number(now.data_free_bytes)),
        gauge("muster_http_connections", "Open connections to the API",
@@ -160,14 +173,24 @@ std::string Metrics::scrape(const Now& now) {
        counter("muster_trace_spans_dropped_total", "Spans that found no room or no collector",
                number(now.traces_dropped)),
        by_what("muster_retention_due",
-               "Fleets that ended so long ago that it is time, by what goes", MetricType::Gauge,
-               {{"contents", now.retention.contents_due}, {"fleets", now.retention.fleets_due}}),
+               "What ended, or was here last, so long ago that it is time to go, by what goes",
+               MetricType::Gauge,
+               {{"contents", now.retention.contents_due},
+                {"fleets", now.retention.fleets_due},
+                {"swarms", now.retention.swarms_due},
+                {"hosts", now.retention.hosts_due},
+                {"repositories", now.retention.repositories_due},
+                {"packs", now.retention.packs_due},
+                {"files", now.retention.files_due}}),
        by_what("muster_retention_removed_total",
-               "What was removed of fleets that ended long ago: their contents, they, and packs",
-               MetricType::Counter,
+               "What was removed of what ended long ago, by what it was", MetricType::Counter,
                {{"contents", now.retention.contents_removed},
                 {"fleets", now.retention.fleets_removed},
-                {"packs", now.retention.packs_removed}}),
+                {"swarms", now.retention.swarms_removed},
+                {"hosts", now.retention.hosts_removed},
+                {"repositories", now.retention.repositories_removed},
+                {"packs", now.retention.packs_removed},
+                {"files", now.retention.files_removed}}),
        gauge("process_resident_memory_bytes", "Resident memory of musterd",
              number(resident_bytes()))});
   for (auto& family : engine_families(now.shards)) families.push_back(std::move(family));

@@ -14,14 +14,23 @@
 
 namespace muster::musterd {
 
-/// What went of fleets that ended long ago (retention.hpp), since the start, and what is due by the
-/// last look.
+/// What went of what ended long ago (retention.hpp), since the start, and what is due by the last
+/// look.
 struct RetentionCounts {
   std::uint64_t contents_due = 0;  ///< Fleets whose logs, packs and artefacts go.
   std::uint64_t fleets_due = 0;
+  std::uint64_t swarms_due = 0;
+  std::uint64_t hosts_due = 0;
+  std::uint64_t repositories_due = 0;
+  std::uint64_t packs_due = 0;  ///< And artefacts.
+  std::uint64_t files_due = 0;  ///< Of fleets and swarms, as they were uploaded.
   std::uint64_t contents_removed = 0;
   std::uint64_t fleets_removed = 0;
-  std::uint64_t packs_removed = 0;  ///< And artefacts.
+  std::uint64_t swarms_removed = 0;
+  std::uint64_t hosts_removed = 0;
+  std::uint64_t repositories_removed = 0;
+  std::uint64_t packs_removed = 0;
+  std::uint64_t files_removed = 0;
 };
 
 class Metrics {
@@ -37,6 +46,9 @@ class Metrics {
   /// Of one attempt: queue, start, agent, verify, deliver.
   void observe_phase(const std::string& phase, double seconds);
 
+  /// Whether an attempt found what was made before it: warm_sandbox, prebuild.
+  void count_reuse(const std::string& what, bool hit);
+
   struct Now {
     std::map<std::string, std::uint64_t> runs;             ///< By state, over all fleets.
     std::map<std::string, std::uint64_t> failed_runs;      ///< By class.
@@ -47,6 +59,9 @@ class Metrics {
     std::map<std::string, std::uint64_t> hosts;  ///< By state.
     std::uint64_t slots = 0;
     std::uint64_t used_slots = 0;
+    std::uint64_t warm_waiting = 0;  ///< Sandboxes made ahead, on all hosts.
+    std::uint64_t warm_making = 0;
+    std::uint64_t warm_max = 0;
     std::uint64_t log_bytes = 0;  ///< Taken from hosts since the start.
     std::uint64_t data_free_bytes = 0;
     std::uint64_t audit_entries = 0;

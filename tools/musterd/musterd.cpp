@@ -1,5 +1,5 @@
 // musterd: the engine. Serves the API and the hosts until SIGTERM or SIGINT, then stops within
-// kStopLimit; SIGHUP reads the configuration again.
+// stop_seconds; SIGHUP reads the configuration again.
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -7,7 +7,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
+#include "storage/base/exit_code.hpp"
 #include "storage/link/link.hpp"
 #include "tools/musterd/app.hpp"
 #include "tools/musterd/command_line.hpp"
@@ -38,6 +40,18 @@ void reload(App& app, const CommandLine& line) {
                list.empty() ? "" : "; these wait for a restart: ", list);
 }
 
+/// Whatever hangs (a disk, a repository far away): the process ends after `limit`. What is durable stays so.
+void end_after(Duration limit) {
+  std::thread([limit] {
+    std::this_thread::sleep_for(limit);
+    spdlog::error("not stopped within {}: ending at once; what was acknowledged is on disk",
+                  to_string(limit));
+    ::_exit(exit_code(Errc::timed_out));
+  }).detach();
+  // Should the log be what hangs.
+  ::alarm(static_cast<unsigned>(limit.count() / 1000) + 1);
+}
+
 int serve(const Config& config, const CommandLine& line) {
   const sigset_t signals = handled_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // Before there is another thread.
@@ -48,9 +62,10 @@ int serve(const Config& config, const CommandLine& line) {
   if (!app) return complain(app.error());
   int signal = 0;
   while (::sigwait(&signals, &signal) == 0 && signal == SIGHUP) reload(**app, line);
-  spdlog::info("signal {}: stopping, {} at most", signal, to_string(kStopLimit));
-  // Whatever hangs: what is durable stays so. A second signal ends it at once, too.
-  ::alarm(static_cast<unsigned>(kStopLimit.count() / 1000));
+  const Duration limit{std::int64_t{config.stop_seconds} * 1000};
+  spdlog::info("signal {}: stopping, {} at most", signal, to_string(limit));
+  end_after(limit);
+  // A second signal ends it at once, too.
   ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   (*app)->stop();
   spdlog::info("stopped");

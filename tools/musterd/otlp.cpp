@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "tools/musterd/version.hpp"
 
@@ -36,6 +37,9 @@ ordered_json span_json(const Span& span) {
   ordered_json attributes = ordered_json::array();
   for (const auto& [key, value] : span.attributes) attributes.push_back(attribute(key, value));
   json["attributes"] = std::move(attributes);
+  if (!span.cause_trace.empty())
+    json["links"] =
+        ordered_json::array({{{"traceId", span.cause_trace}, {"spanId", span.cause_span}}});
   if (span.failed) json["status"] = {{"code", kError}};
   return json;
 }
@@ -73,12 +77,30 @@ OtlpExporter::~OtlpExporter() {
 
 void OtlpExporter::add(Span span) {
   const std::lock_guard lock(mutex_);
+  link(span);
   if (waiting_.size() >= limits_.waiting) {
     ++dropped_;
     return;
   }
   waiting_.push_back(std::move(span));
   if (waiting_.size() >= limits_.batch) changed_.notify_one();
+}
+
+void OtlpExporter::link(Span& span) {
+  const auto correlation = span.attributes.find(kCorrelation);
+  if (correlation == span.attributes.end() || correlation->second.empty()) return;
+  if (!span.server) {
+    if (const auto found = requests_.find(correlation->second); found != requests_.end())
+      std::tie(span.cause_trace, span.cause_span) = found->second;
+    return;
+  }
+  const bool known = requests_.contains(correlation->second);
+  requests_[correlation->second] = {span.trace_id, span.span_id};
+  if (known) return;
+  requests_order_.push_back(correlation->second);
+  if (requests_order_.size() <= limits_.remembered) return;
+  requests_.erase(requests_order_.front());
+  requests_order_.pop_front();
 }
 
 void OtlpExporter::run() {

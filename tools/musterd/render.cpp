@@ -60,9 +60,13 @@ void add_report(Json& json, const wire::AttemptReportT& report) {
   json["cpu_ms"] = report.cpu_ms;
   json["log_bytes"] = report.log_bytes;
   json["mirror_hit"] = report.mirror_hit;
+  if (!report.resumed.empty()) json["resumed"] = report.resumed;
+  for (const auto& base : report.other_bases) json["other_bases"][base->key] = base->value;
   json["fetch_ms"] = report.fetch_ms;
   json["create_ms"] = report.create_ms;
   json["teardown_ms"] = report.teardown_ms;
+  json["prebuild"] = known_name(wire::EnumNameReuse(report.prebuild));
+  json["warm_sandbox"] = known_name(wire::EnumNameReuse(report.warm_sandbox));
   json["base_sha"] = report.base_sha;
   json["head_sha"] = report.head_sha;
   json["diff"] =
@@ -169,6 +173,10 @@ std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
   return what;
 }
 
+Json used_json(std::uint64_t tokens, std::uint64_t cost_micros) {
+  return {{"tokens", tokens}, {"cost_usd", static_cast<double>(cost_micros) / 1e6}};
+}
+
 Json fleet_json(const fbs::FleetHeadT& head,
                 const std::map<std::string, std::uint32_t>& why_waiting, Instant now) {
   Json why = Json::object();
@@ -187,6 +195,7 @@ Json fleet_json(const fbs::FleetHeadT& head,
           {"attempts", head.attempts},
           {"escalated", head.escalated},
           {"pulls", head.pulls},
+          {"used", used_json(head.tokens, head.cost_micros)},
           {"created_at", time_json(head.created_unix_ms)},
           {"started_at", time_json(head.started_unix_ms)},
           {"ended_at", time_json(head.ended_unix_ms)},
@@ -212,6 +221,7 @@ Json row_json(const std::string& fleet, const fbs::RunRowT& row) {
           {"generation", row.generation},
           {"escalated", row.escalated},
           {"head_sha", row.head_sha},
+          {"used", used_json(row.tokens, row.cost_micros)},
           {"created_at", time_json(row.created_unix_ms)},
           {"started_at", time_json(row.started_unix_ms)},
           {"ended_at", time_json(row.ended_unix_ms)}};
@@ -232,6 +242,13 @@ Json attempt_json(const fbs::AttemptRowT& attempt) {
                {"delivered_at", time_json(attempt.delivered_unix_ms)},
                {"outcome", outcome_name(attempt)}};
   add_report(json, attempt.report ? *attempt.report : wire::AttemptReportT{});
+  const wire::CheckpointT* kept = attempt.checkpoint.get();
+  if (attempt.report && attempt.report->checkpoint) kept = attempt.report->checkpoint.get();
+  if (kept != nullptr)
+    json["checkpoint"] = {{"commit", kept->commit},
+                          {"base_sha", kept->base},
+                          {"bytes", kept->bytes},
+                          {"at", time_json(kept->at_unix_ms)}};
   return json;
 }
 
@@ -247,6 +264,7 @@ Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_vie
   json["pull"] = run.head.pull;
   json["escalated"] = run.head.escalated;
   json["head_sha"] = run.head.head_sha;
+  json["used"] = used_json(run.head.tokens, run.head.cost_micros);
   json["started_at"] = time_json(run.head.started_unix_ms);
   json["ended_at"] = time_json(run.head.ended_unix_ms);
   json["waiting_for"] = waiting_for(run.head, fleet);
@@ -291,6 +309,8 @@ Json host_json(const fbs::HostHeadT& head) {
           {"wanted", name_of(head.wanted)},
           {"session", head.session},
           {"version", head.version},
+          {"protocol", head.protocol},
+          {"refused", head.refused},
           {"slots", head.slots},
           {"used", head.used.size()},
           {"cpus_milli", head.cpus_milli},

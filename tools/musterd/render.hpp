@@ -50,6 +50,8 @@ std::string why_text(const fbs::RunHeadT& run, const fbs::FleetHeadT& fleet,
 
 Json fleet_json(const fbs::FleetHeadT& head,
                 const std::map<std::string, std::uint32_t>& why_waiting, Instant now);
+/// What agents say to have used.
+Json used_json(std::uint64_t tokens, std::uint64_t cost_micros);
 Json row_json(const std::string& fleet, const fbs::RunRowT& row);
 Json attempt_json(const fbs::AttemptRowT& attempt);
 Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_view queued_why);

@@ -2,24 +2,25 @@
 
 #include <spdlog/spdlog.h>
 
-#include <charconv>
 #include <chrono>
 #include <future>
 
 #include "actors/common.hpp"
 #include "actors/fleet/fleet.hpp"
+#include "actors/host/host.hpp"
 #include "actors/pull/pull.hpp"
+#include "actors/swarm/swarm.hpp"
 #include "storage/base/ids.hpp"
 
 namespace muster::musterd {
 namespace {
 
 constexpr auto kBetweenLooks = std::chrono::hours(1);
+/// Without anything that went: files may have been brought and never named.
+constexpr Duration kBetweenSweeps = RetentionLimits::kDay;
 constexpr auto kAnswer = std::chrono::seconds(10);
-/// Fleets of one look; the next one goes on.
+/// Of one look, of each sort; the next one goes on.
 constexpr std::size_t kMostDue = 1'000;
-/// Rows read before the journal is let go of.
-constexpr std::size_t kRowPage = 1'000;
 constexpr std::size_t kMostPulls = 1'000;
 
 bool fleet_ended(const fbs::FleetHeadT& fleet) {
@@ -30,18 +31,17 @@ bool has_contents(const fbs::FleetHeadT& fleet) {
   return fleet.removed_unix_ms < fleet.ended_unix_ms || !fleet.contents_gone;
 }
 
-bool is_given_up(const fbs::RunRowT& row, std::int64_t given_up_unix_ms) {
-  return actors::is_end(row.state) && row.ended_unix_ms <= given_up_unix_ms;
-}
-
-std::uint64_t beginning_of(std::string_view digest) {
-  std::uint64_t number = 0;
-  const std::string_view digits = digest.substr(0, 16);
-  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
-  return number;
+/// It went between the list and the look.
+template <class T>
+bool went(const Result<T>& looked) {
+  return !looked && looked.error().code == Errc::not_found;
 }
 
 }  // namespace
+
+bool is_given_up(const fbs::RunRowT& row, std::int64_t given_up_unix_ms) {
+  return actors::is_end(row.state) && row.ended_unix_ms <= given_up_unix_ms;
+}
 
 // ---- when ----
 
@@ -77,55 +77,108 @@ RetentionCounts Retention::counts() const {
   return counts_;
 }
 
+void Retention::count(std::uint64_t RetentionCounts::*counter) {
+  const std::lock_guard lock(mutex_);
+  ++(counts_.*counter);
+}
+
 Result<void> Retention::look() {
   const auto found = due();
   if (!found) return tl::unexpected<Error>(found.error());
   {
     const std::lock_guard lock(mutex_);
-    counts_.contents_due = counts_.fleets_due = 0;
-    for (const Due& each : *found) ++(each.contents ? counts_.contents_due : counts_.fleets_due);
+    counts_.contents_due = counts_.fleets_due = counts_.swarms_due = counts_.hosts_due = 0;
+    for (const Due& each : *found)
+      ++(each.what == What::contents ? counts_.contents_due
+         : each.what == What::fleet  ? counts_.fleets_due
+         : each.what == What::swarm  ? counts_.swarms_due
+                                     : counts_.hosts_due);
   }
-  if (limits_.dry_run) return {};
   Result<void> first{};
   for (const Due& each : *found) {
-    if (stopping()) return first;
-    auto done = each.contents ? remove_contents(each) : forget(each);
-    // Somebody retried it since: it has not ended any more.
+    if (limits_.dry_run || stopping()) break;
+    auto done = remove(each);
+    // Somebody retried it since, or it is back: it has not ended any more.
     if (!done && done.error().code != Errc::refused && first) first = std::move(done);
   }
-  if (sweep_ && !stopping())
-    if (auto swept = sweep_packs(); !swept && first) first = std::move(swept);
+  const bool time = engine_.now() - swept_ >= kBetweenSweeps;
+  if ((sweep_ || time) && !stopping())
+    if (auto swept = sweep(); !swept && first) first = std::move(swept);
   return first;
 }
 
-/// The contents of a fleet go before it does, if only by one look.
+bool Retention::is_over(std::int64_t since_unix_ms, Duration kept) const {
+  return kept > Duration{0} && engine_.now() - Instant{since_unix_ms} >= kept;
+}
+
 Result<std::vector<Retention::Due>> Retention::due() const {
-  const Instant now = engine_.now();
-  const auto is_over = [&](std::int64_t ended, Duration kept) {
-    return kept > Duration{0} && now - Instant{ended} >= kept;
-  };
   std::vector<Due> all;
+  for (auto part : {&Retention::due_fleets, &Retention::due_swarms, &Retention::due_hosts})
+    if (auto read = (this->*part)(all); !read) return tl::unexpected<Error>(read.error());
+  return all;
+}
+
+/// The contents of a fleet go before it does, if only by one look. A swarm's fleet goes with it.
+Result<void> Retention::due_fleets(std::vector<Due>& all) const {
   Result<void> read{};
   const auto listed = view_.each_fleet("", [&](const std::string& name) {
     const auto fleet = view_.fleet(name);
+    if (went(fleet)) return true;
     if (!fleet) {
-      if (fleet.error().code == Errc::not_found) return true;  // It went meanwhile.
       read = tl::unexpected<Error>(fleet.error());
       return false;
     }
     if (!fleet_ended(*fleet)) return true;
-    const bool ends = is_over(fleet->ended_unix_ms, limits_.fleets) && fleet->swarm.empty();
+    const bool ends = is_over(fleet->ended_unix_ms, limits_.fleets);
     if (has_contents(*fleet)) {
       if (ends || is_over(fleet->ended_unix_ms, limits_.contents))
-        all.push_back({name, fleet->ended_unix_ms, true});
-    } else if (ends && !has_open_pull(name)) {
-      all.push_back({name, fleet->ended_unix_ms, false});
+        all.push_back({What::contents, name, fleet->ended_unix_ms});
+    } else if (ends && fleet->swarm.empty() && !has_open_pull(name)) {
+      all.push_back({What::fleet, name, fleet->ended_unix_ms});
     }
     return all.size() < kMostDue;
   });
-  if (!listed) return tl::unexpected<Error>(listed.error());
-  if (!read) return tl::unexpected<Error>(read.error());
-  return all;
+  return listed ? read : listed;
+}
+
+/// Its fleet may be another's, whose name it wanted.
+Result<void> Retention::due_swarms(std::vector<Due>& all) const {
+  const std::size_t most = all.size() + kMostDue;
+  Result<void> read{};
+  const auto listed = view_.each_swarm("", [&](const std::string& name) {
+    const auto swarm = view_.swarm(name);
+    if (went(swarm)) return true;
+    const auto fleet = view_.fleet(name);
+    if (!swarm || (!fleet && !went(fleet))) {
+      read = tl::unexpected<Error>(swarm ? fleet.error() : swarm.error());
+      return false;
+    }
+    if (!actors::swarm::is_end(swarm->state) || !is_over(swarm->ended_unix_ms, limits_.fleets))
+      return true;
+    const bool own = fleet && fleet->swarm == name;
+    if (own && (!fleet_ended(*fleet) || has_contents(*fleet) || has_open_pull(name))) return true;
+    all.push_back({What::swarm, name, swarm->ended_unix_ms, own});
+    return all.size() < most;
+  });
+  return listed ? read : listed;
+}
+
+Result<void> Retention::due_hosts(std::vector<Due>& all) const {
+  const std::size_t most = all.size() + kMostDue;
+  Result<void> read{};
+  const auto listed = view_.each_host([&](const std::string& name) {
+    const auto host = view_.host(name);
+    if (went(host)) return true;
+    if (!host) {
+      read = tl::unexpected<Error>(host.error());
+      return false;
+    }
+    if (host->state == fbs::HostState::unreachable && host->used.empty() &&
+        is_over(host->changed_unix_ms, limits_.hosts))
+      all.push_back({What::host, name, host->changed_unix_ms});
+    return all.size() < most;
+  });
+  return listed ? read : listed;
 }
 
 bool Retention::has_open_pull(const std::string& fleet) const {
@@ -141,11 +194,10 @@ bool Retention::has_open_pull(const std::string& fleet) const {
 
 /// A message and its answer. The key is new each time: what it asks for is the same when it comes
 /// twice.
-template <template <class> class Traits, class M>
-Result<void> Retention::ask(const char* kind, const std::string& key, const M& message) {
+Result<void> Retention::ask(const char* kind, const std::string& key, engine::Payload payload) {
   engine::Call call;
   call.to = view_.actor(kind, key);
-  call.payload = engine::MessageSet<Traits, M>::encode(message);
+  call.payload = std::move(payload);
   call.lane = engine::Lane::normal;
   call.key = new_uuid_v7(engine_.now());
   call.digest = sha256_hex(call.payload.bytes);
@@ -160,21 +212,34 @@ Result<void> Retention::ask(const char* kind, const std::string& key, const M& m
   return {};
 }
 
+Result<void> Retention::remove(const Due& due) {
+  switch (due.what) {
+    case What::contents:
+      return remove_contents(due);
+    case What::fleet:
+      return forget_fleet(due);
+    case What::swarm:
+      return forget_swarm(due);
+    case What::host:
+      return forget_host(due);
+  }
+  return {};
+}
+
 Result<void> Retention::remove_contents(const Due& fleet) {
   fbs::RemoveContentsT message;
-  message.ended_unix_ms = fleet.ended_unix_ms;
-  if (auto asked = ask<fbs::FleetBodyUnionTraits>("fleet", fleet.name, message); !asked)
+  message.ended_unix_ms = fleet.since_unix_ms;
+  if (auto asked = ask("fleet", fleet.name, actors::Fleet::Messages::encode(message)); !asked)
     return asked;
   const auto given_up = view_.fleet(fleet.name);
   if (!given_up) return tl::unexpected<Error>(given_up.error());
   if (auto removed = remove_logs(fleet.name, given_up->removed_unix_ms); !removed) return removed;
   message.done = true;
-  if (auto asked = ask<fbs::FleetBodyUnionTraits>("fleet", fleet.name, message); !asked)
+  if (auto asked = ask("fleet", fleet.name, actors::Fleet::Messages::encode(message)); !asked)
     return asked;
   sweep_ = true;
   spdlog::info("fleet {}: its logs, packs and artefacts are removed", fleet.name);
-  const std::lock_guard lock(mutex_);
-  ++counts_.contents_removed;
+  count(&RetentionCounts::contents_removed);
   return {};
 }
 
@@ -186,10 +251,10 @@ Result<void> Retention::remove_logs(const std::string& fleet, std::int64_t given
     const auto read = view_.each_row(fleet, after, [&](const fbs::RunRowT& row) {
       after = row.run;
       if (is_given_up(row, given_up_unix_ms)) runs.push_back(row.run);
-      return ++rows < kRowPage;
+      return ++rows < kRetentionPage;
     });
     if (!read) return read;
-    more = rows == kRowPage;
+    more = rows == kRetentionPage;
     for (const std::string& run : runs) {
       if (stopping()) return fail(Errc::refused, "musterd stops");
       if (auto removed = logs_.remove(run); !removed) return removed;
@@ -198,78 +263,60 @@ Result<void> Retention::remove_logs(const std::string& fleet, std::int64_t given
   return {};
 }
 
-Result<void> Retention::forget(const Due& fleet) {
+/// False: not all of them yet, and the next look goes on.
+Result<bool> Retention::remove_pulls(const std::string& fleet) {
   std::vector<std::string> pulls;
-  const auto listed = view_.each_pull(fleet.name, "", [&](const PullName& pull) {
+  const auto listed = view_.each_pull(fleet, "", [&](const PullName& pull) {
     pulls.push_back(pull.id);
     return pulls.size() < kMostPulls;
   });
-  if (!listed) return listed;
+  if (!listed) return tl::unexpected<Error>(listed.error());
   for (const std::string& pull : pulls) {
-    if (stopping()) return {};
-    if (auto asked = ask<fbs::PullBodyUnionTraits>("pull", pull, fbs::ForgetPullT{}); !asked)
-      return asked;
+    if (stopping()) return false;
+    if (auto asked = ask("pull", pull, actors::Pull::Messages::encode(fbs::ForgetPullT{})); !asked)
+      return tl::unexpected<Error>(asked.error());
   }
-  if (pulls.size() == kMostPulls) return {};  // The next look goes on.
+  return pulls.size() < kMostPulls;
+}
+
+Result<void> Retention::forget_fleet(const Due& fleet) {
+  const auto all = remove_pulls(fleet.name);
+  if (!all) return tl::unexpected<Error>(all.error());
+  if (!*all) return {};
   fbs::ForgetFleetT message;
-  message.ended_unix_ms = fleet.ended_unix_ms;
-  if (auto asked = ask<fbs::FleetBodyUnionTraits>("fleet", fleet.name, message); !asked)
+  message.ended_unix_ms = fleet.since_unix_ms;
+  if (auto asked = ask("fleet", fleet.name, actors::Fleet::Messages::encode(message)); !asked)
     return asked;
+  fading_ = true;
   spdlog::info("fleet {} is removed with its runs", fleet.name);
-  const std::lock_guard lock(mutex_);
-  ++counts_.fleets_removed;
+  count(&RetentionCounts::fleets_removed);
   return {};
 }
 
-// ---- packs ----
-
-/// Of every attempt whose contents are kept. Two digests that begin alike only keep one too many.
-Result<Retention::Named> Retention::named_packs() const {
-  Named named;
-  std::string after;
-  for (bool more = true; more && !stopping();) {
-    std::vector<RunName> runs;
-    const auto listed = view_.each_run(after, [&](const RunName& run) {
-      runs.push_back(run);
-      return runs.size() < kRowPage;
-    });
-    if (!listed) return tl::unexpected<Error>(listed.error());
-    more = runs.size() == kRowPage;
-    for (const RunName& run : runs) {
-      after = run.id;
-      const auto fleet = view_.fleet(run.fleet);
-      const auto row = fleet ? view_.row(run.fleet, run.id)
-                             : Result<fbs::RunRowT>(tl::unexpected<Error>(fleet.error()));
-      if (row && is_given_up(*row, fleet->removed_unix_ms)) continue;
-      const auto attempts = view_.attempts(run.id);
-      if (!attempts) return tl::unexpected<Error>(attempts.error());
-      for (const auto& attempt : *attempts) {
-        if (!attempt.report) continue;
-        for (const std::string& digest :
-             {attempt.report->pack_digest, attempt.report->artifacts_digest})
-          if (!digest.empty()) named.insert(beginning_of(digest));
-      }
-    }
+Result<void> Retention::forget_swarm(const Due& swarm) {
+  if (swarm.own_fleet) {
+    const auto all = remove_pulls(swarm.name);
+    if (!all) return tl::unexpected<Error>(all.error());
+    if (!*all) return {};
   }
-  return named;
+  fbs::ForgetSwarmT message;
+  message.ended_unix_ms = swarm.since_unix_ms;
+  message.own_fleet = swarm.own_fleet;
+  if (auto asked = ask("swarm", swarm.name, actors::Swarm::Messages::encode(message)); !asked)
+    return asked;
+  fading_ = true;
+  spdlog::info("swarm {} is removed with its fleet", swarm.name);
+  count(&RetentionCounts::swarms_removed);
+  return {};
 }
 
-Result<void> Retention::sweep_packs() {
-  const Instant before = wall_clock_now() - limits_.pack_grace;  // A file's time is the wall's.
-  const auto named = named_packs();
-  if (!named) return tl::unexpected<Error>(named.error());
-  if (stopping()) return {};  // Not all were named.
-  std::vector<std::string> unnamed;
-  const auto listed = packs_.each([&](const std::string& digest, Instant changed) {
-    if (changed < before && !named->contains(beginning_of(digest))) unnamed.push_back(digest);
-  });
-  if (!listed) return listed;
-  for (const std::string& digest : unnamed) {
-    if (auto removed = packs_.remove(digest); !removed) return removed;
-    const std::lock_guard lock(mutex_);
-    ++counts_.packs_removed;
-  }
-  sweep_ = false;
+Result<void> Retention::forget_host(const Due& host) {
+  fbs::ForgetHostT message;
+  message.changed_unix_ms = host.since_unix_ms;
+  if (auto asked = ask("host", host.name, actors::Host::Messages::encode(message)); !asked)
+    return asked;
+  spdlog::info("host {} is removed: it was not here any more", host.name);
+  count(&RetentionCounts::hosts_removed);
   return {};
 }
 

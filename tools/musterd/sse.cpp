@@ -21,6 +21,7 @@ class SseStream final : public BodyStream {
       if (piece.bytes.empty()) piece.bytes = ":\n\n";
       break;
     }
+    if (piece.bytes.empty()) piece.again = source_->rest();
     return piece;
   }
   void on_more(std::function<void()> wake) override { handle_ = subscribe_(std::move(wake)); }

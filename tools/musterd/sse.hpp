@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tools/musterd/http.hpp"
@@ -26,6 +27,8 @@ class SseSource {
   virtual ~SseSource() = default;
   /// Appends what is new as events, a bounded part of it; true when there may be more at once.
   virtual bool more(std::string& to) = 0;
+  /// When there is something to look for that was left for later: how much later.
+  [[nodiscard]] virtual std::optional<Duration> rest() const { return std::nullopt; }
 };
 
 using Subscribe = std::function<std::shared_ptr<void>(Wakes::Wake)>;

@@ -108,7 +108,9 @@ int StoreCommands::check(const Config& config) const {
   for (const std::string& difference : result->differences) std::printf("%s\n", difference.c_str());
   for (const std::string& finding : *audit) std::printf("%s\n", finding.c_str());
   const bool well = result->differences.empty() && audit->empty();
-  std::fprintf(stderr, "%zu fleets, %zu runs: %s\n", result->fleets, result->runs,
+  std::fprintf(stderr, "%zu fleet%s, %zu run%s, %zu swarm%s: %s\n", result->fleets,
+               result->fleets == 1 ? "" : "s", result->runs, result->runs == 1 ? "" : "s",
+               result->swarms, result->swarms == 1 ? "" : "s",
                well ? "all agree" : "they disagree");
   return well ? 0 : kExitFailed;
 }
@@ -156,8 +158,9 @@ int StoreCommands::show_config(const Config& config) const {
   const auto all = show(config);
   if (!json_) {
     for (const ShownSetting& each : all)
-      std::printf("%-22s %-32s # %s%s\n", (each.key + ":").c_str(), each.value.c_str(),
-                  each.source.c_str(), each.reloadable ? ", SIGHUP" : "");
+      std::printf("%-27s %-32s # %s%s\n", (each.key + ":").c_str(),
+                  each.value.empty() ? "\"\"" : each.value.c_str(), each.source.c_str(),
+                  each.reloadable ? ", SIGHUP" : "");
     return 0;
   }
   auto json = nlohmann::ordered_json::object();

@@ -39,6 +39,7 @@ Json line_json(const fbs::LineRowT& line, const std::string& swarm) {
           {"halves", line.halves.size()},
           {"check_run", or_null(line.state == fbs::LineState::verifying ? line.check_run : "")},
           {"verifications", {{"passed", line.verified}, {"failed", line.failed}}},
+          {"remade", line.remade},
           {"pull", or_null(pull)},
           {"pull_error", line.pull_error}};
 }
@@ -65,8 +66,7 @@ Json swarm_json(const fbs::SwarmHeadT& head, const std::vector<fbs::LineRowT>& l
           {"answers", head.answers},
           {"messages", head.messages},
           {"notes", head.notes},
-          {"used",
-           {{"tokens", head.tokens}, {"cost_usd", static_cast<double>(head.cost_micros) / 1e6}}},
+          {"used", used_json(head.tokens, head.cost_micros)},
           {"reducer", head.reduce_run.empty() ? Json(nullptr)
                                               : Json{{"run", head.reduce_run},
                                                      {"ended", head.reduced},
@@ -118,13 +118,15 @@ Json facet_json(const FacetWhole& facet) {
           {"base", or_null(row.base)},
           {"commit", or_null(row.commit)},
           {"merge", or_null(row.merge)},
+          {"by_driver", row.by_driver},
           {"why", row.why},
           {"changed_at", time_json(row.changed_unix_ms)}};
 }
 
 Json commit_json(const std::string& commit, const fbs::CommitRowT& row, const std::string& facet) {
   return {{"commit", commit},
-          {"facet", facet},
+          {"facet", or_null(facet)},
+          {"remade", row.made},
           {"run", row.run},
           {"base", or_null(row.base)},
           {"fate", name_of(row.fate)},

@@ -5,6 +5,7 @@
 
 #include "actors/spec/derive.hpp"
 #include "actors/swarm/reduce.hpp"
+#include "actors/swarm/swarm_fleets.hpp"
 #include "storage/base/ids.hpp"
 #include "tools/musterd/api_base.hpp"
 #include "tools/musterd/fleet_request.hpp"
@@ -54,15 +55,14 @@ Result<void> read_lines(const Json& body, SwarmRequest& request) {
     return fail(Errc::invalid, "'repositories' must list the file's " +
                                    std::to_string(meant.size()) + " repositories, resolved");
   std::set<std::string> names, urls;
-  Duration check_time{0};
-  for (const auto& check : request.spec.verify) check_time += check.timeout;
+  const Duration check_time = actors::attempt_timeout(swarm::check_fleet(request.spec));
   for (std::size_t i = 0; i < meant.size(); ++i) {
     auto line = read_line((*list)[i], meant[i]);
     if (!line) return fail(line.error(), "repositories[" + std::to_string(i) + "]");
     if (!names.insert(line->repository).second || !urls.insert(line->canonical_url).second)
       return fail(Errc::invalid, "repository " + line->repository + " is listed twice");
     line->checks = !request.spec.verify.empty();
-    line->check_timeout_ms = (check_time + actors::kAttemptMargin).count();
+    line->check_timeout_ms = check_time.count();
     request.create.lines.push_back(std::make_unique<fbs::SwarmLineT>(std::move(*line)));
   }
   return {};
@@ -80,20 +80,22 @@ void add_rules(const swarm::SwarmSpec& spec, fbs::CreateSwarmT& create) {
     create.converge_quorum = vote ? static_cast<std::uint32_t>(vote->quorum) : 0;
   }
   if (!spec.reducer.run.empty())
-    create.reduce_timeout_ms = (spec.reducer.timeout + actors::kAttemptMargin).count();
+    create.reduce_timeout_ms =
+        actors::attempt_timeout(
+            swarm::helper_fleet(spec, "", spec.reducer.run, spec.reducer.timeout))
+            .count();
   if (!spec.resolver.run.empty()) {
     create.resolves = spec.resolver.tries;
     Duration longest{0};
-    for (const auto& facet : spec.facets) {
-      Duration checks{0};
-      for (const auto& check : facet.verify) checks += check.timeout;
-      longest = std::max(longest, checks);
-    }
-    create.resolve_timeout_ms = (spec.resolver.timeout + longest + actors::kAttemptMargin).count();
+    for (const auto& facet : spec.facets)
+      longest = std::max(longest, actors::attempt_timeout(swarm::resolver_fleet(spec, facet)));
+    create.resolve_timeout_ms = longest.count();
   }
   create.most_evictions = spec.limits.evictions;
   create.most_tokens = spec.limits.tokens;
   create.most_cost_micros = spec.limits.cost_micros;
+  create.cpus_milli = spec.environment.cpus_milli;
+  create.memory_bytes = spec.environment.memory_bytes;
 }
 
 }  // namespace

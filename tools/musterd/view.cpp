@@ -218,6 +218,11 @@ Result<std::string> View::swarm_reduced(std::string_view name) const {
   if (!bytes) return tl::unexpected<Error>(bytes.error());
   return bytes->value_or("");
 }
+Result<std::string> View::facet_feedback(std::string_view swarm, std::uint32_t number) const {
+  auto bytes = engine_.row(actor("swarm", swarm), actors::swarm::numbered("feedback/", number));
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  return bytes->value_or("");
+}
 Result<fbs::PlanFacetT> View::swarm_plan(std::string_view name, std::uint32_t number) const {
   return decoded_row<fbs::PlanFacetT>(actor("swarm", name),
                                       actors::swarm::numbered("plan/", number));

@@ -98,6 +98,8 @@ class View {
   [[nodiscard]] Result<fbs::CreateSwarmT> swarm_create(std::string_view name) const;
   /// What the reducer run made, as JSON; empty: nothing.
   [[nodiscard]] Result<std::string> swarm_reduced(std::string_view name) const;
+  /// Why that facet was sent back or rejected last, as JSON; empty: nothing is the matter.
+  [[nodiscard]] Result<std::string> facet_feedback(std::string_view swarm, std::uint32_t number) const;
   [[nodiscard]] Result<fbs::PlanFacetT> swarm_plan(std::string_view name,
                                                    std::uint32_t number) const;
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "storage/base/packing.hpp"
 #include "storage/runlog/runlog.hpp"
 #include "tools/musterd/wakes.hpp"
 
@@ -17,6 +18,13 @@ class WatchedRunLog final : public storage::RunLog {
                       std::string_view bytes) override {
     auto done = store_->append(key, offset, bytes);
     if (done) taken_bytes_ += bytes.size();
+    wakes_.wake(name(key));
+    return done;
+  }
+  Result<void> append_packed(const storage::RunLogKey& key, std::uint64_t offset,
+                             std::string_view frame) override {
+    auto done = store_->append_packed(key, offset, frame);
+    if (done) taken_bytes_ += packed_length(frame);
     wakes_.wake(name(key));
     return done;
   }

@@ -71,7 +71,9 @@ void SimHost::connected(std::shared_ptr<storage::Session> session) {
   hello.version = "simulated";
   hello.slots = options_.slots;
   hello.warm = options_.warm;
+  hello.steers = options_.steers;
   wire::FrameT frame;
+  frame.version = options_.protocol;
   frame.body.Set(std::move(hello));
   (void)send_locked(Stream::control, frame);
   changed_.notify_all();
@@ -92,6 +94,17 @@ std::uint64_t SimHost::event(const wire::StartT& start, wire::Phase phase,
   wire::RunEventT body;
   body.phase = phase;
   body.report = std::move(report);
+  return say(start, std::move(body));
+}
+
+std::uint64_t SimHost::checkpoint(const wire::StartT& start, const wire::CheckpointT& checkpoint) {
+  wire::RunEventT body;
+  body.phase = wire::Phase::checkpointed;
+  body.checkpoint = std::make_unique<wire::CheckpointT>(checkpoint);
+  return say(start, std::move(body));
+}
+
+std::uint64_t SimHost::say(const wire::StartT& start, wire::RunEventT body) {
   wire::FrameT frame = frame_of(start);
   frame.body.Set(std::move(body));
   const std::lock_guard lock(mutex_);
@@ -167,6 +180,7 @@ void SimHost::beat() {
     if (!welcomes.empty()) pause = Duration{welcomes.back().heartbeat_ms};
     wire::HeartbeatT heartbeat;
     heartbeat.number = ++heartbeat_;
+    if (options_.warm_pool) heartbeat.warm_pool = std::make_unique<wire::WarmPoolStateT>(*options_.warm_pool);
     wire::FrameT frame;
     frame.body.Set(heartbeat);
     if (welcomed_) (void)send_locked(Stream::control, frame);
@@ -201,6 +215,10 @@ void SimHost::take(const wire::Frame& frame) {
     take_start(frame);
   } else if (const auto* stop_body = frame.body_as_Stop()) {
     stops.emplace_back(sandbox, stop_body->reason());
+  } else if (const auto* steer = frame.body_as_Steer()) {
+    for (const auto* message : *steer->messages())
+      steered.push_back(sandbox + " " + std::to_string(message->number()) + " " +
+                        message->text()->str());
   } else if (const auto* blob = frame.body_as_Blob()) {
     take_blob(*blob);
   } else if (const auto* ack = frame.body_as_Ack()) {
@@ -218,6 +236,7 @@ void SimHost::take(const wire::Frame& frame) {
 void SimHost::take_welcome(const wire::Welcome& welcome) {
   const bool first = welcomes.empty();
   welcome.UnPackTo(&welcomes.emplace_back());
+  if (!welcomes.back().refused.empty()) return;
   welcomed_ = true;
   const std::uint64_t mark = welcome.event_mark();
   while (!spool_.empty() && spool_.front().number <= mark) spool_.pop_front();

@@ -22,6 +22,7 @@
 
 #include "actors/ports/strand.hpp"
 #include "storage/link/link.hpp"
+#include "storage/link/protocol.hpp"
 #include "storage/schema/wire_generated.h"
 
 namespace muster::actors::testing {
@@ -32,6 +33,9 @@ struct SimHostOptions {
   std::uint32_t slots = 4;
   std::vector<std::string> warm{};
   bool heartbeats = true;
+  std::uint16_t protocol = storage::kLinkProtocol;
+  std::shared_ptr<const wire::WarmPoolStateT> warm_pool{};  ///< Said with every heartbeat.
+  bool steers = true;
 };
 
 class SimHost {
@@ -50,6 +54,8 @@ class SimHost {
   /// Numbers the event and sends it, now or after the next Welcome. Returns its number.
   std::uint64_t event(const wire::StartT& start, wire::Phase phase,
                       std::unique_ptr<wire::AttemptReportT> report = nullptr);
+  /// Work in progress, after its pack.
+  std::uint64_t checkpoint(const wire::StartT& start, const wire::CheckpointT& checkpoint);
   /// A whole attempt: accepted, running, the log, finished.
   void run_through(const wire::StartT& start, wire::AttemptReportT report, const std::string& log);
   void pack(const wire::StartT& start, const std::string& bytes, std::size_t part = 256u << 10);
@@ -71,6 +77,7 @@ class SimHost {
   std::vector<wire::WelcomeT> welcomes;
   std::vector<std::string> starts;  ///< Sandbox ids, each time they came.
   std::vector<std::pair<std::string, wire::StopReason>> stops;
+  std::vector<std::string> steered;  ///< "SANDBOX NUMBER TEXT", each time it came.
   std::map<std::string, std::string> blobs;
   std::vector<std::string> blob_parts;  ///< Digest of each Blob frame.
   std::vector<std::string> packs_taken;
@@ -98,6 +105,7 @@ class SimHost {
   void take_welcome(const wire::Welcome& welcome);
   void take_start(const wire::Frame& frame);
   void take_blob(const wire::Blob& blob);
+  std::uint64_t say(const wire::StartT& start, wire::RunEventT body);
   void send_events_from(std::uint64_t number);
   void pump_log(const std::string& sandbox);
   void beat();

@@ -2,6 +2,7 @@
 #include "actors/fleet/fleet.hpp"
 
 #include <catch2/catch.hpp>
+#include <set>
 
 #include "stages.hpp"
 
@@ -270,6 +271,29 @@ TEST_CASE("a retry makes a new generation of what failed and matches, and reopen
   CHECK(rows_of(stage).size() == 6);
 }
 
+TEST_CASE("a cancelled fleet is retried, wherever in its rows the failed run stands, and nothing new is cancelled") {
+  FleetStage stage = made(create_fleet(700));
+  stage.tell(fbs::CancelFleetT{});
+  fbs::NextPageT pending;  // of the cancel, and still under way when everything has ended
+  pending.what = fbs::FanOut::cancel;
+  const auto rows = rows_of(stage);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    says(stage, rows[i], i + 1 == rows.size() ? RunState::failed : RunState::cancelled,
+         i + 1 == rows.size() ? fbs::FailureClass::agent : fbs::FailureClass::none);
+  REQUIRE(stage.state().state == FleetState::cancelled);
+  stage.tell(fbs::RetryFleetT{});
+  CHECK(stage.state().state == FleetState::running);
+  CHECK(acts(stage).find("fleet NextPage") != std::string::npos);  // it was not on the first page
+  const auto next = Fleet::Messages::decode(stage.decision().sends.back().payload);
+  stage.tell(pending);
+  CHECK(acts(stage).empty());
+  stage.tell(std::get<fbs::NextPageT>(*next));
+  CHECK(acts(stage).find("run CreateRun\nrun Proceed\nrun Supersede\n") != std::string::npos);
+  stage.tell(pending);
+  CHECK(acts(stage).empty());
+  CHECK(rows_of(stage).size() == 701);
+}
+
 TEST_CASE("the same repository twice is one run; an unreadable snapshot halts until resumed") {
   FleetStage stage("f");
   stage.tell(create_fleet(3));
@@ -371,6 +395,41 @@ TEST_CASE("only its swarm pauses and cancels a swarm's fleet") {
   CHECK(stage.state().state == FleetState::cancelled);
 }
 
+TEST_CASE("a swarm that goes on while its fleet pages through a cancel keeps what is new, and nothing that is old") {
+  FleetStage stage = of_swarm();
+  constexpr int kRuns = 350;  // of which a page tells a hundred
+  for (int i = 0; i < kRuns; ++i) stage.tell(add_run("R" + std::to_string(1000 + i)), kSwarm);
+  std::set<std::string> told;
+  std::vector<fbs::NextPageT> pages;
+  const auto take = [&](const engine::Decision& decision) {
+    for (const auto& out : decision.sends) {
+      if (out.to.kind == "run" && engine::describe_payload<Run>(out.payload).starts_with("CancelRun"))
+        CHECK(told.insert(out.to.key).second);
+      if (out.to.kind == "fleet")
+        pages.push_back(std::get<fbs::NextPageT>(*actors::Fleet::Messages::decode(out.payload)));
+    }
+  };
+  stage.tell(fbs::CancelFleetT{}, kSwarm);
+  take(stage.decision());
+  REQUIRE(pages.size() == 1);
+  for (const char* run : {"R1199x", "R0000"}) stage.tell(add_run(run), kSwarm);  // in later pages, and before them
+  CHECK(stage.state().state == FleetState::running);
+  while (!pages.empty()) {
+    const fbs::NextPageT page = pages.back();
+    pages.pop_back();
+    stage.tell(page);
+    take(stage.decision());
+  }
+  CHECK(told.size() == kRuns);
+  CHECK_FALSE(told.contains("R1199x"));
+  CHECK_FALSE(told.contains("R0000"));
+  // Cancelled once more, all that is left is meant.
+  stage.tell(fbs::CancelFleetT{}, kSwarm);
+  told.clear();
+  take(stage.decision());
+  CHECK(told.contains("R0000"));
+}
+
 TEST_CASE("a swarm whose name a fleet has is told so") {
   FleetStage stage = made(create_fleet(1));
   fbs::CreateFleetT other = create_fleet(0);
@@ -462,4 +521,32 @@ TEST_CASE("what a retry brings is not given up with what was before it") {
   stage.tell(contents(stage, false));
   stage.tell(contents(stage, true));
   CHECK(stage.state().contents_gone);
+}
+
+TEST_CASE("the fleet of a swarm goes at its swarm's word, and says when it is gone, or why not") {
+  FleetStage stage = of_swarm();
+  stage.tell(add_run("R1"), kSwarm);
+  const auto answer = [&] {
+    const auto said = Swarm::Messages::decode(stage.decision().sends.back().payload);
+    return std::get<fbs::FleetForgottenT>(*said).kept;
+  };
+  stage.tell(fbs::ForgetFleetT{}, kSwarm);
+  CHECK(answer() == "fleet f has not ended, or still has its contents");
+  says(stage, rows_of(stage)[0], RunState::delivered);
+  stage.tell(fbs::CloseFleetT{}, kSwarm);
+  stage.tell(fbs::ForgetFleetT{}, kSwarm);
+  CHECK(answer() == "fleet f has not ended, or still has its contents");
+  stage.advance(Duration{1'000});
+  stage.tell(contents(stage, false));
+  stage.tell(contents(stage, true));
+  stage.tell(forget(stage));
+  CHECK(acts(stage) == "refuse refused: fleet f belongs to a swarm\n");
+  stage.tell(fbs::ForgetFleetT{}, {"default", "swarm", "other"});
+  CHECK(answer().empty());
+  CHECK_FALSE(stage.decision().removed);  // There is nothing of the other's here.
+
+  stage.tell(fbs::ForgetFleetT{}, kSwarm);
+  CHECK(acts(stage) == "run ForgetRun\nswarm FleetForgotten\nunindex fleet\nreply \n");
+  CHECK(answer().empty());
+  CHECK(stage.decision().removed);
 }

@@ -393,3 +393,52 @@ TEST_CASE("a host that claims much keeps its head small") {
   CHECK(engine::encode_table(host.state()).size() < (48u << 10));
   CHECK_FALSE(warm_of(host).empty());
 }
+
+TEST_CASE("a host is forgotten when it is gone since the time that is named, and not before") {
+  engine::testing::Stage<Host> host("h");
+  host.tell(connected(5));
+  host.tell(propose("A", 1, 5));
+  const auto forget = [&] {
+    fbs::ForgetHostT m;
+    m.changed_unix_ms = host.state().changed_unix_ms;
+    host.tell(m);
+    return acts(host);
+  };
+  CHECK(forget() == "refuse refused: h: it was here since\n");
+  fbs::HostDisconnectedT gone;
+  gone.session = 5;
+  host.tell(gone);
+  CHECK(forget() == "refuse refused: h: runs are placed there\n");
+  host.tell(lease_ended(5));
+  fbs::ForgetHostT old;
+  old.changed_unix_ms = host.state().changed_unix_ms - 1;
+  host.tell(old);
+  CHECK(acts(host) == "refuse refused: h: it was here since\n");
+  CHECK_FALSE(host.decision().removed);
+  CHECK(forget() == "unindex host\nreply \n");
+  CHECK(host.decision().removed);
+  CHECK(host.decision().audits.at(0).action == "host.forget");
+}
+
+TEST_CASE("a repository is forgotten when nobody works on it and no pull request is open") {
+  engine::testing::Stage<Repo> repo("acme/api");
+  const auto forget = [&] {
+    repo.tell(fbs::ForgetRepoT{});
+    return acts(repo);
+  };
+  const std::string in_use = "refuse refused: acme/api has runs or open pull requests\n";
+  repo.tell(acquire("A"));
+  CHECK(forget() == in_use);
+  repo.tell(open_pull("A"));
+  repo.tell(release("A"));
+  CHECK(forget() == in_use);  // the forge is being asked
+  repo.tell(created(1));
+  CHECK(forget() == in_use);
+  fbs::PullEndedT ended;
+  ended.fleet = "f";
+  ended.number = 1;
+  repo.tell(ended);
+  CHECK(forget() == "reply \n");
+  CHECK(repo.decision().removed);
+  CHECK(repo.decision().audits.at(0).action == "repo.forget");
+}

@@ -238,6 +238,115 @@ TEST_CASE("a retried attempt is told of the last one, and the last attempt is th
   CHECK(run.state().escalated);
 }
 
+namespace {
+
+const engine::ActorId kItsFleet{"default", "fleet", "f"};
+
+fbs::SteerRunT said(std::uint32_t number, std::string text) {
+  fbs::SteerRunT m;
+  m.number = number;
+  m.by = "ann";
+  m.text = std::move(text);
+  m.at_unix_ms = 7;
+  return m;
+}
+
+/// "0:be brief 2:go on" of the order to the host.
+std::string told(RunStage& run) {
+  const auto effect = must_decode<fbs::EffectT>(run.decision().effects.at(0).bytes);
+  std::string text;
+  for (const auto& message : effect.body.AsSteerSandbox()->messages)
+    text += (text.empty() ? "" : " ") + std::to_string(message->number) + ":" + message->text;
+  return text;
+}
+
+fbs::SteerDoneT steer_done(std::uint32_t attempt, std::uint32_t below, std::string error = "") {
+  fbs::SteerDoneT m;
+  m.attempt = attempt;
+  m.below = below;
+  m.error = std::move(error);
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("what is said goes to the sandbox at work in order, again until it is there, and to the next attempt whole") {
+  RunStage run = led_to("queued");
+  run.tell(said(0, "first"), kItsFleet);
+  CHECK(acts(run).empty());  // it has no sandbox yet
+  run.tell(placed(1));
+  const auto start = must_decode<fbs::EffectT>(run.decision().effects.at(0).bytes);
+  CHECK(start.body.AsStartSandbox()->messages_json ==
+        R"([{"at_unix_ms":7,"by":"ann","number":0,"text":"first"}])");
+  run.tell(said(2, "second"), kItsFleet);
+  CHECK(acts(run) == "effect steer/R-1/2\n");
+  CHECK(told(run) == "2:second");
+  run.tell(event(wire::Phase::running));
+  run.tell(said(3, "third"), kItsFleet);
+  run.tell(said(4, "fourth"), kItsFleet);
+  CHECK(acts(run).empty());  // one order after the other
+  fbs::EffectUnknownT unknown;
+  unknown.key = "steer/R-1/2";
+  unknown.attempt = 1;
+  run.tell(unknown);
+  CHECK(told(run) == "2:second 3:third 4:fourth");
+  run.tell(steer_done(7, 5));  // another attempt's
+  CHECK(run.state().steering);
+  run.tell(steer_done(1, 4));  // the host had taken less
+  CHECK(told(run) == "4:fourth");
+  run.tell(steer_done(1, 5));
+  CHECK(acts(run).empty());
+  run.tell(steer_done(1, 5));
+  CHECK(acts(run).empty());
+  run.tell(said(5, "fifth"), kItsFleet);
+  run.tell(steer_done(1, 0, "no such sandbox"));
+  CHECK(acts(run).empty());
+  CHECK(run.state().steered == 5);
+  run.tell(finished(wire::Outcome::step_failed, "agent", 1));
+  run.tell(said(6, "sixth"), kItsFleet);
+  CHECK(acts(run).empty());
+  run.fire("state");
+  run.tell(placed(2));
+  const auto again = must_decode<fbs::EffectT>(run.decision().effects.at(0).bytes);
+  for (const char* text : {"first", "second", "third", "fourth", "fifth", "sixth"})
+    CHECK(again.body.AsStartSandbox()->messages_json.find(text) != std::string::npos);
+  CHECK(run.state().steered == 7);
+  run.tell(said(6, "sixth"), kItsFleet);  // the same message
+  CHECK(acts(run).empty());
+}
+
+TEST_CASE("a person's word to a fleet's run is numbered and dated by the run") {
+  RunStage run = led_to("running");
+  fbs::SteerRunT word = said(9, "mind the tests");
+  run.tell(word);
+  CHECK(told(run) == "0:mind the tests");
+  REQUIRE(run.decision().reply);
+  CHECK_FALSE(run.decision().reply->error);
+  run.tell(steer_done(1, 1));
+  run.tell(word);
+  CHECK(told(run) == "1:mind the tests");
+  const auto kept = must_decode<fbs::SteerRunT>(run.rows().row(run_message_key(1)).value());
+  CHECK(kept.at_unix_ms == run.now().unix_ms);
+  CHECK(kept.by == "ann");
+  const auto refused = [&](const std::string& why) {
+    REQUIRE(run.decision().reply);
+    CHECK(run.decision().reply->error);
+    CHECK(run.decision().reply->body.find(why) != std::string::npos);
+  };
+  word.text.clear();
+  run.tell(word);
+  refused("a message has 1 to 4096 bytes");
+  word.text = std::string(5'000, 'x');
+  run.tell(word);
+  refused("a message has 1 to 4096 bytes");
+  run.state().swarm = true;
+  run.tell(said(0, "x"));
+  refused("belongs to a swarm: muster swarm steer ");
+  run = led_to("unchanged");
+  run.tell(said(0, "x"));
+  refused("has ended: unchanged");
+}
+
 TEST_CASE("cancelling in every state") {
   const std::map<std::string, std::string> expected = {
       {"wave", "cancelled cancelled"},     {"repo", "cancelled cancelled"},
@@ -249,8 +358,12 @@ TEST_CASE("cancelling in every state") {
   for (const std::string& state : kEverywhere) {
     INFO(state);
     RunStage run = led_to(state);
-    run.tell(fbs::CancelRunT{});
+    const bool over = is_end(run.state().state);
+    fbs::CancelRunT cancel;
+    cancel.by = "ann";
+    run.tell(cancel);
     CHECK(where(run) == expected.at(state));
+    CHECK(run.decision().audits.size() == (over ? 0u : 1u));  // Of what has ended nothing is decided.
     if (run.state().state < RunState::provisioning || run.state().state > RunState::verifying) continue;
     CHECK(run.decision().effects.at(0).key == "stop/R-1");
     run.tell(finished(wire::Outcome::cancelled));
@@ -301,6 +414,64 @@ TEST_CASE("a released run leaves its host and is queued again, outside of what i
   gone.session = 5;
   lost.tell(gone);
   CHECK(where(lost) == "queued");
+}
+
+TEST_CASE("a moved run is queued with where it may go, until it is placed") {
+  const auto queued_as = [](RunStage& run) {
+    std::string text;
+    for (const auto& change : run.decision().indexes)
+      if (change.index == "queued" && change.value) {
+        const auto entry = must_decode<fbs::QueuedRunT>(*change.value);
+        text += entry.host + (entry.moving ? " moving to '" + entry.to + "'" : "");
+      }
+    return text;
+  };
+  fbs::ReleaseRunT move;
+  move.by = "ann";
+  move.reason = "the host is slow";
+  move.move = true;
+  for (const std::string to : {"", "h2"}) {
+    INFO(to);
+    move.to = to;
+    RunStage run = led_to("running");
+    run.tell(move);
+    CHECK(run.decision().audits.at(0).action == "run.move");
+    run.tell(finished(wire::Outcome::cancelled));
+    CHECK(where(run) == "queued");
+    CHECK(queued_as(run) == "h moving to '" + to + "'");
+    const auto row = must_decode<fbs::AttemptRowT>(run.rows().all.at("attempt/0001"));
+    CHECK(row.reason == "moved");
+    CHECK(row.message == "moved by ann" + (to.empty() ? "" : " to " + to) + ": the host is slow");
+    // Where it goes may be changed while it waits for that; the same word again changes nothing.
+    run.tell(move);
+    CHECK(acts(run) == "reply \n");
+    move.to = "h3";
+    run.tell(move);
+    CHECK(queued_as(run) == "h moving to 'h3'");
+    CHECK(acts(run) == "index queued\nreply \n");
+    fbs::ReleaseRunT anywhere;
+    anywhere.by = "ann";
+    run.tell(anywhere);
+    CHECK(queued_as(run) == "h");
+    run.tell(anywhere);
+    CHECK(acts(run).starts_with("refuse refused: run R is queued"));
+    run.tell(placed(2, "h3"));
+    CHECK(run.state().moving == false);
+    CHECK(run.state().released == 1);
+  }
+  RunStage stays = led_to("running");
+  move.to = "h";
+  stays.tell(move);
+  CHECK(acts(stays) == "refuse refused: run R is on host h already\n");
+  CHECK_FALSE(stays.state().stopping);
+  // What was ready first is delivered, and nothing of the move is left.
+  RunStage ready = led_to("verifying");
+  move.to = "h2";
+  ready.tell(move);
+  ready.tell(finished(wire::Outcome::changed));
+  CHECK(where(ready) == "delivering");
+  CHECK(ready.state().moving == false);
+  CHECK(ready.state().move_to.empty());
 }
 
 TEST_CASE("each timer that fires leads on") {

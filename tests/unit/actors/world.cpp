@@ -220,8 +220,10 @@ void World::make_trouble() {
       const auto all = rows("fleet");
       const ActorId run =
           all.empty() ? ActorId{} : id<Run>(all[dice(static_cast<std::uint32_t>(all.size()))].run);
-      if (actors_.contains(run))
-        post({"", "", "api"}, run, Run::Messages::encode(fbs::ReleaseRunT{}));
+      fbs::ReleaseRunT release;
+      release.move = chance(50);
+      if (release.move && chance(50)) release.to = machine.name;
+      if (actors_.contains(run)) post({"", "", "api"}, run, Run::Messages::encode(release));
     }
   }
 }

@@ -4,7 +4,9 @@
 #include <condition_variable>
 #include <filesystem>
 #include <future>
+#include <map>
 
+#include "engine/core/selected_changes.hpp"
 #include "engine/runtime/runtime.hpp"
 #include "storage/base/ids.hpp"
 #include "tests/unit/engine/counter.hpp"
@@ -434,6 +436,37 @@ TEST_CASE("Changes come in order of their position") {
   REQUIRE(seen.size() == 51);
   for (std::size_t i = 0; i < seen.size(); ++i) CHECK(seen[i].position == i + 1);
   CHECK(seen[1].indexes.at(0).value == "1");
+}
+
+TEST_CASE("Who selects hears of that alone, and of other commits nothing") {
+  Directory directory;
+  auto engine = open(directory, 3);
+  std::mutex mutex;
+  std::map<std::string, std::uint64_t> heard;
+  std::size_t empty = 0;
+  const auto wants = [](const Change& change) { return change.actor.key != "a"; };
+  auto handle = subscribe_selected(*engine, wants, [&](const std::vector<Change>& changes) {
+    const std::lock_guard lock(mutex);
+    empty += changes.empty() ? 1 : 0;
+    for (const Change& change : changes) ++heard[change.actor.key];
+  });
+  for (const char* key : {"a", "b", "c"}) REQUIRE(call(*engine, key, fbs::OpenT{}));
+  for (int i = 0; i < 20; ++i)
+    for (const char* key : {"a", "b"}) REQUIRE(call(*engine, key, add(1)));
+  SECTION("as long as it holds its handle") {}
+  SECTION("until the handle is gone") {
+    wait_for_total(*engine, "b", "20");
+    handle.reset();
+    const std::lock_guard lock(mutex);
+    heard.clear();
+  }
+  REQUIRE(call(*engine, "c", add(1)));
+  const bool listening = handle != nullptr;
+  engine.reset();  // The notifier runs empty.
+  const std::lock_guard lock(mutex);
+  using Heard = std::map<std::string, std::uint64_t>;
+  CHECK(heard == (listening ? Heard{{"b", 21}, {"c", 2}} : Heard{}));
+  CHECK(empty == 0);
 }
 
 TEST_CASE("A directory with other shards, or in use, is refused") {

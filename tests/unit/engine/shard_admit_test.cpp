@@ -117,6 +117,29 @@ TEST_CASE("A send inside is never refused: what finds no room lies on disk and g
   CHECK(bench.shard->active_actors() <= 1);
 }
 
+TEST_CASE("Windows hold much while there is memory, and little when it is short; order is kept") {
+  ShardLimits limits;
+  limits.window = 1'000;
+  limits.window_when_full = 2;
+  limits.uncommitted_bytes = 1;  // One step per commit, so that messages wait.
+  const bool is_short = GENERATE(false, true);
+  if (is_short) limits.bytes_in_flight = 10'000;
+  ShardBench bench(limits);
+  bench.call("a", fbs::OpenT{});
+  std::string expected;
+  for (int i = 0; i < 200; ++i) {
+    if (bench.send("a", add(i))->text() == "nothing yet") expected += std::to_string(i) + " ";
+    if (i % 4 != 3) continue;  // More come than are stepped.
+    bench.run_strand();
+    bench.run_writer();
+  }
+  CHECK((bench.rows(Family::backlog) > 0) == is_short);
+  CHECK(bench.shard->stats().window_bytes < limits.bytes_in_flight);
+  bench.run();
+  CHECK(bench.state("a").log == expected);
+  CHECK(bench.rows(Family::backlog) == 0);
+}
+
 TEST_CASE("A state that one message makes too large is refused, and the actor goes on") {
   ShardBench bench;
   bench.call("a", fbs::OpenT{});

@@ -40,18 +40,31 @@ class ShardBench : engine::Executor, engine::Clock, engine::Link, engine::Outsid
     journal->crash(MemoryJournal::Outcome::lost);
   }
   void start() {
+    open();
+    run();
+  }
+  /// As start(), and nothing has moved yet.
+  void open() {
     journal = std::make_unique<MemoryJournal>(disk);
     shard = std::make_unique<engine::Shard>(
         engine::ShardConfig{{0, 1}, limits_}, kinds,
         engine::ShardWorld{*this, *this, *journal, *this, *this});
     shard->start([this](Result<void> ok) { started = std::move(ok); });
-    run();
   }
+  /// From the next start on.
+  void set_limits(const engine::ShardLimits& limits) { limits_ = limits; }
 
   // ---- moving ----
 
   void run_strand() {
-    while (!strand_.empty()) take(strand_)();
+    while (run_task()) {
+    }
+  }
+  /// One task of the strand.
+  bool run_task() {
+    if (strand_.empty()) return false;
+    take(strand_)();
+    return true;
   }
   /// One commit, without what comes after it.
   bool run_writer() {

@@ -223,7 +223,7 @@ TEST_CASE("Messages on their way when an actor pauses wait for it, without holdi
   for (int i = 1; i <= 5; ++i) bench.send("a", add(i));
   operate(bench, about(bench, Action::pause, "a"));
   CHECK(bench.rows(Family::backlog) == 6);
-  const auto shard = engine::recover(*bench.journal, {0, 1});
+  const auto shard = engine::recover(*bench.journal, {0, 1}, 1u << 20);
   REQUIRE(shard);
   CHECK(shard->shard.low_water == shard->shard.next_sequence);
   operate(bench, about(bench, Action::resume, "a"));

@@ -86,6 +86,27 @@ TEST_CASE("an address of musterd is a host with a port, or is refused before a t
   }
 }
 
+TEST_CASE("the caller's trace is passed on, and nothing else that calls itself one") {
+  const Scratch s;
+  FakeServer server((s.path() / "s").string(), [&](const Asked&) {
+    return Reply{200, R"({"fleets": [], "next": null})"};
+  });
+  const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  for (const std::string& value : {trace, trace + "\r\nX-Other: 1", std::string("nonsense")}) {
+    ::setenv("TRACEPARENT", value.c_str(), 1);
+    CHECK(muster(s, {"fleet", "list"}).code == 0);
+  }
+  ::unsetenv("TRACEPARENT");
+  CHECK(muster(s, {"fleet", "list"}).code == 0);
+  std::vector<std::string> told;
+  for (const Asked& asked : server.asked()) {
+    CHECK_FALSE(asked.headers.contains("x-other"));
+    const auto found = asked.headers.find("traceparent");
+    told.push_back(found == asked.headers.end() ? "" : found->second);
+  }
+  CHECK(told == std::vector<std::string>{trace, "", "", ""});
+}
+
 TEST_CASE("a problem of the server is an error, a hint and an exit code") {
   const Scratch s;
   struct Case {
@@ -269,6 +290,25 @@ TEST_CASE("a fleet with failures exits 1; --json prints the report's document") 
   const auto done = muster(s, {"--json", "fleet", "retry", "x", "--failed"});
   CHECK(done.code == 1);
   CHECK(json::parse(done.out)["fleet"]["state"] == "completed_with_failures");
+}
+
+TEST_CASE("a host of another release is listed with what to upgrade") {
+  const Scratch s;
+  FakeServer server((s.path() / "s").string(), [](const Asked&) {
+    return Reply{200, R"({"hosts": [{"name": "old", "state": "unreachable", "slots": 0, "used": 0, "version": "0.1.0",
+                          "refused": "sandboxd speaks protocol 1: upgrade sandboxd"}, {"name": "new", "state": "ready"}]})"};
+  });
+  const auto done = muster(s, {"host", "list"});
+  CHECK(done.code == 0);
+  CHECK(done.out.ends_with("\nold is refused: sandboxd speaks protocol 1: upgrade sandboxd\n"));
+}
+
+TEST_CASE("run cp: one of the two is in a run, and what is here must be right before anything is asked for") {
+  const Scratch s;
+  FakeServer server((s.path() / "s").string(), [](const Asked&) { return Reply{500, "{}"}; });
+  for (const auto& [from, to, code] :
+       {std::tuple{"a", "b", 2}, {"r:a", "r:b", 2}, {"./r:a", "/x:b", 2}, {"none", "r:b", 3}, {"r:a", "no/such/place", 3}})
+    CHECK(muster(s, {"run", "cp", from, to}).code == code);
 }
 
 TEST_CASE("on a terminal progress is redrawn in place") {
@@ -484,6 +524,25 @@ TEST_CASE("completion scripts ask for names") {
   CHECK(muster(s, {"names", "fleet"}).err.empty());
   CHECK(muster(s, {"names", "secrets"}).code == 2);
   CHECK(muster(s, {"--help"}).out.find("names") == std::string::npos);
+}
+
+TEST_CASE("host show: one host as a page, or as it came") {
+  const Scratch s;
+  FakeServer server((s.path() / "s").string(), [](const Asked& asked) {
+    if (asked.path != "/v1/hosts/rack%2F1")
+      return Reply{404, problem("not_found", "no host nobody"), "application/problem+json"};
+    return Reply{200, R"({"name": "rack/1", "state": "ready", "slots": 4, "used": 1, "lease": null,
+      "warm_pool": {"max": 8, "waiting": 2, "making": 0, "hits": 1, "misses": 0}})"};
+  });
+  const auto page = muster(s, {"host", "show", "rack/1"});
+  CHECK(page.code == 0);
+  CHECK(page.out ==
+        "rack/1  ready\n"
+        "  lease      not heard of since musterd started\n"
+        "  slots      1 of 4 taken\n"
+        "  warm pool  2 of 8 wait; 1 of 1 attempt got one\n");
+  CHECK(json::parse(muster(s, {"--json", "host", "show", "rack/1"}).out)["warm_pool"]["max"] == 8);
+  CHECK(muster(s, {"host", "show", "nobody"}).code == 3);
 }
 
 TEST_CASE("usage") {

@@ -39,7 +39,7 @@ TEST_CASE("bash completes commands and options") {
   CHECK(complete(script, "muster fleet run --dry") == "--dry-run\n");
   CHECK(complete(script, "muster --json run lo") == "logs\n");
   CHECK(complete(script, "muster host ''") ==
-        "list\ncordon\nuncordon\ndrain\n--help\n-h\n--json\n--root\n--url\n--ca\n");
+        "list\nshow\ncordon\nuncordon\ndrain\n--help\n-h\n--json\n--root\n--url\n--ca\n");
 }
 
 TEST_CASE("bash completes an option's values and the names that muster tells") {

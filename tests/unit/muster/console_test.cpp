@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "tools/muster/console/complete.hpp"
+#include "tools/muster/console/form.hpp"
 #include "tools/muster/console/render.hpp"
 #include "tools/muster/console/session.hpp"
 #include "tools/muster/console/top_view.hpp"
@@ -42,6 +43,8 @@ TEST_CASE("a line is a command, words and pairs, quoted as in a shell") {
   CHECK(said("actors kind=run state=failed") == "actors|kind=run|state=failed");
   CHECK(said("  show   'run/A B'  # who") == "show|run/A B");
   CHECK(said("dead actor=\"repo/acme/\\\"x\"") == "dead|actor=repo/acme/\"x");
+  CHECK(said("steer docs 'be brief' facet=tour") == "steer|docs|be brief|facet=tour");
+  CHECK(said("ledger") == "SWARM is missing: ledger SWARM");
   CHECK(said("") == "nothing");
   CHECK(said("# only words") == "nothing");
 }
@@ -50,8 +53,8 @@ TEST_CASE("a mistake says what was meant") {
   CHECK(said("actor") == "there is no command 'actor'; did you mean 'actors'?");
   CHECK(said("xyzzy") == "there is no command 'xyzzy'; `help` lists them");
   CHECK(said("actors kin=run") == "actors takes no kin=; did you mean kind=?");
-  CHECK(said("show") == "ACTOR is missing: show ACTOR [all=ALL]");
-  CHECK(said("show a/b c") == "'c' is too much: show ACTOR [all=ALL]");
+  CHECK(said("rows") == "ACTOR is missing: rows ACTOR [prefix=PREFIX] [limit=N]");
+  CHECK(said("rows a/b c") == "'c' is too much: rows ACTOR [prefix=PREFIX] [limit=N]");
   CHECK(said("actors kind=a kind=b") == "kind= is said twice");
   CHECK(said("show 'run") == "the quote ' is not closed");
   CHECK(actor_path("run").error().message.find("names no actor") != std::string::npos);
@@ -165,9 +168,56 @@ TEST_CASE("an order tells to how many it would be done, and what failed") {
                        screen()) == "cordon: 1 of 2 done\n  run/A: no\\x1b[1m\n");
 }
 
+TEST_CASE("a form asks until a value fits, and for a table field by field") {
+  const Doc epoch = {{{"name", "session"}, {"type", "ulong"}, {"required", false}},
+                     {{"name", "attempt"}, {"type", "uint"}, {"required", false}}};
+  const Doc fields = {
+      {{"name", "host"}, {"type", "string"}, {"required", true}},
+      {{"name", "attempt"}, {"type", "uint"}, {"required", false}},
+      {{"name", "class"}, {"type", "FailureClass"}, {"values", {"none", "agent"}}},
+      {{"name", "epoch"}, {"type", "Epoch"}, {"fields", epoch}},
+      {{"name", "then"}, {"type", "Epoch"}, {"fields", epoch}},
+      {{"name", "tags"}, {"type", "[string]"}, {"required", false}},
+      {{"name", "dry"}, {"type", "bool"}, {"required", false}}};
+  std::string asked;
+  const auto fill = [&](std::vector<std::string> typed) {
+    asked.clear();
+    return ask_fields(fields, [&, next = 0u](const std::string& question) mutable {
+      asked += question + "\n";
+      return next < typed.size() ? std::optional(typed[next++]) : std::nullopt;
+    });
+  };
+  const auto made = fill({"", "local", "-1", "2", "agents", "agent", "", "x", "", "7",
+                          R"({"attempt": 1})", "a", R"(["a"])", "yes", ""});
+  REQUIRE(made);
+  CHECK(made->dump() ==
+        R"({"host":"local","attempt":2,"class":"agent","epoch":{"attempt":7},"then":{"attempt":1},"tags":["a"]})");
+  CHECK(asked ==
+        "  host (string, required): \n"
+        "  host (string, required; it can't be left out): \n"
+        "  attempt (uint): \n"
+        "  attempt (uint; '-1' is no whole number from 0): \n"
+        "  class (none|agent): \n"
+        "  class (none|agent; 'agents' is none of none, agent): \n"
+        "  epoch (Epoch: JSON, or Enter for its fields): \n"
+        "  epoch.session (ulong): \n"
+        "  epoch.session (ulong; 'x' is no whole number from 0): \n"
+        "  epoch.attempt (uint): \n"
+        "  then (Epoch: JSON, or Enter for its fields): \n"
+        "  tags ([string]): \n"
+        "  tags ([string]; 'a' is no list in JSON): \n"
+        "  dry (bool): \n"
+        "  dry (bool; it is true or false): \n");
+  CHECK_FALSE(fill({"local", "2"}));  // Left in the middle: nothing of it counts.
+  CHECK(field_problem({{"name", "x"}, {"type", "int"}}, "-3").empty());
+  CHECK(field_problem({{"name", "x"}, {"type", "double"}}, "1.5").empty());
+  CHECK(field_problem({{"name", "x"}, {"type", "string"}}, "\"").empty());
+}
+
 TEST_CASE("an actor says what it waits for in words that can be read") {
-  const auto waits = [](const char* why) {
-    const std::string text = actor_text({{"id", "run/A"}, {"waits_for", why}}, screen(), false);
+  const auto waits = [](const char* why, const char* state = "queued") {
+    const std::string text = actor_text(
+        {{"id", "run/A"}, {"waits_for", why}, {"state", {{"state", state}}}}, screen(), false);
     const std::size_t begin = text.find("  waits");
     return begin == std::string::npos ? "" : text.substr(begin, text.find('\n', begin) - begin);
   };
@@ -176,7 +226,30 @@ TEST_CASE("an actor says what it waits for in words that can be read") {
   CHECK(waits("an operator: it is paused") == "  waits      for an operator: it is paused");
   CHECK(waits("its fleet is paused, halted or cancelled") ==
         "  waits      because its fleet is paused, halted or cancelled");
+  CHECK(waits("its runs: 2 running", "running") == "  waits      for its runs: 2 running");
   CHECK(waits("every host\x1b is full") == "  waits      because every host\\x1b is full");
+}
+
+TEST_CASE("an actor tells its commits, its host and epoch, and where its activation stands") {
+  const Doc run = {
+      {"id", "run/A"},
+      {"decisions", 1200},
+      {"consumed", {{"normal", 57}, {"operator", 61}}},
+      {"incarnation", 4},
+      {"placement",
+       {{"host", "h1\x1b"}, {"epoch", {{"generation", 2}, {"session", 7}, {"attempt", 3}}}}},
+      {"activation", {{"state", "idle"}, {"pending", {{"normal", 0}, {"operator", 1}}}}},
+      {"version", 1},
+      {"version_now", 2},
+      {"state", {{"state", "running"}}}};
+  CHECK(actor_text(run, screen(), false) ==
+        "run/A  running\n"
+        "  mailbox    idle, 0 waiting, 1 in the operator lane\n"
+        "  journal    1,200 steps committed, the last consumed #61, made by #4\n"
+        "  host       h1\\x1b, epoch 2.7.3\n"
+        "  kind       version 1 (this program's is 2), shard 0\n"
+        "\nState\n"
+        "  state  running\n");
 }
 
 TEST_CASE("care of the installation is told before and after") {
@@ -192,7 +265,7 @@ TEST_CASE("care of the installation is told before and after") {
   CHECK(care_text({{"dry_run", true}, {"directory", "/b"}, {"backups_there", 2}}, screen()) ==
         "would make a backup in /b, where 2 backups lie\n");
   CHECK(care_text({{"dry_run", false}, {"bytes", 1024}, {"bytes_before", 4096}}, screen()) ==
-        "compacted: 1.0 KiB, before 4.0 KiB\n");
+        "compacted: 1.0 KiB in files, before 4.0 KiB and what was in memory\n");
   CHECK(limits_text({{"running_total", 10000},
                      {"fleets", {{{"fleet", "bump"}, {"concurrency", nullptr}, {"weight", 3}}}}},
                     screen()) ==
@@ -214,6 +287,20 @@ TEST_CASE("care of the installation is told before and after") {
                   screen())
             .find("  lease      connected, session 3, ends in 24.0s without a heartbeat\n"
                   "  slots      1 of 2 taken\n") != std::string::npos);
+  CHECK(host_text({{"name", "local"},
+                   {"state", "ready"},
+                   {"warm_pool", {{"max", 8}, {"waiting", 2}, {"making", 1}, {"hits", 31}, {"misses", 9}}},
+                   {"warm_lines",
+                    {{{"url", "/srv/api\x1b"}, {"branch", "main"}, {"image", "host"}, {"waiting", 2}, {"wanted", 3},
+                      {"hits", 31}, {"misses", 9}}}}},
+                  screen()) ==
+        "local  ready\n"
+        "  lease      not heard of since musterd started\n"
+        "  slots      0 of 0 taken\n"
+        "  warm pool  2 of 8 wait, 1 is being made; 31 of 40 attempts got one\n"
+        "\nWarm pool\n"
+        "REPOSITORY    BRANCH  IMAGE  WAIT  WANTED  HITS  MISSES\n"
+        "/srv/api\\x1b  main    host      2       3    31       9\n");
   for (const Doc& odd : {Doc(), Doc(7), Doc{{"changes", 3}}, Doc{{"fleets", {1, 2}}}}) {
     CHECK(!care_text(odd, screen()).empty());
     CHECK(!limits_text(odd, screen()).empty());
@@ -242,7 +329,12 @@ TEST_CASE("a journal tells each message with what came of it") {
          {"type", "Proceed"},
          {"lane", "operator"},
          {"dead", true},
-         {"message", nullptr}}}},
+         {"message", nullptr}},
+        {{"sequence", 8},
+         {"at", "2026-11-22T11:59:57.000Z"},
+         {"type", "RepoGranted"},
+         {"from", "repo/acme/api"},
+         {"message", Doc::object()}}}},
       {"from_the_beginning", true},
       {"next", nullptr}};
   CHECK(journal_text(journal, screen(), false) ==
@@ -252,6 +344,7 @@ TEST_CASE("a journal tells each message with what came of it") {
         "    ⇒ effect start/A-1\n"
         "#9  2026-11-22T11:59:58.000Z  Proceed  (the message is no longer kept), operator lane  "
         "DEAD LETTER\n"
+        "#8  2026-11-22T11:59:57.000Z  RepoGranted  from repo/acme/api, waited 0ms\n"
         "this is where the actor was made\n");
 }
 
@@ -276,7 +369,9 @@ TEST_CASE("top fits its screen, tells rates, and says when musterd is away") {
          {"state", "running"},
          {"total", 4},
          {"counts", {{"queued", 2}, {"running", 1}, {"failed", 1}}}}}}};
-  now.queue = {{"queue",
+  now.running = {{"fleets", Doc::array({now.fleets.at("fleets").at(1)})}};  // On the other page too: shown once.
+  now.queue = {{"next", nullptr},
+               {"queue",
                 {{{"run", "A"}, {"why", "every slot is taken"}},
                  {{"run", "B"}, {"why", "every slot is taken"}}}}};
   const auto rates = rates_between(before, now);
@@ -304,6 +399,15 @@ TEST_CASE("top fits its screen, tells rates, and says when musterd is away") {
         "\nDeepest mailboxes\n  every mailbox is empty\n"
         "\n\n\n\n\n"
         "1 overview  2 mailboxes  3 queue  4 dead letters  space freeze  q quit\n");
+  // What is in trouble stands first, and what was cut off says so.
+  now.hosts = {{"hosts",
+                {{{"name", "a"}, {"state", "ready"}, {"used", 1}, {"slots", 4}},
+                 {{"name", "b"}, {"state", "unreachable"}, {"used", 0}, {"slots", 4}}}}};
+  now.queue["next"] = "more";
+  const std::string crowded = text(40, 100, TopPanel::overview);
+  CHECK(crowded.find("  b     unreachable     0      4\n  a     ready           1      4\n") !=
+        std::string::npos);
+  CHECK(crowded.find("\nQueue, the first of it\n") != std::string::npos);
   for (const std::size_t rows : {1u, 2u, 5u, 9u, 40u}) {
     const auto lines = top_lines(now, rates, TopPanel::overview, true, rows, 20);
     CHECK(lines.size() == rows);

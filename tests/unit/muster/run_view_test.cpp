@@ -26,7 +26,7 @@ TEST_CASE("a run's story") {
       {"attempt": 1, "host": "local", "class": "infrastructure", "reason": "out_of_memory", "message": "the agent was killed",
        "queued_at": "2026-11-22T12:00:00.000Z", "placed_at": "2026-11-22T12:00:02.000Z", "accepted_at": "2026-11-22T12:00:02.100Z",
        "running_at": "2026-11-22T12:00:03.000Z", "finished_at": "2026-11-22T12:00:09.000Z", "peak_memory_bytes": 2147483648, "cpu_ms": 4200,
-       "log_bytes": 2048, "mirror_hit": false, "fetch_ms": 700, "base_sha": "0123456789abcdef0123456789abcdef01234567", "head_sha": "",
+       "log_bytes": 2048, "mirror_hit": false, "fetch_ms": 700, "create_ms": 160, "prebuild": "none", "warm_sandbox": "miss", "base_sha": "0123456789abcdef0123456789abcdef01234567", "head_sha": "",
        "steps": [{"name": "agent", "exit_code": -1, "signal": 9, "reason": "out_of_memory", "started_at": "2026-11-22T12:00:03Z",
                   "ended_at": "2026-11-22T12:00:08Z", "tail": "allocating\u001b[2J"}], "warnings": ["result.json is not valid"]},
       {"attempt": 2, "host": "local", "outcome": "step_failed", "queued_at": "2026-11-22T12:00:20.000Z",
@@ -54,7 +54,7 @@ Attempt 1 on local: infrastructure out_of_memory
     finished  2026-11-22T12:00:09.000Z   +6.0s
     agent            out_of_memory, signal 9  5.0s
       | allocating\x1b[2J
-    peak memory 2.0 GiB, cpu 4.2s, log 2.0 KiB, base 0123456789ab, cold fetch 700ms
+    peak memory 2.0 GiB, cpu 4.2s, log 2.0 KiB, base 0123456789ab, cold fetch 700ms, create 160ms, warm pool miss
     warning: result.json is not valid
 
 Attempt 2 on local: step_failed
@@ -132,6 +132,16 @@ Use libgreet 2.0
           {}, kViewed) ==
       "HOST   STATE  SLOTS  CPUS   MEMORY  WARM  VERSION   CONNECTED  LABELS\n"
       "local  ready    1/4   2.5  8.0 GiB    12  0.1.0    10m00s ago  zone=a\n");
+  CHECK(
+      host_table(
+          {json::parse(R"({"name": "a", "state": "ready", "slots": 4, "cpus_milli": 2000, "version": "0.1.0",
+      "connected_at": "2026-11-22T12:00:00Z", "warm_pool": {"max": 8, "waiting": 2, "making": 0, "hits": 31, "misses": 9}})"),
+           json::parse(R"({"name": "b", "state": "ready", "slots": 4, "cpus_milli": 2000, "version": "0.1.0",
+      "connected_at": "2026-11-22T12:00:00Z", "warm_pool": null})")},
+          {}, kViewed) ==
+      "HOST  STATE  SLOTS  CPUS  MEMORY  WARM  POOL   HITS  VERSION   CONNECTED  LABELS\n"
+      "a     ready    0/4     2     0 B     0   2/8  31/40  0.1.0    10m00s ago\n"
+      "b     ready    0/4     2     0 B     0     -      -  0.1.0    10m00s ago\n");
 }
 
 TEST_CASE("a patch is byte for byte in a pipe, safe and coloured on a terminal") {

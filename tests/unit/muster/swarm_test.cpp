@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/unit/muster/scratch.hpp"
+#include "tools/muster/commands/template.hpp"
 #include "tools/muster/prepare_swarm.hpp"
 #include "tools/muster/render/swarm_report.hpp"
 #include "tools/muster/render/swarm_view.hpp"
@@ -38,6 +39,42 @@ facets:
   CHECK(swarm->document.at("facets").at(1).at("agent").at("run").at(0) == "sh");
   CHECK_FALSE(swarm->document.at("facets").at(0).contains("agent"));
   CHECK(actors::swarm::parse_swarm(swarm->document.dump()));
+}
+
+TEST_CASE("what a swarm's agents need travels: files of theirs, and files that lie in each sandbox") {
+  const Scratch s;
+  s.repository("acme/api.git");
+  s.write("agent.sh", "true\n");  // run by name, so it need not be executable here
+  s.write("lib/words.txt", "hello\n");
+  s.write("npmrc", "audit=false\n");
+  const auto file = [&](const std::string& files, const std::string& placed) {
+    s.write("swarm.yaml", "name: docs\nrepositories: [{id: api, path: acme/api.git}]\n"
+                          "agent: {run: ./agent.sh, files: [" + files + "]}\n"
+                          "environment: {image: host, files: [{source: " + placed +
+                              ", path: /home/agent/.npmrc}]}\n"
+                          "facets: [{id: a, task: A, scope: [a]}]\n");
+  };
+  file("lib/", "./npmrc");
+  const auto swarm = prepare_swarm((s.path() / "swarm.yaml").string());
+  INFO((swarm ? "" : render_problems(swarm.error())));
+  REQUIRE(swarm);
+  CHECK(swarm->bundle.files == std::vector<std::string>{"agent.sh", "lib/words.txt", "npmrc"});
+  CHECK(swarm->bundle.tar.substr(100, 7) == "0000755");
+  CHECK(swarm->document.at("environment").at("files").at(0).at("source") == "npmrc");
+  file("nothing", "./npmrc");
+  CHECK(swarm_problems(s).find("swarm.yaml:3:34: error: agent.files[0]: there is no") != std::string::npos);
+  file("lib", "../npmrc");
+  CHECK(swarm_problems(s).find("environment.files[0].source: must be a path") != std::string::npos);
+}
+
+TEST_CASE("the file that swarm init writes is valid, but for its repository") {
+  const Scratch s;
+  s.repository("acme/api.git");
+  std::string text(kSwarmTemplate);
+  const std::string path = "/srv/git/acme/api.git";
+  text.replace(text.find(path), path.size(), "acme/api.git");
+  s.write("swarm.yaml", text);
+  CHECK(swarm_problems(s) == "none\n");
 }
 
 TEST_CASE("what is wrong with a swarm file has its line") {
@@ -90,6 +127,7 @@ TEST_CASE("facets come from a command, which is run beside the file") {
     CHECK(text.find("swarm.yaml:4:15: error: facets.run: " + problem) != std::string::npos);
   };
   says("\"echo no advisory >&2; exit 3\"", "exited with 3: no advisory");
+  says("\"exit 4\"", "exited with 4\n");
   says("\"echo word\"", "did not print a list of facets");
   says("\"echo '- ['\"", "did not print a list of facets");
   file("\"echo '- {id: a, task: A}'\"");  // what it prints is checked as what is written
@@ -145,6 +183,23 @@ TEST_CASE("a swarm is shown as its tree, and nothing from outside reaches the te
         "docs: running, 1 of 4 facets merged, 1 working, 1 waiting, 1 rejected");
   CHECK(exit_code_of_swarm({{"state", "completed"}}) == 0);
   CHECK(exit_code_of_swarm({{"state", "completed_with_rejections"}}) == 1);
+}
+
+TEST_CASE("a facet's story has what was asked, and the whole of its trouble") {
+  const Json facet = {{"id", "tour"},
+                      {"repository", "api"},
+                      {"state", "rejected"},
+                      {"why", "it conflicts with what was integrated meanwhile in tour.md"},
+                      {"task", "Write the tour\nwith pictures"},
+                      {"scope", {"docs/tour/**", "tour.md"}},
+                      {"runs", 4},
+                      {"evictions", 4},
+                      {"trouble", {{"reason", "conflict"}, {"output", "<<<<<<< ours\nA\x1b[31m\n>>>>>>> theirs\n"}}}};
+  const std::string text = facet_text(facet, {});
+  INFO(text);
+  for (const char* part : {"Write the tour …\n", "docs/tour/**, tour.md\n", "4 times\n",
+                           "\nconflict\n  | <<<<<<< ours\n  | A\\x1b[31m\n  | >>>>>>> theirs\n"})
+    CHECK(text.find(part) != std::string::npos);
 }
 
 TEST_CASE("a report has the values, who is missing, and every facet; what agents say stays text") {

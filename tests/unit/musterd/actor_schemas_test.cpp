@@ -1,7 +1,10 @@
 // Bytes of actors become what people read, and what they write becomes messages.
 #include "tools/musterd/actor_schemas.hpp"
+#include "tools/musterd/actor_waits.hpp"
 
 #include <catch2/catch.hpp>
+
+#include <algorithm>
 
 #include "actors/fleet/fleet_generated.h"
 #include "actors/host/host_generated.h"
@@ -9,6 +12,7 @@
 #include "actors/pull/pull_generated.h"
 #include "actors/repo/repo_generated.h"
 #include "actors/run/run_generated.h"
+#include "actors/swarm/swarm_generated.h"
 #include "engine/core/kind.hpp"
 
 using namespace muster;
@@ -39,6 +43,27 @@ TEST_CASE("every message of every kind is known by the name that the code gives 
   check_union("host", afbs::EnumValuesHostBody(), afbs::EnumNameHostBody);
   CHECK(actor_schemas().message_name("run", 99) == "99");
   CHECK(actor_schemas().message_name("none", 1) == "1");
+}
+
+TEST_CASE("a message is described with its tables' fields, for a form") {
+  const Json messages = *actor_schemas().describe("run");
+  const auto event = std::find_if(messages.begin(), messages.end(), [](const Json& message) {
+    return message.at("name") == "HostEvent";
+  });
+  REQUIRE(event != messages.end());
+  std::string told;
+  for (const Json& field : event->at("fields")) {
+    told += field.at("name").get<std::string>() + ":" + field.at("type").get<std::string>();
+    for (const Json& inner : field.value("fields", Json::array()))
+      told += " " + inner.at("name").get<std::string>();
+    told += "\n";
+  }
+  CHECK(told.starts_with("host:string\nepoch:Epoch generation attempt session\nevent:RunEvent "));
+  const auto made = messages.at(0).at("fields");
+  CHECK(std::any_of(made.begin(), made.end(), [](const Json& field) {
+    return field.at("name") == "reviewers" && field.at("type") == "[string]";
+  }));
+  CHECK(event->at("fields").at(1).at("fields").at(0).at("required") == true);  // Of a struct all are.
 }
 
 TEST_CASE("a state is told in the schema's order, enums by name, and hostile text stays text") {
@@ -79,6 +104,57 @@ TEST_CASE("bytes that are not what they should be are refused, cut at any place"
   CHECK(actor_schemas().state("host", "").error().code == Errc::corrupt);
   CHECK(actor_schemas().state("nothing", bytes).error().code == Errc::not_found);
   CHECK(actor_schemas().message("host", {200, bytes}).error().code == Errc::not_found);
+}
+
+TEST_CASE("an actor of each kind says what it waits for") {
+  afbs::FleetHeadT fleet;
+  fleet.state = afbs::FleetState::running;
+  fleet.total = 9;
+  fleet.created = 8;
+  const auto of_fleet = [&] { return what_it_waits_for("fleet", engine::encode_table(fleet)); };
+  CHECK(of_fleet() == "1 run to be made");
+  fleet.counts.resize(12);
+  fleet.counts[static_cast<std::size_t>(afbs::RunState::queued)] = 3;
+  fleet.counts[static_cast<std::size_t>(afbs::RunState::running)] = 2;
+  fleet.counts[static_cast<std::size_t>(afbs::RunState::delivered)] = 4;
+  CHECK(of_fleet() == "its runs: 3 queued, 2 running");
+  fleet.state = afbs::FleetState::paused;
+  fleet.reason = "paused by ann";
+  CHECK(of_fleet() == "somebody to resume it: paused by ann");
+  fleet.state = afbs::FleetState::completed;
+  CHECK(of_fleet().empty());
+
+  afbs::SwarmHeadT swarm;
+  swarm.counts = {2, 1, 0, 0, 5, 0, 0};
+  const auto of_swarm = [&] { return what_it_waits_for("swarm", engine::encode_table(swarm)); };
+  CHECK(of_swarm() == "its facets: 2 waiting, 1 working");
+  swarm.counts = {0, 0, 0, 0, 8, 0, 0};
+  swarm.pulls_asked = 2;
+  CHECK(of_swarm() == "2 pull requests to be opened");
+
+  afbs::RepoHeadT repo;
+  CHECK(what_it_waits_for("repo", engine::encode_table(repo)).empty());
+  for (const char* run : {"A", "B"}) {
+    repo.holders.push_back(std::make_unique<afbs::RepoTurnT>());
+    repo.holders.back()->run = run;
+    repo.waiting.push_back(std::make_unique<afbs::RepoTurnT>());
+  }
+  CHECK(what_it_waits_for("repo", engine::encode_table(repo)) ==
+        "run/A and 1 other to give back its turn; 2 runs in line");
+
+  afbs::PullHeadT pull;
+  CHECK(what_it_waits_for("pull", engine::encode_table(pull)) == "somebody to merge or close it");
+  pull.busy = "merge";
+  CHECK(what_it_waits_for("pull", engine::encode_table(pull)) == "the forge's answer to merge");
+
+  afbs::HostHeadT host;
+  host.state = afbs::HostState::draining;
+  host.used.push_back(std::make_unique<afbs::SlotT>());
+  CHECK(what_it_waits_for("host", engine::encode_table(host)) == "1 run to end");
+  host.state = afbs::HostState::unreachable;
+  CHECK(what_it_waits_for("host", engine::encode_table(host)) == "it to connect");
+  CHECK(what_it_waits_for("host", "no head of any kind").empty());
+  CHECK(what_it_waits_for("run", "").empty());
 }
 
 TEST_CASE("rows and effects have schemas too") {

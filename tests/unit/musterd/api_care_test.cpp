@@ -223,6 +223,20 @@ TEST_CASE_METHOD(Installed, "a host tells its lease, its sandboxes and what it i
   told = get("/v1/hosts/h1");
   CHECK(told.at("lease").dump() ==
         R"({"connected":true,"session":7,"holds":true,"ends_in_ms":24000,"orders_waiting":1})");
+  CHECK(told.at("warm_pool").is_null());
+  CHECK(told.at("warm_lines") == Json::array());
+  auto pool = std::make_shared<actors::HostPool>();
+  *pool = {8, 2, 1, 31, 9, {{"/srv/api", "main", "host", 2, 3, 31, 9}}};
+  leases["h1"].pool = pool;
+  const std::string counts = R"({"max":8,"waiting":2,"making":1,"hits":31,"misses":9})";
+  told = get("/v1/hosts/h1");
+  CHECK(told.at("warm_pool") == Json::parse(counts));
+  CHECK(told.at("warm_lines") ==
+        Json::parse(R"([{"url": "/srv/api", "branch": "main", "image": "host", "waiting": 2, "wanted": 3,
+                         "hits": 31, "misses": 9}])"));
+  CHECK(get("/v1/hosts").at("hosts").at(0).at("warm_pool") == Json::parse(counts));
+  CHECK(send("GET", "/metrics").body.find("muster_warm_sandboxes{what=\"waiting\"} 2\n") !=
+        std::string::npos);
   CHECK(send("GET", "/v1/hosts/h9").status == 404);
 }
 

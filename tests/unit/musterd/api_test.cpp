@@ -162,6 +162,22 @@ TEST_CASE_METHOD(Bump, "hosts come in pages too, by state") {
   CHECK(second.at("next").is_null());
   CHECK(get("/v1/hosts?state=cordoned").at("hosts").at(0).at("name") == "b");
   CHECK(send("GET", "/v1/hosts?state=tired").status == 400);
+
+  // One that is removed between the look at the index and the look at it.
+  engine.heads.erase({"default", "host", "b"});
+  engine.subscriber({{7, {"default", "host", "a"}, 1, {}}});
+  CHECK(get("/v1/hosts").at("hosts").size() == 2);
+  Request request;
+  request.method = "GET";
+  REQUIRE(parse_target("/v1/hosts", request));
+  request.headers["Accept"] = "text/event-stream";
+  request.headers["Last-Event-ID"] = "7";
+  REQUIRE(!api.admit(request));
+  const Response stream = api.handle(request);
+  CHECK(stream.stream->next().bytes == ": muster\n\n");
+  engine.subscriber({{8, {"default", "host", "b"}, 1, {}}});
+  CHECK(stream.stream->next().bytes.find("event: left\ndata: {\"name\":\"b\"}\n\n") !=
+        std::string::npos);
 }
 
 TEST_CASE_METHOD(Bump, "a list is followed from where it was read, under its filters") {

@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "actors/fleet/fleet.hpp"
+#include "actors/swarm/swarm.hpp"
 #include "tests/unit/musterd/fake_engine.hpp"
 #include "tools/musterd/check.hpp"
 
@@ -96,4 +97,40 @@ TEST_CASE_METHOD(TwoRuns, "a run that was and is no more is named") {
   engine.heads.erase({"default", "run", "AAAA"});
   CHECK(differences() ==
         std::vector<std::string>{"fleet bump, run AAAA (acme/AAAA): there is no such run"});
+}
+
+TEST_CASE_METHOD(TwoRuns, "a swarm is recounted from its facets, and when it has ended every commit has a fate") {
+  fbs::SwarmHeadT swarm;
+  swarm.name = "docs";
+  swarm.loaded = 2;
+  swarm.counts.resize(static_cast<std::size_t>(fbs::FacetState::MAX) + 1);
+  swarm.counts[static_cast<std::size_t>(fbs::FacetState::merged)] = 1;
+  swarm.counts[static_cast<std::size_t>(fbs::FacetState::working)] = 1;
+  swarm.extra_agents = 1;
+  engine.put_head("swarm", "docs", swarm);
+  engine.put_index(actors::index::kSwarm, "docs", "");
+  fbs::FacetRowT facet;
+  facet.id = "guide";
+  facet.state = fbs::FacetState::merged;
+  engine.put_row("swarm", "docs", "facet/00000", facet);
+  facet.id = "index";
+  facet.state = fbs::FacetState::working;
+  facet.candidates.push_back(std::make_unique<fbs::CandidateT>());
+  facet.candidates.push_back(std::make_unique<fbs::CandidateT>());
+  engine.put_row("swarm", "docs", "facet/00001", facet);
+  fbs::CommitRowT open;
+  open.facet = 1;
+  engine.put_row("swarm", "docs", "commit/c1", open);
+  CHECK(differences().empty());
+  swarm.counts[static_cast<std::size_t>(fbs::FacetState::merged)] = 2;
+  swarm.owners = 1;
+  swarm.state = fbs::SwarmState::completed;
+  engine.put_head("swarm", "docs", swarm);
+  open.facet = 7;
+  engine.put_row("swarm", "docs", "commit/c2", open);
+  CHECK(differences() ==
+        std::vector<std::string>{"swarm docs: merged says 2, is 1", "swarm docs: owners says 1, is 0",
+                                 "swarm docs: it has ended, and commit c1 has no fate",
+                                 "swarm docs: it has ended, and commit c2 has no fate",
+                                 "swarm docs: commit c2 is of a facet that is not there"});
 }

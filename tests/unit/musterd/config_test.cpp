@@ -33,6 +33,14 @@ TEST_CASE("everything that is wrong is told, with its line") {
         "m.yaml:1:8: slots takes a whole number from 0");
   CHECK(apply_yaml(config, "keep_host: perhaps\nsocket: [a]", "m.yaml").error().message ==
         "m.yaml:1:12: keep_host takes true or false\nm.yaml:2:9: socket takes one text");
+  for (const char* nothing : {"socket:\nslots: 3\n", "socket: ~\n", "socket: null\n"}) {
+    const auto refused = apply_yaml(config, nothing, "m.yaml");
+    REQUIRE(!refused);
+    CHECK(refused.error().message.starts_with("m.yaml:"));
+    CHECK(refused.error().message.ends_with("socket takes one text"));
+  }
+  CHECK(apply_yaml(config, "socket: \"\"\n", "m.yaml"));
+  CHECK(config.socket.empty());
   CHECK(apply_yaml(config, "- a\n- b\n", "m.yaml").error().message ==
         "m.yaml:1:1: must be settings, one 'key: value' a line");
   CHECK(apply_yaml(config, "a: [", "m.yaml").error().message.find("m.yaml:1:") == 0);
@@ -82,6 +90,7 @@ TEST_CASE("settings that make no sense are refused") {
   CHECK(refused([](Config& c) { c.shards = 3; }));
   CHECK(refused([](Config& c) { c.keep_contents_days = 401; }));
   CHECK(refused([](Config& c) { c.keep_fleets_days = 36'501; }));
+  CHECK(refused([](Config& c) { c.keep_hosts_days = 36'501; }));
   CHECK(refused([](Config& c) { c.host_name = "../x"; }));
   CHECK(refused([](Config& c) { c.host_name = ""; }));
   CHECK(refused([](Config& c) { c.slots = 5000; }));

@@ -193,7 +193,21 @@ TEST_CASE("its log is begun anew when it has grown too large") {
   fs::resize_file(place.path / "log", EmbeddedHost::kMaxLog + 1);
   EmbeddedHost host(place.options());
   REQUIRE(host.start());
+  place.wait_for_holder(host.pid());
   host.stop(false);
   CHECK(fs::file_size(place.path / "log.1") == EmbeddedHost::kMaxLog + 1);
   CHECK(fs::file_size(place.path / "log") < 1000);
+}
+
+TEST_CASE("what it said last is told when it ends, and nothing of an earlier one") {
+  const Place place;
+  const fs::path log = place.path / "log";
+  CHECK(last_words(log, 0).empty());
+  std::ofstream(log) << "an earlier one\n";
+  const auto before = fs::file_size(log);
+  CHECK(last_words(log, before).empty());
+  std::ofstream(log, std::ios::app) << "this machine can't isolate sandboxes:\n  chmod o+x /srv\n";
+  CHECK(last_words(log, before) == "this machine can't isolate sandboxes:\n  chmod o+x /srv");
+  std::ofstream(log, std::ios::app) << std::string(2'000, 'x') << "\nthe end\n";
+  CHECK(last_words(log, before) == "the end");
 }

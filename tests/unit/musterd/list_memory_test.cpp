@@ -38,6 +38,34 @@ TEST_CASE("more than is remembered is forgotten as a whole, never in part") {
   CHECK(given.size() <= GivenItems::kMost);
 }
 
+TEST_CASE("rows are told when they differ, and again when that may not have come") {
+  ToldRows rows;
+  CHECK(rows.tell("a", 1, 5));
+  CHECK_FALSE(rows.tell("a", 1, 6));
+  CHECK(rows.tell("a", 2, 6));
+  CHECK(rows.tell("b", 1, 7));
+  CHECK(rows.tell_left({"a"}, 8) == std::vector<std::string>{"b"});
+  CHECK(rows.tell_left({"a"}, 8).empty());
+  CHECK(rows.tell("b", 1, 9));  // It is back.
+  CHECK(rows.tell_left({"a"}, 10) == std::vector<std::string>{"b"});
+
+  const auto later = rows.copy();
+  later->rewind(8);  // Who comes back with 8 may not have heard what was told at 9 and 10.
+  CHECK_FALSE(later->tell("a", 2, 11));
+  CHECK(later->tell_left({"a"}, 11) == std::vector<std::string>{"b"});
+  later->rewind(5);
+  CHECK(later->tell("a", 2, 12));
+  CHECK(later->tell("b", 1, 12));
+
+  CHECK(rows.known());
+  for (std::size_t n = 0; n <= ToldRows::kMost; ++n) (void)rows.tell(std::to_string(n), 1, 13);
+  CHECK_FALSE(rows.known());
+  CHECK(rows.size() <= 10);
+  rows.restart();
+  CHECK(rows.known());
+  CHECK_FALSE(RowMemory().find("0123").given->known());
+}
+
 TEST_CASE("lists have names of their own; a copy goes its own way") {
   ListMemory memory;
   const auto list = memory.begin();
@@ -64,7 +92,7 @@ TEST_CASE("lists and items are bounded: the one used longest ago is forgotten fi
 
   ListMemory large;
   std::vector<ListMemory::Named> lists;
-  for (std::size_t n = 0; n * GivenItems::kMost <= ListMemory::kMostItems; ++n) {
+  for (std::size_t n = 0; n * GivenItems::kMost <= GivenItems::kMostOfAll; ++n) {
     lists.push_back(large.begin());
     for (std::size_t item = 0; item < GivenItems::kMost; ++item)
       lists.back().given->add(std::to_string(item));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -170,6 +171,40 @@ TEST_CASE("spans reach a collector in batches; without one they are counted and 
   CHECK(nobody.dropped() == 5);
 }
 
+TEST_CASE("work is linked to the request that it comes of, while that is remembered") {
+  Collector collector;
+  OtlpLimits limits;
+  limits.remembered = 2;
+  {
+    OtlpExporter exporter(collector.address(), limits);
+    const auto add = [&](bool server, const std::string& name, const std::string& key, char trace) {
+      Span one = span(name);
+      one.server = server;
+      one.trace_id = std::string(32, trace);
+      one.attributes[kCorrelation] = key;
+      exporter.add(std::move(one));
+    };
+    add(true, "call", "K1", '1');
+    add(true, "call", "K1", '2');  // Repeated under its key, in another trace.
+    add(true, "read", "", '3');
+    add(false, "attempt 1", "K1", 'a');
+    add(true, "call", "K2", '4');
+    add(true, "call", "K3", '5');
+    add(false, "attempt 2", "K1", 'a');
+    add(false, "attempt 3", "", 'a');
+  }
+  const std::lock_guard lock(collector.mutex);
+  REQUIRE(collector.bodies.size() == 1);
+  const auto document = Json::parse(collector.bodies.front().substr(std::strlen("/v1/traces ")));
+  std::map<std::string, std::string> links;
+  for (const auto& one : document.at("resourceSpans").at(0).at("scopeSpans").at(0).at("spans"))
+    if (one.contains("links"))
+      links[one.at("name")] = one.at("links").at(0).at("traceId").get<std::string>() + " " +
+                              one.at("links").at(0).at("spanId").get<std::string>();
+  CHECK(links == std::map<std::string, std::string>{
+                     {"attempt 1", std::string(32, '2') + " " + std::string(16, 'b')}});
+}
+
 TEST_CASE("a collector that says no loses the batch, and the count says so") {
   Collector collector;
   collector.status = 503;
@@ -191,6 +226,10 @@ TEST_CASE_METHOD(ApiFixture, "an attempt that ended is measured once, phase by p
   attempt.running_unix_ms = 3'500;
   attempt.verifying_unix_ms = 4'500;
   attempt.finished_unix_ms = 5'000;
+  attempt.report = std::make_unique<wire::AttemptReportT>();
+  attempt.report->warm_sandbox = wire::Reuse::hit;
+  attempt.report->fetch_ms = 100;
+  attempt.report->create_ms = 300;
   engine.put_row("run", "7K2M", "attempt/0001", attempt);
   fbs::RunHeadT head;
   head.fleet = "bump";
@@ -207,7 +246,11 @@ TEST_CASE_METHOD(ApiFixture, "an attempt that ended is measured once, phase by p
                           const std::lock_guard lock(mutex);
                           told += phase + " " + std::to_string(seconds).substr(0, 3) + "\n";
                         },
-                        nullptr});
+                        nullptr,
+                        [&](const char* what, bool hit) {
+                          const std::lock_guard lock(mutex);
+                          told += std::string(what) + (hit ? " hit\n" : " miss\n");
+                        }});
     const auto commit = [&](fbs::RunBody type, std::vector<engine::IndexChange> indexes = {}) {
       engine.subscriber(
           {{1, {"default", "run", "7K2M"}, static_cast<std::uint16_t>(type), std::move(indexes)}});
@@ -219,11 +262,11 @@ TEST_CASE_METHOD(ApiFixture, "an attempt that ended is measured once, phase by p
     commit(fbs::RunBody::HostEvent, {{"placed", "7K2M", std::nullopt}});
     for (bool done = false; !done; std::this_thread::yield()) {
       const std::lock_guard lock(mutex);
-      done = told.find("verify") != std::string::npos;
+      done = told.find("warm_sandbox") != std::string::npos;
     }
     commit(fbs::RunBody::CancelRun);
   }
-  CHECK(told == "queue 2.0\nstart 0.5\nagent 1.0\nverify 0.5\n");
+  CHECK(told == "queue 2.0\nstart 0.5\nagent 1.0\nverify 0.5\nfetch 0.1\ncreate 0.3\nwarm_sandbox hit\n");
 
   attempt.class_ = fbs::FailureClass::verification;
   const auto spans = spans_of("7K2M", head, attempt);
@@ -267,8 +310,13 @@ TEST_CASE_METHOD(
   now.runs["queued"] = now.failed_runs["agent"] = now.fleets["running"] = now.hosts["ready"] = 1;
   now.queued_by_cause["no_host"] = 1;
   now.longest_wait_by_cause["no_host"] = Duration{1'500};
+  metrics.count_reuse("warm_sandbox", true);
+  metrics.count_reuse("warm_sandbox", false);
+  metrics.count_reuse("warm_sandbox", true);
   const std::string text = metrics.scrape(now);
   CHECK(text.find("BREW") == std::string::npos);
+  CHECK(text.find("muster_attempt_reuse_total{result=\"hit\",what=\"warm_sandbox\"} 2") != std::string::npos);
+  CHECK(text.find("muster_attempt_reuse_total{result=\"miss\",what=\"warm_sandbox\"} 1") != std::string::npos);
   const std::set<std::string> scraped = names_in(text);
   const std::string dashboard = file_text("dashboard.json");
   const std::string alerts = file_text("alerts.yaml");

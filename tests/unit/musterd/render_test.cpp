@@ -28,7 +28,8 @@ TEST_CASE("a fleet, whole") {
       R"("created":10,"wave":1,"waves":3,"counts":{"waiting":5,"queued":1,"provisioning":0,"running":0,)"
       R"("verifying":0,"delivering":0,"delivered":3,"unchanged":0,"skipped":0,"failed":1,"cancelled":0,)"
       R"("superseded":0},"failed_by_class":{"infrastructure":0,"agent":1,"verification":0,"delivery":0,)"
-      R"("policy":0},"attempts":6,"escalated":0,"pulls":0,"created_at":"2027-01-15T08:00:00.000Z",)"
+      R"("policy":0},"attempts":6,"escalated":0,"pulls":0,"used":{"tokens":0,"cost_usd":0.0},)"
+      R"("created_at":"2027-01-15T08:00:00.000Z",)"
       R"("started_at":"2027-01-15T08:00:00.000Z","ended_at":null,"concurrency":20,)"
       R"("branch":"muster/bump","why_waiting":{"wave":5},"eta_s":15})"
       "\n");

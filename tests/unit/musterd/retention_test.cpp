@@ -8,7 +8,10 @@
 #include <thread>
 
 #include "actors/fleet/fleet.hpp"
+#include "actors/host/host.hpp"
 #include "actors/indexes.hpp"
+#include "actors/swarm/swarm.hpp"
+#include "engine/core/inspect.hpp"
 #include "engine/runtime/runtime.hpp"
 #include "storage/base/ids.hpp"
 #include "tests/unit/musterd/api_fixture.hpp"
@@ -77,9 +80,12 @@ struct EndedFleet {
   }
   template <class M>
   std::string tell(const M& message) {
+    return tell("fleet", "old", actors::Fleet::Messages::encode(message));
+  }
+  std::string tell(const char* kind, const std::string& name, engine::Payload payload) {
     engine::Call call;
-    call.to = {"default", "fleet", "old"};
-    call.payload = engine::MessageSet<fbs::FleetBodyUnionTraits, M>::encode(message);
+    call.to = {"default", kind, name};
+    call.payload = std::move(payload);
     call.key = new_uuid_v7(engine->now());
     call.digest = "d";
     std::promise<Result<std::string>> answer;
@@ -91,10 +97,10 @@ struct EndedFleet {
   /// One look with those limits.
   Result<void> look(Duration contents, Duration fleets, storage::RunLog* with = nullptr,
                     bool dry_run = false) {
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(2));  // So that the end is longer ago than that.
-    Retention retention(*engine, with != nullptr ? *with : *logs, packs,
-                        {contents, fleets, dry_run, RetentionLimits::kDay});
+    // So that the end is longer ago than that, by the clock that is asked for both.
+    REQUIRE(wait([&, from = engine->now()] { return engine->now() - from >= Duration{2}; }));
+    Retention retention(*engine, with != nullptr ? *with : *logs, packs, files,
+                        {contents, fleets, dry_run, grace, hosts});
     auto looked = retention.look();
     counts = retention.counts();
     return looked;
@@ -142,6 +148,9 @@ struct EndedFleet {
   TemporaryDirectory directory;
   std::unique_ptr<storage::RunLog> logs = *storage::RunLog::open(directory.path / "logs");
   Blobs packs{directory.path / "packs"};
+  Blobs files{directory.path / "blobs"};
+  Duration grace = RetentionLimits::kDay;
+  Duration hosts{0};
   std::unique_ptr<engine::Engine> engine;
   RetentionCounts counts;
 };
@@ -208,6 +217,123 @@ TEST_CASE_METHOD(EndedFleet,
   CHECK(head().removed_unix_ms == since);
 }
 
+// ---- what nothing names ----
+
+namespace {
+
+/// Beside it files that nobody names, which may go at once.
+struct FleetAndFiles : EndedFleet {
+  FleetAndFiles() {
+    grace = Duration{-1'000};
+    for (const char* bytes : {"of nobody", "of nobody either"})
+      REQUIRE(files.put(sha256_hex(bytes), bytes));
+  }
+  std::size_t repositories() {
+    std::size_t found = 0;
+    auto& inside = dynamic_cast<engine::Inside&>(*engine);
+    REQUIRE(engine::each_actor(inside.journals(), {"default", "repo", "", ""},
+                               [&](const engine::ActorId&, std::string_view, const std::string&) {
+                                 return ++found > 0;
+                               }));
+    return found;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(FleetAndFiles, "repositories and files go when the last that named them went") {
+  REQUIRE(wait([&] { return repositories() == kRuns; }));
+  REQUIRE(look(kAtOnce, Duration{0}, nullptr, true));
+  CHECK(counts.files_due == 2);
+  CHECK(counts.repositories_due == 0);
+  CHECK(files.has(sha256_hex("of nobody")));
+  REQUIRE(look(kAtOnce, Duration{0}));
+  CHECK(counts.files_removed == 2);
+  CHECK(counts.repositories_removed == 0);
+  CHECK(repositories() == kRuns);
+
+  REQUIRE(look(kAtOnce, kAtOnce));
+  CHECK(counts.fleets_removed == 1);
+  REQUIRE(wait([&] { return runs().empty(); }));
+  const std::size_t left = repositories();  // That look may have seen some of the runs go.
+  REQUIRE(look(kAtOnce, kAtOnce, nullptr, true));
+  CHECK(counts.repositories_due == left);
+  CHECK(repositories() == left);
+  REQUIRE(look(kAtOnce, kAtOnce));
+  CHECK(counts.repositories_removed == left);
+  CHECK(repositories() == 0);
+  open();
+  CHECK(repositories() == 0);
+  CHECK(engine->dead_letters({}, 10)->empty());
+}
+
+// ---- hosts and swarms ----
+
+TEST_CASE_METHOD(EndedFleet, "a host goes when it is gone for long, and comes back as a new one") {
+  const auto say = [&](const auto& m) {
+    tell("host", "h1", actors::Host::Messages::encode(m));
+  };
+  fbs::HostConnectedT connected;
+  connected.session = connected.generation = 1;
+  connected.slots = 2;
+  say(connected);
+  hosts = kAtOnce;
+  REQUIRE(look(Duration{0}, Duration{0}));
+  CHECK(counts.hosts_due == 0);  // It is there.
+  fbs::LeaseEndedT ended;
+  ended.session = 1;
+  say(ended);
+  hosts = RetentionLimits::kDay;
+  REQUIRE(look(Duration{0}, Duration{0}));
+  CHECK(counts.hosts_due == 0);
+  hosts = kAtOnce;
+  REQUIRE(look(Duration{0}, Duration{0}, nullptr, true));
+  CHECK(counts.hosts_due == 1);
+  CHECK(view().host("h1"));
+  REQUIRE(look(Duration{0}, Duration{0}));
+  CHECK(counts.hosts_removed == 1);
+  CHECK(view().host("h1").error().code == Errc::not_found);
+  open();
+  say(connected);
+  CHECK(view().host("h1")->state == fbs::HostState::ready);
+}
+
+TEST_CASE_METHOD(EndedFleet, "a swarm goes with its fleet, by the time of fleets") {
+  fbs::CreateSwarmT create;
+  create.digest = create.plan_digest = std::string(64, 'e');
+  create.facets = 1;
+  create.stall_ms = 600'000;
+  create.lines.push_back(std::make_unique<fbs::SwarmLineT>());
+  create.lines.back()->id = "r";
+  create.lines.back()->repository = "acme/r0";
+  create.lines.back()->url = "/srv/acme/r0";
+  const auto say = [&](const auto& m) {
+    return tell("swarm", "docs", actors::Swarm::Messages::encode(m));
+  };
+  CHECK(say(create) == "created");
+  fbs::LineStartedT not_begun;
+  not_begun.error = "no such branch";
+  say(not_begun);
+  REQUIRE(wait([&] {
+    const auto fleet = view().fleet("docs");
+    return view().swarm("docs")->state == fbs::SwarmState::stopped && fleet &&
+           fleet->state == fbs::FleetState::cancelled;
+  }));
+  REQUIRE(look(Duration{0}, kAtOnce, nullptr, true));
+  CHECK(counts.swarms_due == 0);  // Its fleet's contents go before.
+  REQUIRE(look(Duration{0}, kAtOnce));
+  CHECK(counts.contents_removed == 2);
+  REQUIRE(look(Duration{0}, kAtOnce, nullptr, true));
+  CHECK(counts.swarms_due == 1);
+  REQUIRE(look(Duration{0}, kAtOnce));
+  CHECK(counts.swarms_removed == 1);
+  CHECK(wait([&] { return !view().swarm("docs") && !view().fleet("docs"); }));
+  open();
+  CHECK_FALSE(view().swarm("docs"));
+  CHECK(engine->dead_letters({}, 10)->empty());
+  CHECK(say(create) == "created");
+}
+
 // ---- packs ----
 
 namespace {
@@ -252,7 +378,8 @@ struct TwoPacks {
     engine.put_head("fleet", fleet, fleets[fleet]);
   }
   std::string left(Duration grace) {
-    Retention retention(engine, *logs, packs,
+    Blobs files{directory.path / "blobs"};
+    Retention retention(engine, *logs, packs, files,
                         {RetentionLimits::kDay, RetentionLimits::kDay, false, grace});
     REQUIRE(retention.look());
     std::string text;
@@ -278,4 +405,52 @@ TEST_CASE_METHOD(
   CHECK(left(Duration{-1'000}) == "pack of two; shared; ");
   given_up("two");
   CHECK(left(Duration{-1'000}).empty());
+}
+
+TEST_CASE_METHOD(TwoPacks, "what a fleet, a swarm or a run that goes on was given is kept") {
+  Blobs files(directory.path / "blobs");
+  const auto file = [&](const std::string& bytes) {
+    REQUIRE(files.put(sha256_hex(bytes), bytes));
+    return sha256_hex(bytes);
+  };
+  fbs::CreateFleetT fleet;
+  fleet.digest = "d";
+  fleet.spec_digest = file("spec");
+  fleet.snapshot_digest = file("snapshot");
+  fleet.agent_bundle = file("bundle");
+  engine.put_row("fleet", "one", "create", fleet);
+  fbs::CreateSwarmT create;
+  create.digest = "d";
+  create.plan_digest = file("plan");
+  fbs::SwarmHeadT swarm;
+  swarm.name = "s";
+  swarm.plan_digest = file("plan with what planners added");
+  engine.put_index(actors::index::kSwarm, "s", "");
+  engine.put_head("swarm", "s", swarm);
+  engine.put_row("swarm", "s", "create", create);
+  fbs::RunRowT row;
+  row.run = "AAAA";
+  row.state = fbs::RunState::running;
+  engine.put_row("fleet", "one", "run/AAAA", row);
+  fbs::CreateRunT run;
+  run.fleet = "one";
+  run.repository = "acme/api";
+  run.spec_digest = file("plan of then");
+  engine.put_row("run", "AAAA", "create", run);
+  file("nobody's file");
+
+  const auto look = [&] {
+    Retention retention(engine, *logs, packs, files,
+                        {Duration{0}, Duration{0}, false, Duration{-1'000}});
+    REQUIRE(retention.look());
+    return retention.counts().files_removed;
+  };
+  CHECK(look() == 1);
+  CHECK_FALSE(files.has(sha256_hex("nobody's file")));
+  row.state = fbs::RunState::failed;
+  engine.put_row("fleet", "one", "run/AAAA", row);
+  CHECK(look() == 1);
+  CHECK_FALSE(files.has(run.spec_digest));
+  CHECK(files.has(fleet.agent_bundle));
+  CHECK(files.has(swarm.plan_digest));
 }

@@ -436,6 +436,34 @@ TEST_CASE("a stream sends what comes, when it comes, and ends") {
   CHECK(bare.rest() == "4\r\ntwo!\r\n0\r\n\r\n");
 }
 
+TEST_CASE("a stream that put something off is asked again, though nothing wakes it") {
+  class Resting final : public BodyStream {
+   public:
+    Piece next() override {
+      Piece piece;
+      if (++asked_ < 4)
+        piece.again = Duration{1};
+      else
+        piece.bytes = "there";
+      piece.end = asked_ == 4;
+      return piece;
+    }
+    void on_more(std::function<void()>) override {}
+
+   private:
+    int asked_ = 0;
+  };
+  const Directory directory;
+  const auto server = serve(directory, [&](Request&) {
+    Response response;
+    response.stream = std::make_shared<Resting>();
+    return response;
+  });
+  Bare client(directory);
+  client.send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+  CHECK(client.rest().find("5\r\nthere\r\n0\r\n\r\n") != std::string::npos);
+}
+
 TEST_CASE("a stream whose client leaves is let go, though it has nothing to say") {
   const Directory directory;
   Gate begun;

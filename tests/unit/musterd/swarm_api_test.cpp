@@ -164,6 +164,16 @@ TEST_CASE_METHOD(Docs, "the ledger is what the rows, the runs and git say togeth
     CHECK(ledger.at("findings").at(0).at("kind") == "unaccounted");
     CHECK(ledger.at("findings").at(0).at("commit") == "c2");
   }
+  SECTION("what a verification left behind is no commit of anybody's") {
+    fbs::RunRowT run;
+    run.run = "1111AAAAAAAAA";
+    run.state = fbs::RunState::delivered;
+    run.reason = "not_pushed";
+    run.head_sha = "c2";
+    run.labels_json = R"({"verify":"api"})";
+    engine.put_row("fleet", "docs", "run/1111AAAAAAAAA", run);
+    CHECK(get("/v1/swarms/docs/ledger").at("proven") == true);
+  }
   SECTION("git finds something") {
     line_proof = [](const actors::swarm::LineClaim&) -> Result<actors::swarm::LineProof> {
       return actors::swarm::LineProof{
@@ -252,6 +262,26 @@ TEST_CASE_METHOD(Docs, "what is wrong with a swarm is said, and nothing is made"
   engine.put_head("fleet", "docs-2", fleet);
   refused(resolved(swarm_body()), 409, "a fleet is called docs-2 already");
   CHECK(engine.calls.empty());
+}
+
+TEST_CASE_METHOD(Docs, "one facet is told with what was asked and all of its trouble") {
+  Json spec = swarm_body().at("spec");
+  spec["facets"][1] = {{"id", "index"}, {"task", "Link it"}, {"scope", Json::array({"index.md"})}};
+  const std::string file = spec.dump();
+  REQUIRE(blobs.put(sha256_hex(file), file));
+  fbs::CreateSwarmT create;
+  create.digest = create.plan_digest = sha256_hex(file);
+  engine.put_row("swarm", "docs", "create", create);
+  engine.put_text("swarm", "docs", "feedback/00001", R"({"reason": "conflict", "output": "<<<<<<< a"})");
+  const Json facet = get("/v1/swarms/docs/facets/index");
+  CHECK(facet.at("state") == "rejected");
+  CHECK(facet.at("needs") == Json::array({"guide"}));
+  CHECK(facet.at("task") == "Link it");
+  CHECK(facet.at("scope") == Json::array({"index.md"}));
+  CHECK(facet.at("attempts") == 3);
+  CHECK(facet.at("trouble").at("output") == "<<<<<<< a");
+  CHECK(get("/v1/swarms/docs/facets/guide").at("trouble").is_null());
+  CHECK(send("GET", "/v1/swarms/docs/facets/nobody").status == 404);
 }
 
 TEST_CASE_METHOD(Docs, "orders to a swarm bear who and why") {

@@ -50,7 +50,15 @@ class House {
     config.tick = Duration{10};
     config.clock = [this] { return Duration{clock.load()}; };
     hosts =
-        std::make_shared<actors::Hosts>(config, actors::HostsNeeds{blobs, packs, *logs, make_spec});
+        std::make_shared<actors::Hosts>(config, actors::HostsNeeds{blobs, packs, *logs, [this](std::string_view json, const auto& start) {
+                                            auto spec = make_spec(json, start);
+                                            if (other_repositories) {
+                                              spec->other_repositories.push_back(std::make_unique<wire::OtherRepositoryT>());
+                                              spec->other_repositories.back()->name = "lib";
+                                              spec->other_repositories.back()->url = "/srv/lib";
+                                            }
+                                            return spec;
+                                          }});
     auto made = engine::make_engine(
         {},
         engine::make_kinds<actors::Run, actors::Host, actors::Repo, actors::Fleet, actors::Pull>(),
@@ -102,7 +110,7 @@ class House {
 
   /// A run of fleet "f" in repository acme/NAME that may proceed. Its id.
   std::string run(const std::string& name, const std::string& bundle = "",
-                  std::uint32_t concurrency = 50) {
+                  std::uint32_t concurrency = 50, bool resume = false) {
     const std::string id = run_id("f", "/srv/" + name, 1);
     actors::fbs::CreateRunT create;
     create.fleet = "f";
@@ -116,6 +124,7 @@ class House {
     create.policy->delivery = actors::fbs::DeliveryMode::none;
     create.policy->branch = "muster/f";
     create.policy->concurrency = concurrency;
+    create.policy->resume = resume;
     tell_run(id, create);
     tell_run(id, actors::fbs::ProceedT{});
     return id;
@@ -172,6 +181,7 @@ class House {
     spec.branch = start.branch;
     spec.image = "host";
     spec.agent_bundle = start.agent_bundle;
+    if (start.checkpoint) spec.resume = std::make_unique<wire::CheckpointT>(*start.checkpoint);
     return spec;
   }
 
@@ -180,6 +190,7 @@ class House {
   int port_ = 0;
 
  public:
+  std::atomic<bool> other_repositories = false;  ///< In every spec.
   std::atomic<std::int64_t> clock{1'000'000};
   Blobs blobs;
   Blobs packs;

@@ -61,6 +61,109 @@ TEST_CASE("a pack is in the store before the run hears that its attempt has fini
   }
 }
 
+TEST_CASE("a sandboxd one protocol apart works; two apart is refused, says the host, and why") {
+  using storage::kLinkProtocol;
+  House house;
+  SECTION("one apart") {
+    for (const int apart : {-1, 1}) {
+      const auto host = house.host({.name = "host-" + std::to_string(apart + 2), .slots = 1,
+                                    .protocol = static_cast<std::uint16_t>(kLinkProtocol + apart)},
+                                   [](SimHost& self, const wire::StartT& start) { self.run_through(start, unchanged(), "x"); });
+      REQUIRE(host->wait([&] { return host->welcomes.size() == 1; }));
+      REQUIRE(host->welcomes[0].refused.empty());
+      REQUIRE(house.wait_run(house.run("r" + std::to_string(apart + 1)), RunState::unchanged));
+      const auto head = house.host_head("host-" + std::to_string(apart + 2));
+      REQUIRE(head.protocol == static_cast<std::uint32_t>(kLinkProtocol + apart));
+      REQUIRE(head.refused.empty());
+      host->stop();
+      REQUIRE(house.wait([&] { return house.host_head(head.name).state == HostState::unreachable; }));
+    }
+  }
+  SECTION("two apart") {
+    for (const int apart : {-2, 2}) {
+      const std::string older = apart < 0 ? "sandboxd" : "musterd";
+      const auto host = house.host({.name = "host-a", .protocol = static_cast<std::uint16_t>(kLinkProtocol + apart)});
+      REQUIRE(host->wait([&] { return host->welcomes.size() == 1; }));
+      REQUIRE(host->welcomes[0].refused.ends_with("upgrade " + older));
+      REQUIRE(house.wait([&] { return house.host_head("host-a").refused.ends_with("upgrade " + older); }));
+      const auto head = house.host_head("host-a");
+      REQUIRE(head.state == HostState::unreachable);
+      REQUIRE(head.session == 0);
+      REQUIRE(head.version == "simulated");
+      host->stop();
+    }
+    // After the upgrade it is a host as any other.
+    const auto host = house.host();
+    REQUIRE(host->wait([&] { return host->welcomes.size() == 1; }));
+    REQUIRE(house.host_head("host-a").refused.empty());
+    REQUIRE(house.host_head("host-a").state == HostState::ready);
+    REQUIRE(house.host_head("host-a").protocol == kLinkProtocol);
+  }
+  SECTION("an older one is given nothing that it does not know") {
+    house.other_repositories = true;
+    const auto host = house.host({.protocol = storage::kOtherRepositoriesProtocol - 1});
+    const std::string id = house.run("api");
+    REQUIRE(house.wait([&] { return house.run_head(id).attempt >= 1 && house.attempt(id, 1).reason == "start_failed"; }));
+    REQUIRE(house.attempt(id, 1).message.ends_with("knows only one repository in a workspace: upgrade it"));
+    const auto lock = host->lock();
+    REQUIRE(host->starts.empty());
+  }
+}
+
+TEST_CASE("a checkpoint is kept with its attempt, replaces the one before, and begins the next attempt elsewhere") {
+  House house;
+  const std::string id = house.run("api", "", 50, true);
+  const auto checkpoint_of = [](const std::string& pack, char commit) {
+    wire::CheckpointT checkpoint;
+    checkpoint.commit = std::string(40, commit);
+    checkpoint.base = std::string(40, 'a');
+    checkpoint.digest = sha256_hex(pack);
+    checkpoint.bytes = pack.size();
+    return checkpoint;
+  };
+  const std::string one(700u << 10, '1'), two(600u << 10, '2');
+  auto a = house.host({.name = "host-a"});
+  const auto start = a->start_of(id + "-1");
+  REQUIRE(!start.spec->resume);
+  a->event(start, Phase::accepted);
+  a->event(start, Phase::running);
+  a->pack(start, one);
+  a->checkpoint(start, checkpoint_of(one, 'b'));
+  REQUIRE(house.wait([&] { return house.attempt(id, 1).checkpoint != nullptr; }));
+  REQUIRE(house.attempt(id, 1).checkpoint->commit == std::string(40, 'b'));
+  a->pack(start, two);
+  a->checkpoint(start, checkpoint_of(two, 'c'));
+  REQUIRE(house.wait([&] { return house.attempt(id, 1).checkpoint->commit == std::string(40, 'c'); }));
+  REQUIRE(house.wait([&] { return !house.packs.has(sha256_hex(one)); }));
+  // One whose pack never came is not believed.
+  a->checkpoint(start, checkpoint_of("nothing", 'd'));
+  REQUIRE(a->wait([&] { return a->acknowledged == 5; }));
+  REQUIRE(house.attempt(id, 1).checkpoint->commit == std::string(40, 'c'));
+  house.restart();
+  REQUIRE(a->wait([&] { return a->welcomes.size() == 2; }));
+  SECTION("its host dies") { a.reset(); house.pass(60'000); }
+  SECTION("it fails with a last one") {
+    wire::AttemptReportT report;
+    report.outcome = wire::Outcome::failed;
+    report.reason = "runtime_failed";
+    const std::string last = "the last one";
+    a->pack(start, last);
+    report.checkpoint = std::make_unique<wire::CheckpointT>(checkpoint_of(last, 'e'));
+    a->event(start, Phase::finished, std::make_unique<wire::AttemptReportT>(std::move(report)));
+    REQUIRE(house.wait([&] { return house.attempt(id, 1).report != nullptr; }));
+    REQUIRE(house.attempt(id, 1).report->checkpoint->commit == std::string(40, 'e'));
+    a.reset();
+    house.pass(60'000);
+  }
+  const auto b = house.host({.name = "host-b"});
+  REQUIRE(b->wait([&] { return !b->starts.empty(); }));
+  const auto next = b->start_of(b->starts.front());
+  REQUIRE(next.spec->resume);
+  const std::string digest = next.spec->resume->digest;
+  const auto lock = b->lock();
+  REQUIRE(sha256_hex(b->blobs.at(digest)) == digest);
+}
+
 TEST_CASE("a host that calls itself otherwise is sent away") {
   House house;
   SimHostOptions options;
@@ -237,6 +340,51 @@ TEST_CASE("a host that is connected but sends no heartbeat loses its lease") {
   REQUIRE(house.host_head("host-a").session == 2);
 }
 
+TEST_CASE("a host's warm pool is known while it is connected, bounded in what it says") {
+  House house;
+  auto said = std::make_shared<wire::WarmPoolStateT>();
+  said->max = 8;
+  said->waiting = 2;
+  said->making = 1;
+  said->hits = 31;
+  said->misses = 9;
+  for (int i = 0; i < 40; ++i) {
+    said->lines.push_back(std::make_unique<wire::WarmPoolLineT>());
+    auto& line = *said->lines.back();
+    line.url = "/srv/" + std::to_string(i) + std::string(3'000, 'x');
+    line.branch = "main";
+    line.image = "env:node";
+    line.wanted = 1;
+    line.hits = 5;
+  }
+  auto host = house.host({.name = "host-a", .warm_pool = said});
+  const auto pool = [&] {
+    const auto lease = house.hosts->lease("host-a");
+    return lease ? lease->pool : nullptr;
+  };
+  REQUIRE(house.wait([&] { return pool() != nullptr; }));
+  const auto known = pool();
+  CHECK(known->max == 8);
+  CHECK(known->waiting == 2);
+  CHECK(known->making == 1);
+  CHECK(known->hits == 31);
+  CHECK(known->misses == 9);
+  REQUIRE(known->lines.size() == 32);
+  CHECK(known->lines[31].url.substr(0, 8) == "/srv/31x");
+  CHECK(known->lines[31].url.size() == 2'048);
+  CHECK(known->lines[31].branch == "main");
+  CHECK(known->lines[31].image == "env:node");
+  CHECK(known->lines[31].wanted == 1);
+  CHECK(known->lines[31].hits == 5);
+  host.reset();
+  REQUIRE(house.wait([&] { return pool() == nullptr; }));
+
+  const auto without = house.host({.name = "host-b"});
+  REQUIRE(without->wait([&] { return without->renewed > 0; }));
+  REQUIRE(house.wait([&] { return house.hosts->lease("host-b").has_value(); }));
+  CHECK(house.hosts->lease("host-b")->pool == nullptr);
+}
+
 TEST_CASE("an engine that slept gives every host a whole lease") {
   House house;
   const auto host = house.host({.heartbeats = false});
@@ -328,6 +476,74 @@ TEST_CASE("a cancelled run's sandbox is stopped, also when the host was away") {
   report->outcome = wire::Outcome::cancelled;
   host->event(start, Phase::finished, std::move(report));
   REQUIRE(house.wait_run(id, RunState::cancelled));
+}
+
+TEST_CASE("what people say reaches the host of a running sandbox, again until it is there") {
+  House house;
+  const auto say = [&](const std::string& id, std::uint32_t number, const std::string& text) {
+    actors::fbs::SteerRunT said;
+    said.number = number;
+    said.text = text;
+    house.tell_run(id, said);
+  };
+  const auto answer = [](SimHost& host, const std::string& id, std::uint32_t below, bool gone) {
+    wire::FrameT frame;
+    frame.run = id;
+    frame.attempt = 1;
+    wire::SteeredT steered;
+    steered.below = below;
+    steered.gone = gone;
+    frame.body.Set(steered);
+    REQUIRE(host.send(storage::Stream::control, frame));
+  };
+  SECTION("in order, also over a lost session and a restart of the engine") {
+    const auto host = house.host();
+    const std::string id = house.run("api");
+    const auto start = host->start_of(id + "-1");
+    say(id, 0, "first");
+    REQUIRE(host->wait([&] { return host->steered.size() == 1; }));
+    host->event(start, Phase::accepted);
+    host->event(start, Phase::running);
+    REQUIRE(house.wait_run(id, RunState::running));
+    host->disconnect();  // before it answered
+    REQUIRE(host->wait([&] { return host->steered.size() == 2; }));
+    say(id, 1, "second");
+    say(id, 2, "third");
+    house.restart();
+    REQUIRE(host->wait([&] { return host->steered.size() == 3; }));
+    REQUIRE(host->steered[2] == id + "-1 0 first");
+    REQUIRE(house.run_head(id).steering);
+    answer(*host, id, 1, false);
+    REQUIRE(host->wait([&] { return host->steered.size() == 5; }));
+    REQUIRE(host->steered[3] == id + "-1 1 second");
+    REQUIRE(host->steered[4] == id + "-1 2 third");
+    answer(*host, "0000000000000", 9, false);  // of a sandbox that is none of its
+    answer(*host, id, 3, false);
+    REQUIRE(house.wait([&] { return house.run_head(id).steered == 3; }));
+    REQUIRE_FALSE(house.run_head(id).steering);
+  }
+  SECTION("not where the sandbox is gone, nor on a host that can't") {
+    const bool knows = GENERATE(true, false);
+    const auto host = house.host({.steers = knows});
+    const std::string id = house.run("api");
+    const auto start = host->start_of(id + "-1");
+    host->event(start, Phase::accepted);
+    host->event(start, Phase::running);
+    REQUIRE(house.wait_run(id, RunState::running));
+    say(id, 0, "first");
+    if (knows) {
+      REQUIRE(host->wait([&] { return host->steered.size() == 1; }));
+      answer(*host, id, 0, true);
+    }
+    REQUIRE(house.wait([&] {
+      const auto row = house.engine->row({"default", "run", id}, actors::run_message_key(0));
+      return row && *row && !house.run_head(id).steering;
+    }));
+    REQUIRE(house.run_head(id).steered == 0);
+    REQUIRE(host->steered.size() == (knows ? 1U : 0U));
+    host->event(start, Phase::finished, std::make_unique<wire::AttemptReportT>(unchanged()));
+    REQUIRE(house.wait_run(id, RunState::unchanged));
+  }
 }
 
 TEST_CASE("logs are bounded by credit, and a full one does not stop its sandbox") {

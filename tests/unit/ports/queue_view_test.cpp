@@ -99,6 +99,25 @@ TEST_CASE("a run from queued over proposed to placed and gone") {
   }
 }
 
+TEST_CASE("where a moved run may go is known, also when that changes while it is proposed") {
+  QueueView view;
+  view.host("h", host(2, {}));
+  QueuedRunT moved = entry("f", "x/a");
+  moved.host = "old";
+  moved.moving = true;
+  moved.to = "h";
+  view.queued("A", moved);
+  REQUIRE(view.find("A")->left == "old");
+  REQUIRE(view.find("A")->moving);
+  REQUIRE(view.find("A")->to == "h");
+  view.propose({"A", 1, "h", 3});
+  moved.to = "other";
+  view.queued("A", moved);
+  REQUIRE(view.demand().empty());  // It is proposed still.
+  REQUIRE(view.withdraw("A", 1));
+  REQUIRE(view.find("A")->to == "other");
+}
+
 TEST_CASE("entries that come twice count once, in any order with their removal") {
   QueueView view;
   for (int i = 0; i < 2; ++i) {

@@ -25,7 +25,24 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
         path.string() + ":2: slots has a value of the wrong kind\n" + path.string() +
             ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, devcontainer, disk_limit, disk_low_water_bytes, "
             "engine, environments, image_directories, labels, log_spool_bytes, max_image_bytes, muster_init, name, "
-            "prebuild_max_age_hours, registries, runtime, slots, tls, uid_base");
+            "prebuild_max_age_hours, registries, runtime, slots, tls, uid_base, warm_pool");
+}
+
+TEST_CASE("a warm pool is a setting, off by default, and not for disks that are made to an attempt's measure") {
+  const testing::TempDirectory directory;
+  const auto path = directory.path() / "sandboxd.yaml";
+  CHECK(read_config(path, {}).value().host.warm_pool.max == 0);
+  std::ofstream(path) << "warm_pool: {max: 8, per_environment: 3, idle_minutes: 5}\n";
+  const auto pool = read_config(path, {}).value().host.warm_pool;
+  CHECK(pool.max == 8);
+  CHECK(pool.per_environment == 3);
+  CHECK(pool.idle_minutes == 5);
+  std::ofstream(path) << "disk_limit: loop\nwarm_pool: {max: 1, size: 3}\n";
+  const auto wrong = read_config(path, {});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().message ==
+        path.string() + ":2: no key size; there are idle_minutes, max, per_environment\n" + path.string() +
+            ": warm_pool needs disk_limit: measure, because a disk has the size that its attempt wants");
 }
 
 TEST_CASE("environments, registries and what devcontainers may use are settings of the host") {

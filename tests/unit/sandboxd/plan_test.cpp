@@ -54,6 +54,7 @@ symlink /r/run/muster/s/7K2M4P0Q8RSTV-1/ws -> /r/var/lib/muster/host/attempts/7K
 mkdir /r/run/muster/s/7K2M4P0Q8RSTV-1/in 0755 0 | rmdir
 write /r/run/muster/s/7K2M4P0Q8RSTV-1/in/prompt.txt 0644 0 | unlink
 write /r/run/muster/s/7K2M4P0Q8RSTV-1/in/context.json 0644 0 | unlink
+write /r/run/muster/s/7K2M4P0Q8RSTV-1/in/steering.jsonl 0644 0 | unlink
 write /r/run/muster/s/7K2M4P0Q8RSTV-1/in/plan 0400 1073742824 | unlink
 write /r/run/muster/s/7K2M4P0Q8RSTV-1/config.json 0600 0 | unlink
 create 7K2M4P0Q8RSTV-1 | kill, remove its cgroups and the runtime's state
@@ -91,6 +92,34 @@ TEST_CASE("muster-init's orders: checkout, steps, the commit before the first ve
             "if_exists=package.json\ntimeout_ms=60000\nidle_ms=0\n");
   spec.steps.pop_back();
   CHECK_THAT(orders(spec), Catch::EndsWith("idle_ms=5\ncommit=\n"));
+}
+
+TEST_CASE("a checkpoint to begin with, checkpoints to make, and other repositories: told, mounted read-only, named to the agent") {
+  auto spec = a_spec();
+  spec.checkpoint_interval_ms = 60'000;
+  auto with = facts();
+  with.resumed = std::string(40, 'c');
+  with.others = {{"lib", "/srv/lib.git", "next", std::string(40, 'd'), "/r/mirrors/l/objects"}};
+  const std::string text = init_orders(spec, with);
+  std::string_view rest = text, key, value;
+  std::string told;
+  while (take_field(rest, key, value))
+    if (key.starts_with("resume") || key.starts_with("other") || key == "checkpoint_ms" || value.starts_with("MUSTER_CHECKPOINT") ||
+        value.starts_with("MUSTER_REPOSITORIES"))
+      told += std::string(key) + "=" + std::string(value) + "\n";
+  CHECK(told == "env=MUSTER_CHECKPOINT=" + with.resumed + "\nenv=MUSTER_REPOSITORIES=/repositories\nresume=" + with.resumed +
+                    "\nresume_objects=/muster/checkpoint\ncheckpoint_ms=60000\nother=lib\nother_objects=/muster/others/0\nother_base=" +
+                    with.others[0].base_sha + "\nother_branch=next\nother_url=/srv/lib.git\n");
+  const json config = json::parse(oci_config(spec, with));
+  std::string mounts;
+  for (const json& mount : config["mounts"]) {
+    const std::string to = mount["destination"];
+    if (to == "/muster/checkpoint" || to == "/repositories" || to == "/muster/others/0")
+      mounts += to + " " + mount["options"][1].get<std::string>() + " " + mount["source"].get<std::string>() + "\n";
+  }
+  CHECK(mounts == "/repositories rw /r/var/lib/muster/host/attempts/7K2M4P0Q8RSTV-1/rw/repositories\n"
+                  "/muster/others/0 ro /r/mirrors/l/objects\n"
+                  "/muster/checkpoint ro /r/var/lib/muster/host/attempts/7K2M4P0Q8RSTV-1/resume/objects\n");
 }
 
 TEST_CASE("the container has no capability, no new privilege, all namespaces, and its limits") {

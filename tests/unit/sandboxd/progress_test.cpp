@@ -56,6 +56,19 @@ TEST_CASE("progress follows the frames, however they are cut") {
   }
 }
 
+TEST_CASE("a checkpoint comes beside a step, and is none of its words") {
+  Progress progress(two_steps());
+  const auto at = [](const std::string& head) { return R"(,"head":")" + head + R"(","pack":"k.1/pack-)" + head + "\""; };
+  REQUIRE(progress.feed(ended(kCheckoutStep, 0) + frame(LogType::step_begin, 0, "agent") + frame(LogType::out, 0, "a\n") +
+                        ended(kCheckpointStep, 0, "", at("1")) + frame(LogType::out, 0, "b\n")));
+  CHECK(progress.checkpoint_head() == "1");
+  REQUIRE(progress.feed(ended(kCheckpointStep, 0, "", at("2")) + ended(0, 3)));
+  CHECK(progress.checkpoint_head() == "2");
+  CHECK(progress.checkpoint_pack() == "k.1/pack-2");
+  CHECK(story(progress) == "agent=3[a\nb]");
+  CHECK(progress.head().empty());
+}
+
 TEST_CASE("a skipped step never began, an open one is closed with the host's reason") {
   Progress progress(two_steps());
   REQUIRE(progress.feed(frame(LogType::step_begin, 0, "agent") + frame(LogType::out, 0, "words")));

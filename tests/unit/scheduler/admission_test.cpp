@@ -103,6 +103,35 @@ TEST_CASE("a run goes back to the host of its last attempt only when no other ha
   CHECK(text_of(admit({again}, {}, {a, b}, {}, {})) == "f-1/1@a.7 ");
 }
 
+TEST_CASE("a run that was moved goes where it was sent, or at least not back") {
+  Supply a = host_of("a", 2), b = host_of("b", 1), c = host_of("c", 9);
+  Demand moved = run_of("f", 1);
+  moved.left = "a";
+  moved.moving = true;
+  const auto round = [&](const std::vector<Supply>& hosts) {
+    return text_of(admit({moved}, {}, hosts, {}, {}));
+  };
+  CHECK(round({a, b}) == "f-1/1@b.7 ");
+  b.used = 1;
+  CHECK(round({a, b}) == "f-1:no_other_host ");  // Though a has room.
+  CHECK(round({a}) == "f-1:no_other_host ");
+  a.used = 2;
+  CHECK(round({a, b}) == "f-1:hosts_full ");
+  a.used = 0;
+  moved.to = "b";
+  CHECK(round({a, b, c}) == "f-1:no_other_host ");  // It waits for b.
+  b.used = 0;
+  CHECK(round({a, b, c}) == "f-1/1@b.7 ");
+  b.accepts = false;  // b takes nothing any more: anywhere but back.
+  CHECK(round({a, b, c}) == "f-1/1@c.7 ");
+  CHECK(round({a, b}) == "f-1:no_other_host ");
+  moved.to = "gone";
+  CHECK(round({a, c}) == "f-1/1@c.7 ");
+  // Nobody behind it waits for it.
+  Demand other = run_of("f", 2, 5);
+  CHECK(text_of(admit({moved, other}, {}, {a}, {}, {})) == "f-2/1@a.7 f-1:no_other_host ");
+}
+
 TEST_CASE("every reason to wait") {
   const std::vector<Demand> one = {run_of("f", 1)};
   const auto reason = [&](const std::vector<FleetLoad>& fleets, const std::vector<Supply>& hosts,

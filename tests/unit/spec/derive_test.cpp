@@ -87,9 +87,14 @@ fbs::StartSandboxT start_of(std::uint32_t attempt) {
   return start;
 }
 
+std::unique_ptr<wire::SandboxSpecT> sandbox_of(std::string_view fleet, const fbs::StartSandboxT& start) {
+  const auto spec = stored_fleet(fleet);
+  REQUIRE(spec);
+  return std::make_unique<wire::SandboxSpecT>(sandbox_spec_of(*spec, start));
+}
+
 TEST_CASE("the sandbox of an attempt") {
-  const auto made = make_sandbox_spec(kFleet, start_of(2));
-  REQUIRE(made);
+  const auto made = sandbox_of(kFleet, start_of(2));
   CHECK(made->run == "7K2MABCDEFGHJ");
   CHECK(made->attempt == 2);
   CHECK(made->repository == "acme/api");
@@ -145,16 +150,14 @@ TEST_CASE("trailers join a block of trailers that is already there") {
   const std::string old = "\"Use libgreet 2.0\"";
   fleet.replace(fleet.find(old), old.size(),
                 R"("fix: greet\n\nBecause.\n\nSigned-off-by: A <a@b>")");
-  const auto made = make_sandbox_spec(fleet, start_of(1));
-  REQUIRE(made);
+  const auto made = sandbox_of(fleet, start_of(1));
   CHECK(made->commit->message ==
         "fix: greet\n\nBecause.\n\nSigned-off-by: A <a@b>\nMuster-Fleet: libgreet-2\nMuster-Run: "
         "7K2MABCDEFGHJ\n");
 }
 
 TEST_CASE("a stored file that is not valid is corrupt, and says where") {
-  const auto made =
-      make_sandbox_spec(R"({"name":"x","repositories":[{"path":"a"}],"agent":{}})", start_of(1));
+  const auto made = stored_fleet(R"({"name":"x","repositories":[{"path":"a"}],"agent":{}})");
   REQUIRE_FALSE(made);
   CHECK(made.error() ==
         Error{Errc::corrupt, "the stored fleet file is not valid: agent \"run\" is missing"});

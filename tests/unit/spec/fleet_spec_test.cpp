@@ -24,7 +24,10 @@ constexpr const char* kWhole = R"({
     "secrets": ["MODEL_KEY"], "network": "host",
     "files": [{"source": "ci/npmrc", "path": "/home/agent/.npmrc", "mode": "0600", "owner": "root"}],
     "resources": {"cpus": 0.5, "memory": "1GiB", "pids": 100, "disk": "512MiB"}},
+  "workspace": {"repositories": [{"name": "protocol", "path": "/srv/git/proto.git"},
+    {"url": "https://git.acme.dev/acme/lib.git", "base_branch": "main"}]},
   "agent": {"run": "./bump.sh", "files": ["lib/"], "timeout": "90s", "idle_timeout": "0s"},
+  "checkpoint": {"interval": "30s", "resume": false},
   "verify": [{"name": "tests", "run": "npm test", "if_exists": "package.json", "timeout": "10m"}],
   "rollout": {"waves": [5, "10%", "100%"], "concurrency": 20, "halt": {"failure_rate": "12.5%", "min_runs": 3},
     "priority": -1, "retry": {"max_attempts": 2, "on": ["delivery"], "backoff": "1s", "max_backoff": "1m"},
@@ -162,6 +165,15 @@ TEST_CASE("what the reader refuses the schema refuses too, where a schema can sa
       {"/environment", {{"files", {{{"source", "a"}, {"path", "/tmp/x"}, {"owner", "ann"}}}}}},
       {"/environment", {{"resources", {{"memory", "2GB"}}}}},
       {"/environment", {{"resources", {{"cpus", "two"}}}}},
+      {"/workspace", {{"repositories", {"a"}}}},
+      {"/workspace", {{"repositories", {{{"name", "a"}}}}}},
+      {"/workspace", {{"repositories", {{{"path", "a"}, {"url", "b"}}}}}},
+      {"/workspace", {{"repositories", {{{"path", "a"}, {"name", "../a"}}}}}},
+      {"/workspace", {{"repositories", {{{"path", "a"}, {"branch", "b"}}}}}},
+      {"/checkpoint", {{"interval", "often"}}},
+      {"/checkpoint", {{"interval", 5}}},
+      {"/checkpoint", {{"resume", "yes"}}},
+      {"/checkpoint", true},
       {"/agent/run", 1},
       {"/agent/run", " "},
       {"/agent/run", json::array()},
@@ -186,6 +198,25 @@ TEST_CASE("what the reader refuses the schema refuses too, where a schema can sa
   }
   CHECK(schema_problems(kMinimal).empty());
   CHECK(schema_problems(kWhole).empty());
+}
+
+TEST_CASE("other repositories are named after where they are, each otherwise") {
+  const auto spec = parse_fleet(with(
+      "/workspace", {{"repositories", {{{"url", "git@git.acme.dev:acme/lib.git"}}, {{"path", "/srv/proto/"}}}}}));
+  REQUIRE(spec);
+  REQUIRE(spec->workspace.size() == 2);
+  CHECK(spec->workspace[0] == WorkspaceRepository{"lib", "git@git.acme.dev:acme/lib.git", false, ""});
+  CHECK(spec->workspace[1].name == "proto");
+  CHECK(problems_of(with("/workspace", {{"repositories", {{{"path", "/a/lib"}}, {{"path", "/b/lib.git"}}}}})) ==
+        "workspace.repositories[1]: \"lib\" names two repositories: give one of them another name\n");
+  CHECK(problems_of(with("/workspace", {{"repositories", {{{"path", "/a/.git"}}}}}))
+            .starts_with("workspace.repositories[0]: \"\" is no name"));
+}
+
+TEST_CASE("checkpoints are off without their key, and every five minutes with it") {
+  CHECK(parse_fleet(kMinimal)->checkpoint == CheckpointPolicy{});
+  CHECK(parse_fleet(with("/checkpoint", json::object()))->checkpoint == CheckpointPolicy{kCheckpointInterval, true});
+  CHECK(problems_of(with("/checkpoint", {{"interval", "10ms"}})).starts_with("checkpoint.interval: "));
 }
 
 TEST_CASE("context files: where they may lie, whose they may be") {
@@ -262,7 +293,7 @@ nmae (key): unknown key "nmae"; did you mean "name"?
 TEST_CASE("an unknown key that resembles none is told with all that are known, each once") {
   CHECK(problems_of(with("/colour", "red")) ==
         "colour (key): unknown key \"colour\"; known here: version, name, prompt, repositories, "
-        "exclude, environment, agent, verify, rollout, delivery\n");
+        "exclude, workspace, environment, agent, checkpoint, verify, rollout, delivery\n");
 }
 
 TEST_CASE("waves are cumulative and end with everything") {

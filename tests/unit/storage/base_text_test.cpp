@@ -5,6 +5,7 @@
 
 #include "storage/base/ids.hpp"
 #include "storage/base/log_frame.hpp"
+#include "storage/base/packing.hpp"
 #include "storage/base/time.hpp"
 
 using namespace muster;
@@ -175,6 +176,37 @@ TEST_CASE("log frames come out as they went in, however the stream is cut") {
     CHECK(whole.starts_with(text));
     if (cut == stream.size()) CHECK(text == whole);
   }
+}
+
+TEST_CASE("a piece of a log is packed and unpacked; what was not packed so is refused") {
+  std::string text;
+  while (text.size() < kMaxPacked) text += "line " + std::to_string(text.size()) + "\n";
+  text.resize(kMaxPacked);
+  for (const std::size_t size : {std::size_t{1}, kMinPacked, kMaxPacked}) {
+    const std::string frame(pack(text.substr(0, size)).value());
+    CHECK(packed_length(frame) == size);
+    CHECK((unpack(frame).value() == text.substr(0, size)));
+    CHECK(unpack(frame.substr(0, frame.size() - 1)).error().code == Errc::corrupt);
+    CHECK(unpack(frame + "x").error().code == Errc::corrupt);
+    CHECK(unpack(frame + frame).error().code == Errc::corrupt);
+    std::string spoiled = frame;
+    spoiled.back() = static_cast<char>(spoiled.back() ^ 1);  // of the checksum
+    CHECK(unpack(spoiled).error().code == Errc::corrupt);
+  }
+  CHECK(pack(text).value().size() < text.size() / 2);
+  for (const std::string& other : {std::string(), std::string("text"), std::string(100, '\0')}) {
+    CHECK(packed_length(other) == 0);
+    CHECK(unpack(other).error().code == Errc::corrupt);
+  }
+  // A frame with a thousand empty blocks before its last one.
+  std::string padded("\x28\xb5\x2f\xfd\x20\x01", 6);
+  for (int i = 0; i < 1'000; ++i) padded.append(3, '\0');
+  padded.append("\x09\0\0x", 4);
+  CHECK(packed_length(padded) == 1);
+  CHECK(unpack(padded).error().code == Errc::corrupt);
+  CHECK(unpack(padded.substr(0, 6) + padded.substr(3'006)).value() == "x");
+  CHECK(pack(text + "x").error().code == Errc::invalid);
+  CHECK(pack("").error().code == Errc::invalid);
 }
 
 TEST_CASE("what can't be a log frame is corrupt, also before it is whole") {

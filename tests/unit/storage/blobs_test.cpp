@@ -1,5 +1,7 @@
 #include "storage/base/blobs.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -256,4 +258,35 @@ TEST_CASE("killed at any moment, no half blob is ever visible") {
     CHECK(blobs.get(entry.path().filename().string()));
   }
   CHECK(found >= kRounds);
+}
+
+TEST_CASE("an old blob goes unless somebody asked for it since, and a crash in between brings it back") {
+  const TempDirectory temp;
+  Blobs blobs(temp.path());
+  const std::string digest = sha256_hex("old");
+  REQUIRE(blobs.put(digest, "old"));
+  const auto arrived = [&] {
+    Instant when;
+    REQUIRE(blobs.each([&](const std::string&, Instant at) { when = at; }));
+    return when;
+  };
+  const Instant first = arrived();
+  CHECK_FALSE(blobs.remove_older(digest, first).value());  // It came then, not before.
+  const struct timespec old[2] = {{1'000, 0}, {1'000, 0}};
+  REQUIRE(::utimensat(AT_FDCWD, blobs.path(digest).c_str(), old, 0) == 0);
+  CHECK(blobs.touch(digest));
+  CHECK(arrived() >= first);
+  CHECK_FALSE(blobs.remove_older(digest, first).value());
+  CHECK(blobs.get(digest).value() == "old");
+
+  // As kill -9 leaves it, out of the way and not yet gone.
+  fs::rename(blobs.path(digest), temp.path() / "partial" / (digest + ".aside"));
+  CHECK_FALSE(blobs.touch(digest));
+  REQUIRE(blobs.clean());
+  CHECK(blobs.get(digest).value() == "old");
+
+  CHECK(blobs.remove_older(digest, arrived() + Duration{1}).value());
+  CHECK_FALSE(blobs.has(digest));
+  CHECK_FALSE(blobs.remove_older(digest, first + Duration{1'000}).value());
+  CHECK_FALSE(blobs.touch("no digest"));
 }

@@ -16,10 +16,14 @@
 
 #include "storage/base/files.hpp"
 #include "storage/base/process.hpp"
-#include "tests/unit/storage/temp_directory.hpp"
+#include "tests/unit/storage/run_log_store.hpp"
 
 using namespace muster;
 using namespace muster::storage;
+using muster::testing::log_directory;
+using muster::testing::open_store;
+using muster::testing::read_all;
+using muster::testing::segment_name;
 using muster::testing::TempDirectory;
 namespace fs = std::filesystem;
 
@@ -28,20 +32,6 @@ namespace {
 const RunLogKey kKey{"7K2M", 1};
 constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
 
-std::unique_ptr<RunLog> open(const TempDirectory& temp, RunLogLimits limits = {},
-                             RunLogSystem system = {}) {
-  auto log = RunLog::open(temp.path() / "logs", limits, std::move(system));
-  REQUIRE(log);
-  return std::move(*log);
-}
-
-fs::path directory(const TempDirectory& temp) { return temp.path() / "logs/7K/7K2M/1"; }
-
-std::string name(std::uint64_t offset, const std::string& suffix) {
-  std::string digits = std::to_string(offset);
-  return std::string(20 - digits.size(), '0') + digits + suffix;
-}
-
 std::string files(const fs::path& where) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(where)) names.push_back(entry.path().filename());
@@ -49,18 +39,6 @@ std::string files(const fs::path& where) {
   std::string text;
   for (const auto& each : names) text += each + " ";
   return text;
-}
-
-/// All of it, through reads of at most `step` bytes.
-std::string read_all(RunLog& log, const RunLogKey& key, std::size_t step) {
-  std::string bytes;
-  while (true) {
-    const auto part = log.read(key, bytes.size(), step);
-    REQUIRE(part);
-    REQUIRE(part->size() <= step);
-    if (part->empty()) return bytes;
-    bytes += *part;
-  }
 }
 
 std::string noise(std::size_t size, unsigned seed) {
@@ -74,7 +52,7 @@ std::string noise(std::size_t size, unsigned seed) {
 
 TEST_CASE("the logs of a run go with all of its attempts, and can begin again") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   for (const std::uint32_t attempt : {1U, 2U}) {
     REQUIRE(log->append({"7K2M", attempt}, 0, "some text"));
     REQUIRE(log->sync({"7K2M", attempt}));
@@ -90,12 +68,12 @@ TEST_CASE("the logs of a run go with all of its attempts, and can begin again") 
   CHECK(log->remove("../7K2N").error().code == Errc::invalid);
   REQUIRE(log->append(kKey, 0, "anew"));
   CHECK(log->sync(kKey).value() == 4);
-  CHECK(open(temp)->read(kKey, 0, 100).value() == "anew");
+  CHECK(open_store(temp)->read(kKey, 0, 100).value() == "anew");
 }
 
 TEST_CASE("bytes appended at the end are read from any offset") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   REQUIRE(log->append(kKey, 0, "hello "));
   REQUIRE(log->append(kKey, 6, "world"));
   CHECK(log->end(kKey).value() == 11);
@@ -105,12 +83,12 @@ TEST_CASE("bytes appended at the end are read from any offset") {
   CHECK(log->read(kKey, 1000, kAll).value().empty());
   CHECK(log->read(kKey, 0, 0).value().empty());
   CHECK(log->sync(kKey).value() == 11);
-  CHECK(files(directory(temp)) == name(0, ".log") + " ");
+  CHECK(files(log_directory(temp)) == segment_name(0, ".log") + " ");
 }
 
 TEST_CASE("what comes twice is dropped, what leaves a hole is refused") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   REQUIRE(log->append(kKey, 0, "abcdef"));
   REQUIRE(log->append(kKey, 0, "abc"));
   REQUIRE(log->append(kKey, 3, "def"));
@@ -127,7 +105,7 @@ TEST_CASE("what comes twice is dropped, what leaves a hole is refused") {
 
 TEST_CASE("a log that was never written") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   CHECK(log->read(kKey, 0, 10).error().code == Errc::not_found);
   CHECK(log->end(kKey).error().code == Errc::not_found);
   CHECK(log->sync(kKey).value() == 0);
@@ -137,7 +115,7 @@ TEST_CASE("a log that was never written") {
 
 TEST_CASE("hostile run ids are refused before they become a path") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   for (const std::string& run :
        {std::string(), std::string("A"), std::string(".."), std::string("../../etc"),
         std::string("ab/cd"), std::string("ab\0cd", 5), std::string("ab.cd"), std::string("a b"),
@@ -159,7 +137,7 @@ TEST_CASE("the limit of an attempt refuses and writes nothing") {
   const TempDirectory temp;
   RunLogLimits limits;
   limits.max_bytes_per_attempt = 10;
-  const auto log = open(temp, limits);
+  const auto log = open_store(temp, limits);
   REQUIRE(log->append(kKey, 0, "12345678"));
   CHECK(log->append(kKey, 8, "abc").error().code == Errc::overloaded);
   CHECK(log->read(kKey, 0, kAll).value() == "12345678");
@@ -169,7 +147,7 @@ TEST_CASE("the limit of an attempt refuses and writes nothing") {
   CHECK(log->append({"7K2M", 2}, 0, "another attempt, too large").error().code ==
         Errc::overloaded);
   CHECK(log->append({"7K2M", 2}, 0, "fits").has_value());
-  CHECK(open(temp)->append(kKey, 0, std::string(kMaxLogAppend + 1, 'x')).error().code ==
+  CHECK(open_store(temp)->append(kKey, 0, std::string(kMaxLogAppend + 1, 'x')).error().code ==
         Errc::invalid);
 }
 
@@ -179,7 +157,7 @@ TEST_CASE("segments close compressed, and reads cross them") {
   limits.segment_bytes = 300'000;
   const std::string bytes = noise(1'000'000, 1);
   {
-    const auto log = open(temp, limits);
+    const auto log = open_store(temp, limits);
     std::mt19937 random(2);
     for (std::size_t at = 0; at < bytes.size();) {
       const std::size_t size = 1 + random() % 5000;
@@ -190,7 +168,7 @@ TEST_CASE("segments close compressed, and reads cross them") {
     CHECK(log->sync(kKey).value() == bytes.size());
     CHECK(read_all(*log, kKey, 4096) == bytes);
   }
-  const auto log = open(temp, limits);
+  const auto log = open_store(temp, limits);
   CHECK(log->end(kKey).value() == bytes.size());
   CHECK(read_all(*log, kKey, 4096) == bytes);
   REQUIRE(log->finish(kKey));
@@ -198,16 +176,16 @@ TEST_CASE("segments close compressed, and reads cross them") {
   CHECK(read_all(*log, kKey, 70'000) == bytes);
   CHECK(log->sync(kKey).value() == bytes.size());
 
-  const std::string names = files(directory(temp));
+  const std::string names = files(log_directory(temp));
   CHECK(std::count(names.begin(), names.end(), ' ') == 4);
   CHECK(names.find(".log ") == std::string::npos);
-  CHECK(names.starts_with(name(0, ".log.zst")));
+  CHECK(names.starts_with(segment_name(0, ".log.zst")));
   std::uintmax_t on_disk = 0;
-  for (const auto& entry : fs::directory_iterator(directory(temp))) on_disk += entry.file_size();
+  for (const auto& entry : fs::directory_iterator(log_directory(temp))) on_disk += entry.file_size();
   CHECK(on_disk < bytes.size() * 3 / 4);
 
   ProcessSpec zstd;
-  zstd.argv = {"zstd", "-dc", (directory(temp) / name(0, ".log.zst")).string()};
+  zstd.argv = {"zstd", "-dc", (log_directory(temp) / segment_name(0, ".log.zst")).string()};
   const auto plain = run_process(zstd);
   if (plain) CHECK(bytes.starts_with(plain->out));
 }
@@ -217,7 +195,7 @@ TEST_CASE("a random read equals the same part of the stream, open or closed") {
   RunLogLimits limits;
   limits.segment_bytes = 64'000;
   const std::string bytes = noise(150'000, 3);
-  const auto log = open(temp, limits);
+  const auto log = open_store(temp, limits);
   std::mt19937 random(static_cast<unsigned>(Catch::rngSeed()));
   INFO("seed " << Catch::rngSeed());
   for (std::size_t at = 0; at < bytes.size(); at += 37)
@@ -239,11 +217,11 @@ TEST_CASE("a random read equals the same part of the stream, open or closed") {
 
 TEST_CASE("a finished log may go on after all") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   REQUIRE(log->append(kKey, 0, "abc"));
   REQUIRE(log->finish(kKey));
   REQUIRE(log->append(kKey, 3, "def"));
-  CHECK(files(directory(temp)) == name(0, ".log.zst") + " " + name(3, ".log") + " ");
+  CHECK(files(log_directory(temp)) == segment_name(0, ".log.zst") + " " + segment_name(3, ".log") + " ");
   CHECK(read_all(*log, kKey, 100) == "abcdef");
 }
 
@@ -251,7 +229,7 @@ TEST_CASE("few descriptors serve many logs") {
   const TempDirectory temp;
   RunLogLimits limits;
   limits.max_open_segments = 4;
-  const auto log = open(temp, limits);
+  const auto log = open_store(temp, limits);
   const auto open_files = [] {
     const fs::directory_iterator all("/proc/self/fd");
     return std::distance(begin(all), end(all));
@@ -289,7 +267,7 @@ TEST_CASE("more logs than descriptors: none is read or synced again for being us
     }
   CHECK(syncs == 5 * 40);
   // A file that somebody changed meanwhile is not gone on with.
-  const fs::path file = temp.path() / "logs" / "RU" / "RUN1" / "0" / name(0, ".log");
+  const fs::path file = temp.path() / "logs" / "RU" / "RUN1" / "0" / segment_name(0, ".log");
   fs::resize_file(file, fs::file_size(file) - 1);
   CHECK(log->append({"RUN1", 0}, 15, "abc").error().code == Errc::corrupt);
   CHECK(log->append({"RUN1", 1}, 15, "abc"));
@@ -300,7 +278,7 @@ TEST_CASE("more logs than memory knows are read from disk again") {
   RunLogLimits limits;
   limits.max_open_segments = 2;
   limits.max_logs_in_memory = 6;
-  const auto log = open(temp, limits);
+  const auto log = open_store(temp, limits);
   for (std::uint64_t part = 0; part < 3; ++part)
     for (std::uint32_t attempt = 0; attempt < 20; ++attempt)
       REQUIRE(log->append({"RUN1", attempt}, part * 3, "abc"));
@@ -313,9 +291,9 @@ TEST_CASE("a torn end is cut off, whatever it looks like; what was synced stays"
   const std::string first = noise(40'000, 4);
   const std::string second = noise(20'000, 5);
   std::uintmax_t synced_size = 0;
-  const fs::path file = directory(temp) / name(0, ".log");
+  const fs::path file = log_directory(temp) / segment_name(0, ".log");
   {
-    const auto log = open(temp);
+    const auto log = open_store(temp);
     REQUIRE(log->append(kKey, 0, first));
     REQUIRE(log->sync(kKey).value() == first.size());
     synced_size = fs::file_size(file);
@@ -323,7 +301,7 @@ TEST_CASE("a torn end is cut off, whatever it looks like; what was synced stays"
   }
   const std::uintmax_t whole_size = fs::file_size(file);
   SECTION("nothing was lost") {
-    CHECK(open(temp)->end(kKey).value() == first.size() + second.size());
+    CHECK(open_store(temp)->end(kKey).value() == first.size() + second.size());
     return;
   }
   SECTION("cut inside the bytes") { fs::resize_file(file, whole_size - 1); }
@@ -347,7 +325,7 @@ TEST_CASE("a torn end is cut off, whatever it looks like; what was synced stays"
     fs::resize_file(file, synced_size);
     std::ofstream(file, std::ios::app | std::ios::binary) << "\xff\xff\xff\xff garbage";
   }
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   CHECK(log->end(kKey).value() == first.size());
   CHECK(log->sync(kKey).value() == first.size());
   CHECK(fs::file_size(file) == synced_size);
@@ -359,25 +337,25 @@ TEST_CASE("a torn end is cut off, whatever it looks like; what was synced stays"
 TEST_CASE("a crash while a segment closes leaves one of its two forms") {
   const TempDirectory temp;
   const std::string bytes = noise(10'000, 6);
-  const fs::path plain = directory(temp) / name(0, ".log");
+  const fs::path plain = log_directory(temp) / segment_name(0, ".log");
   const fs::path kept = temp.path() / "kept";
   {
-    const auto log = open(temp);
+    const auto log = open_store(temp);
     REQUIRE(log->append(kKey, 0, bytes));
     fs::copy_file(plain, kept);
     REQUIRE(log->finish(kKey));
   }
   SECTION("both are there") { fs::copy_file(kept, plain); }
   SECTION("the closed one is unfinished") {
-    const fs::path closed = directory(temp) / name(0, ".log.zst");
+    const fs::path closed = log_directory(temp) / segment_name(0, ".log.zst");
     fs::rename(closed, closed.string() + ".tmp.17.1");
     fs::resize_file(closed.string() + ".tmp.17.1", 5);
     fs::copy_file(kept, plain);
   }
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   CHECK(log->end(kKey).value() == bytes.size());
   CHECK(read_all(*log, kKey, 999) == bytes);
-  const std::string names = files(directory(temp));
+  const std::string names = files(log_directory(temp));
   CHECK(std::count(names.begin(), names.end(), ' ') == 1);
 }
 
@@ -386,32 +364,32 @@ TEST_CASE("a segment that is missing or damaged is corrupt, never silently skipp
   RunLogLimits limits;
   limits.segment_bytes = 1000;
   {
-    const auto log = open(temp, limits);
+    const auto log = open_store(temp, limits);
     for (std::uint64_t at = 0; at < 5000; at += 500)
       REQUIRE(log->append(kKey, at, noise(500, static_cast<unsigned>(at))));
     REQUIRE(log->finish(kKey));
   }
   SECTION("missing") {
-    fs::remove(directory(temp) / name(1000, ".log.zst"));
+    fs::remove(log_directory(temp) / segment_name(1000, ".log.zst"));
     // The one before it now seems longer than it is.
-    const auto log = open(temp, limits);
+    const auto log = open_store(temp, limits);
     CHECK(log->read(kKey, 0, kAll).value().size() == 1000);
     CHECK(log->read(kKey, 1000, kAll).error().code == Errc::corrupt);
   }
   SECTION("the first is missing") {
-    fs::remove(directory(temp) / name(0, ".log.zst"));
-    CHECK(open(temp, limits)->read(kKey, 0, kAll).error().code == Errc::corrupt);
+    fs::remove(log_directory(temp) / segment_name(0, ".log.zst"));
+    CHECK(open_store(temp, limits)->read(kKey, 0, kAll).error().code == Errc::corrupt);
   }
   SECTION("changed") {
-    const fs::path file = directory(temp) / name(1000, ".log.zst");
+    const fs::path file = log_directory(temp) / segment_name(1000, ".log.zst");
     std::string bytes = read_file(file).value();
     bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x55);
     std::ofstream(file, std::ios::binary) << bytes;
-    CHECK(open(temp, limits)->read(kKey, 1000, kAll).error().code == Errc::corrupt);
+    CHECK(open_store(temp, limits)->read(kKey, 1000, kAll).error().code == Errc::corrupt);
   }
   SECTION("the last one cut off") {
-    fs::resize_file(directory(temp) / name(4000, ".log.zst"), 20);
-    CHECK(open(temp, limits)->end(kKey).error().code == Errc::corrupt);
+    fs::resize_file(log_directory(temp) / segment_name(4000, ".log.zst"), 20);
+    CHECK(open_store(temp, limits)->end(kKey).error().code == Errc::corrupt);
   }
 }
 
@@ -424,7 +402,7 @@ TEST_CASE("after a failed sync the log ends where it is durable, and the sender 
     errno = EIO;
     return -1;
   };
-  const auto log = open(temp, {}, system);
+  const auto log = open_store(temp, {}, system);
   REQUIRE(log->append(kKey, 0, "durable,"));
   REQUIRE(log->sync(kKey).value() == 8);
   REQUIRE(log->append(kKey, 8, "lost?"));
@@ -436,12 +414,12 @@ TEST_CASE("after a failed sync the log ends where it is durable, and the sender 
   CHECK(log->append(kKey, 13, "more").error().code == Errc::conflict);
   REQUIRE(log->append(kKey, 8, "again"));
   CHECK(log->sync(kKey).value() == 13);
-  CHECK(open(temp)->read(kKey, 0, kAll).value() == "durable,again");
+  CHECK(open_store(temp)->read(kKey, 0, kAll).value() == "durable,again");
 }
 
 TEST_CASE("an append that the disk refuses leaves nothing behind") {
   const TempDirectory temp;
-  const auto log = open(temp);
+  const auto log = open_store(temp);
   const std::string fits = noise(50'000, 7);
   REQUIRE(log->append(kKey, 0, fits));
   // A limit on the size of files is a full disk that needs no privileges: a part is written, then EFBIG.
@@ -456,10 +434,10 @@ TEST_CASE("an append that the disk refuses leaves nothing behind") {
   std::signal(SIGXFSZ, handler);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Errc::io);
-  CHECK(fs::file_size(directory(temp) / name(0, ".log")) == fits.size() + 8);
+  CHECK(fs::file_size(log_directory(temp) / segment_name(0, ".log")) == fits.size() + 8);
   CHECK(log->end(kKey).value() == fits.size());
   REQUIRE(log->append(kKey, fits.size(), "there is room again"));
-  CHECK(open(temp)->read(kKey, fits.size(), kAll).value() == "there is room again");
+  CHECK(open_store(temp)->read(kKey, fits.size(), kAll).value() == "there is room again");
 }
 
 TEST_CASE("writers, a reader and evictions at once") {
@@ -467,7 +445,7 @@ TEST_CASE("writers, a reader and evictions at once") {
   RunLogLimits limits;
   limits.max_open_segments = 2;
   limits.segment_bytes = 2000;
-  const auto log = open(temp, limits);
+  const auto log = open_store(temp, limits);
   constexpr int kLogs = 4;
   constexpr std::uint64_t kParts = 200;
   std::atomic<int> wrong{0};

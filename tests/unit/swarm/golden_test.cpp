@@ -151,6 +151,224 @@ std::string head() {
   return engine::encode_table(h);
 }
 
+// ---- what came since, each in a file of its own ----
+
+std::string create_full() {
+  fbs::CreateSwarmT m;
+  m.digest = m.plan_digest = kDigest;
+  m.facets = 3;
+  m.lines.push_back(line_sample());
+  m.result_schema = "{}";
+  m.converge_answers = 2;
+  m.converge_after_ms = 3000;
+  m.converge_vote = "/verdict";
+  m.converge_quorum = 4;
+  m.reduce_timeout_ms = 5000;
+  m.resolves = 6;
+  m.resolve_timeout_ms = 7000;
+  m.most_evictions = 8;
+  m.most_tokens = 9'000'000'000;
+  m.most_cost_micros = 10'000'000;
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::unique_ptr<fbs::PlanFacetT> plan_facet() {
+  auto facet = std::make_unique<fbs::PlanFacetT>();
+  facet->id = "docs";
+  facet->line = 1;
+  facet->needs = {0};
+  facet->needed_by = {4, 5};
+  facet->attempts = 2;
+  facet->timeout_ms = 1000;
+  facet->planner = facet->judged = true;
+  facet->rounds = 3;
+  facet->owner = 7;
+  facet->candidates = 4;
+  facet->judge_timeout_ms = 2000;
+  return facet;
+}
+
+std::string plan_page() {
+  fbs::PlanPageT m;
+  m.first = 100;
+  m.facets.push_back(plan_facet());
+  m.error = "it ends too early";
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string adopted() {
+  fbs::PlanAdoptedT m;
+  m.number = 2;
+  m.digest = kDigest;
+  m.facets.push_back(plan_facet());
+  m.problems = "/facets/0/id: is missing";
+  m.error = "gone";
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string candidates_shown() {
+  fbs::CandidatesShownT m;
+  m.facet = 3;
+  m.run = "7K2M000000000";
+  m.diffs = {"--- a", "--- b"};
+  m.error = "gone";
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string merged_full() {
+  fbs::LineMergedT m;
+  m.line = 1;
+  m.number = 9;
+  m.tip = kSha;
+  m.heads.push_back(merged_sample());
+  m.heads.back()->marked = kSha;
+  m.remake = {"package-lock.json"};
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string green_moved() {
+  fbs::GreenMovedT m;
+  m.line = 1;
+  m.number = 9;
+  m.lost = true;
+  m.error = "somebody moved it";
+  m.unfit = "it changed others too";
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string run_ended_full() {
+  fbs::SwarmRunEndedT m;
+  m.run = "7K2M000000000";
+  m.state = fbs::RunState::delivered;
+  m.result = R"({"count": 1})";
+  m.tokens = 5'000'000'000;
+  m.cost_micros = 250'000;
+  m.attempts = 2;
+  return Swarm::Messages::encode(m).bytes;
+}
+
+template <class M>
+std::string by_ann() {
+  M m;
+  m.by = "ann";
+  m.reason = "lunch";
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string steer() {
+  fbs::SteerSwarmT m;
+  m.by = "ann";
+  m.text = "be brief";
+  m.facet = "docs";
+  return Swarm::Messages::encode(m).bytes;
+}
+
+std::string facet_full() {
+  fbs::FacetRowT row;
+  row.id = "docs";
+  row.state = fbs::FacetState::merged;
+  row.unfit = 1;
+  row.planner = row.told_owner = row.chosen = row.holds = row.remerge = true;
+  row.owner = 2;
+  row.rounds = 3;
+  row.children = 4;
+  row.lost = 5;
+  row.candidates.push_back(std::make_unique<fbs::CandidateT>());
+  fbs::CandidateT& tried = *row.candidates.back();
+  tried.run = "7K2M000000000";
+  tried.over = tried.scored = true;
+  tried.commit = tried.base = kSha;
+  tried.state = fbs::RunState::delivered;
+  tried.why = "it is the best";
+  tried.score_run = "8K2M000000000";
+  tried.score = 0.5;
+  row.choosing = "9K2M000000000";
+  row.resolves = 6;
+  row.by_driver = {"CHANGELOG.md"};
+  return engine::encode_table(row);
+}
+
+std::string line_full() {
+  fbs::LineRowT row;
+  row.line = line_sample();
+  row.state = fbs::LineState::moving;
+  row.remake = {"package-lock.json", "gen/all.list"};
+  row.merged = kSha;
+  row.remade = 3;
+  return engine::encode_table(row);
+}
+
+std::string commit_made() {
+  fbs::CommitRowT row;
+  row.run = "7K2M000000000";
+  row.base = row.merge = kSha;
+  row.fate = fbs::CommitFate::merged;
+  row.made = {"package-lock.json"};
+  row.line = 1;
+  return engine::encode_table(row);
+}
+
+std::string note() {
+  fbs::NoteRowT row;
+  row.facet = "docs";
+  row.run = "7K2M000000000";
+  row.text = "look at the end";
+  row.at_unix_ms = 1'700'000'000'000;
+  row.given = 2;
+  return engine::encode_table(row);
+}
+
+std::string said() {
+  fbs::MessageRowT row;
+  row.number = 4;
+  row.by = "ann";
+  row.text = "be brief";
+  row.facet = "docs";
+  row.at_unix_ms = 1'700'000'000'000;
+  return engine::encode_table(row);
+}
+
+std::string use() {
+  fbs::RunUseT row;
+  row.check = row.over = true;
+  row.facet = 3;
+  row.line = 1;
+  row.number = 9;
+  row.purpose = fbs::RunPurpose::resolve;
+  row.candidate = 2;
+  return engine::encode_table(row);
+}
+
+std::string head_full() {
+  fbs::SwarmHeadT h;
+  h.name = "docs-2";
+  h.state = fbs::SwarmState::running;
+  h.paused = "paused by ann: lunch";
+  h.draining = "drained by ann";
+  h.plan_digest = kDigest;
+  h.adopting = 1;
+  h.adoptions = 2;
+  h.owners = 3;
+  h.extra_agents = 4;
+  h.answers = 5;
+  h.converge_answers = 6;
+  h.converge_at_unix_ms = 1'700'000'000'000;
+  h.converge_quorum = 7;
+  h.resolves = 8;
+  h.most_evictions = 9;
+  h.converged = h.reduced = h.steer_page = true;
+  h.reduce_run = "7K2M000000000";
+  h.reduce_tries = 1;
+  h.reduce_error = "it left nothing";
+  h.messages = 10;
+  h.steer_from = 11;
+  h.steer_first = 12;
+  h.notes = 13;
+  h.tokens = h.most_tokens = 5'000'000'000;
+  h.cost_micros = h.most_cost_micros = 6'000'000'000;
+  return engine::encode_table(h);
+}
+
 template <class T>
 std::string shown(std::string_view bytes) {
   return engine::decode_table<T>(bytes)
@@ -169,7 +387,25 @@ const Sample kSamples[] = {{"create", create_record, shown<fbs::CreateSwarmT>},
                            {"facet", facet_record, shown<fbs::FacetRowT>},
                            {"line", line_record, shown<fbs::LineRowT>},
                            {"commit", commit_record, shown<fbs::CommitRowT>},
-                           {"head", head, shown<fbs::SwarmHeadT>}};
+                           {"head", head, shown<fbs::SwarmHeadT>},
+                           {"create-full", create_full, shown<fbs::CreateSwarmT>},
+                           {"plan-page", plan_page, shown<fbs::PlanPageT>},
+                           {"adopted", adopted, shown<fbs::PlanAdoptedT>},
+                           {"candidates", candidates_shown, shown<fbs::CandidatesShownT>},
+                           {"merged-full", merged_full, shown<fbs::LineMergedT>},
+                           {"green-moved", green_moved, shown<fbs::GreenMovedT>},
+                           {"run-ended-full", run_ended_full, shown<fbs::SwarmRunEndedT>},
+                           {"pause", by_ann<fbs::PauseSwarmT>, shown<fbs::PauseSwarmT>},
+                           {"resume", by_ann<fbs::ResumeSwarmT>, shown<fbs::ResumeSwarmT>},
+                           {"drain", by_ann<fbs::DrainSwarmT>, shown<fbs::DrainSwarmT>},
+                           {"steer", steer, shown<fbs::SteerSwarmT>},
+                           {"facet-full", facet_full, shown<fbs::FacetRowT>},
+                           {"line-full", line_full, shown<fbs::LineRowT>},
+                           {"commit-made", commit_made, shown<fbs::CommitRowT>},
+                           {"note", note, shown<fbs::NoteRowT>},
+                           {"message", said, shown<fbs::MessageRowT>},
+                           {"run-use", use, shown<fbs::RunUseT>},
+                           {"head-full", head_full, shown<fbs::SwarmHeadT>}};
 
 std::string file_of(const std::string& directory, const Sample& sample) {
   return directory + "/swarm-v1-" + sample.name + ".bin";
@@ -204,4 +440,10 @@ TEST_CASE("a message's number is its place in the union, for ever") {
   CHECK(Swarm::Messages::number<fbs::SwarmTickT> == 11);
   CHECK(Swarm::Messages::number<fbs::ContinueSwarmT> == 12);
   CHECK(Swarm::Messages::number<fbs::EffectUnknownT> == 13);
+  CHECK(Swarm::Messages::number<fbs::PauseSwarmT> == 14);
+  CHECK(Swarm::Messages::number<fbs::ResumeSwarmT> == 15);
+  CHECK(Swarm::Messages::number<fbs::DrainSwarmT> == 16);
+  CHECK(Swarm::Messages::number<fbs::PlanAdoptedT> == 17);
+  CHECK(Swarm::Messages::number<fbs::CandidatesShownT> == 18);
+  CHECK(Swarm::Messages::number<fbs::SteerSwarmT> == 19);
 }

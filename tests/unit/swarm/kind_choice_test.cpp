@@ -1,6 +1,5 @@
 // Several agents at one facet, of which the best is kept; and the resolver of a conflict.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
 #include "actors/ports/effects_generated.h"
 #include "kind_stage.hpp"
@@ -8,11 +7,6 @@
 using namespace muster;
 using namespace muster::actors;
 using namespace swarm_stage;
-using fbs::CommitFate;
-using fbs::FacetState;
-using fbs::RunState;
-using fbs::SwarmState;
-using nlohmann::json;
 
 namespace {
 
@@ -35,7 +29,8 @@ void tries(Stage<Swarm>& stage, std::size_t which, const std::string& commit,
 }
 
 void scores(Stage<Swarm>& stage, std::size_t which, const std::string& result) {
-  const auto& candidate = *facet(stage, 0).candidates.at(which);
+  const fbs::FacetRowT row = facet(stage, 0);
+  const auto& candidate = *row.candidates.at(which);
   fbs::SwarmRunEndedT ended;
   ended.run = candidate.score_run;
   ended.state = RunState::unchanged;

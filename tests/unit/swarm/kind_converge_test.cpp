@@ -1,17 +1,12 @@
 // Results: what does not fit is tried again; enough may end a swarm; a reducer run makes one of
 // all. And limits.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
 #include "kind_stage.hpp"
 
 using namespace muster;
 using namespace muster::actors;
 using namespace swarm_stage;
-using fbs::FacetState;
-using fbs::RunState;
-using fbs::SwarmState;
-using nlohmann::json;
 
 namespace {
 
@@ -85,6 +80,28 @@ TEST_CASE("a result that does not fit its schema is a failed try, with the reaso
     CHECK(facet(stage, 0).state == FacetState::trying);
     CHECK(commit(stage, "c1").successor == "c2");
   }
+}
+
+TEST_CASE("a result that does not fit costs the attempts that its run took, and no more are given than the file says") {
+  Stage<Swarm> stage("docs");
+  fbs::CreateSwarmT m = create(1, false);
+  m.result_schema = R"({"required": ["count"]})";
+  fbs::PlanPageT page = plan(1);
+  page.facets[0]->attempts = 4;
+  begin(stage, m, page);
+  CHECK(last_run(stage).create->policy->max_attempts == 4);
+  fbs::SwarmRunEndedT ended;
+  ended.run = facet(stage, 0).run;
+  ended.state = RunState::unchanged;
+  ended.result = "{}";
+  ended.attempts = 3;  // the first two failed
+  stage.tell(ended);
+  CHECK(last_run(stage).create->policy->max_attempts == 1);
+  ended.run = facet(stage, 0).run;
+  ended.attempts = 1;
+  stage.tell(ended);
+  CHECK(facet(stage, 0).state == FacetState::rejected);
+  CHECK(facet(stage, 0).runs == 2);
 }
 
 TEST_CASE("so many results are enough, and who is missing is rejected") {

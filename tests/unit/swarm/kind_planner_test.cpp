@@ -1,6 +1,5 @@
 // Planners: what they add, who waits for it, notes, wrong plans; and messages to agents.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
 #include "actors/ports/effects_generated.h"
 #include "kind_stage.hpp"
@@ -8,10 +7,6 @@
 using namespace muster;
 using namespace muster::actors;
 using namespace swarm_stage;
-using fbs::FacetState;
-using fbs::RunState;
-using fbs::SwarmState;
-using nlohmann::json;
 
 namespace {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "actors/common.hpp"
 #include "actors/fleet/fleet.hpp"
@@ -12,6 +13,11 @@
 namespace muster::actors::swarm_stage {
 
 using engine::testing::Stage;
+using fbs::CommitFate;
+using fbs::FacetState;
+using fbs::RunState;
+using fbs::SwarmState;
+using nlohmann::json;
 
 inline std::string short_name(std::string text) {
   return text.substr(0, text.find(' '));

@@ -3,13 +3,12 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "actors/ports/effects_generated.h"
+#include "actors/run/run.hpp"
 #include "kind_stage.hpp"
 
 using namespace muster;
 using namespace muster::actors;
-using engine::testing::Stage;
-using fbs::FacetState;
-using fbs::SwarmState;
 using namespace swarm_stage;
 
 TEST_CASE("one facet, from the plan to the pull request") {
@@ -100,6 +99,35 @@ TEST_CASE("a conflict goes back with all of it, a bounded number of times, then 
   CHECK(stage.state().state == SwarmState::completed_with_rejections);
   CHECK(facet(stage, 0).state == FacetState::rejected);
   CHECK(commit(stage, "c2").reason == "it conflicts");
+  // The person has all of it, says something, and has it tried again by an agent that knows both.
+  CHECK(stage.rows().row("feedback/00000")->find("<<<<<<<") != std::string::npos);
+  fbs::SteerSwarmT say;
+  say.text = "keep both";
+  say.facet = "f0";
+  stage.tell(say);
+  CHECK(acts(stage) == "reply \n");
+  stage.tell(fbs::RetrySwarmT{});
+  const std::string next = facet(stage, 0).run;
+  for (const auto& out : stage.decision().sends) {
+    if (out.to.kind != "fleet") continue;
+    const auto told = Fleet::Messages::decode(out.payload);
+    const auto* again = std::get_if<fbs::AddRunT>(&*told);
+    if (again == nullptr) continue;
+    CHECK(again->run == next);
+    CHECK(again->create->feedback_json.find("<<<<<<<") != std::string::npos);
+    REQUIRE(again->create->messages.size() == 1);
+    CHECK(again->create->messages[0]->text == "keep both");
+  }
+  CHECK(acts(stage).find("fleet AddRun\n") != std::string::npos);
+  hand_in(stage, 0, "c3");
+  stage.tell(merged(stage));
+  stage.tell(checked(stage, true));
+  stage.tell(moved(stage));
+  stage.tell(opened());
+  REQUIRE(stage.state().state == SwarmState::completed);
+  CHECK_FALSE(stage.rows().row("feedback/00000"));
+  stage.tell(say);
+  CHECK(acts(stage) == "refuse swarm docs has ended, and nothing of it can be tried again\n");
 }
 
 TEST_CASE("of a batch that fails, the guilty one is found and the others are kept") {
@@ -319,6 +347,31 @@ TEST_CASE("a verification that can't be run is repeated, and then stops the swar
   CHECK(facet(stage, 0).evictions == 0);
 }
 
+TEST_CASE("a verification that leaves files behind passes, and what it left is no commit of the line") {
+  Stage<Swarm> stage("docs");
+  begin(stage, create(1), plan(1));
+  hand_in(stage, 0, "c0");
+  stage.tell(merged(stage));
+  const std::string tip = line(stage).tip;
+  fbs::SwarmRunEndedT left = checked(stage, true);
+  left.state = RunState::delivered;
+  left.reason = kNotPushed;
+  left.head_sha = "left";
+  SECTION("in time") {
+    stage.tell(left);
+    const auto effect = must_decode<fbs::EffectT>(stage.decision().effects.at(0).bytes);
+    CHECK(effect.body.AsMoveGreen()->to == tip);
+    stage.tell(moved(stage));
+    CHECK(line(stage).green == tip);
+    CHECK(facet(stage, 0).state == FacetState::merged);
+  }
+  SECTION("late") {
+    stage.tell(fbs::CancelSwarmT{});
+    stage.tell(left);
+  }
+  CHECK_FALSE(stage.rows().row("commit/left"));
+}
+
 TEST_CASE("a verification of another commit than the tip does not count") {
   Stage<Swarm> stage("docs");
   begin(stage, create(1), plan(1));
@@ -397,4 +450,181 @@ TEST_CASE("what concerns many facets goes in pages that fit a decision") {
   tell_all(stage);
   CHECK(stage.state().state == SwarmState::cancelled);
   CHECK(stage.state().counts[static_cast<std::size_t>(FacetState::rejected)] == kFacets);
+}
+
+namespace {
+
+fbs::ForgetSwarmT forget(Stage<Swarm>& stage, bool own_fleet = true) {
+  fbs::ForgetSwarmT m;
+  m.ended_unix_ms = stage.state().ended_unix_ms;
+  m.own_fleet = own_fleet;
+  return m;
+}
+
+/// A swarm of so many facets that was cancelled.
+Stage<Swarm> cancelled(std::uint32_t facets) {
+  Stage<Swarm> stage("docs");
+  stage.tell(create(facets));
+  stage.tell(started());
+  for (std::uint32_t first = 0; first < facets; first += 100) stage.tell(plan(facets, first, 100));
+  stage.tell(fbs::CancelSwarmT{});
+  tell_all(stage);
+  REQUIRE(stage.state().state == SwarmState::cancelled);
+  return stage;
+}
+
+}  // namespace
+
+TEST_CASE("long after its end a swarm goes behind its fleet, page by page, and takes nothing else") {
+  Stage<Swarm> stage("docs");
+  stage.tell(create(1));
+  stage.tell(forget(stage));
+  CHECK(acts(stage) == "refuse swarm docs has not ended at that time\n");
+  stage = cancelled(350);
+  fbs::ForgetSwarmT other = forget(stage);
+  --other.ended_unix_ms;
+  stage.tell(other);
+  CHECK(acts(stage) == "refuse swarm docs has not ended at that time\n");
+
+  stage.tell(forget(stage));
+  CHECK(acts(stage) == "fleet ForgetFleet\nreply \n");
+  CHECK(stage.decision().audits.at(0).action == "swarm.forget");
+  stage.tell(fbs::RetrySwarmT{});
+  CHECK(acts(stage) == "refuse the old swarm docs is being removed: try again in a moment\n");
+  stage.tell(create(350));
+  CHECK(acts(stage) == "refuse the old swarm docs is being removed: try again in a moment\n");
+
+  fbs::FleetForgottenT kept;
+  kept.kept = "it still has its contents";
+  stage.tell(kept);
+  CHECK_FALSE(stage.state().forgetting);
+  CHECK_FALSE(stage.rows().all.empty());
+  stage.tell(forget(stage));
+
+  stage.tell(fbs::FleetForgottenT{});
+  CHECK(stage.decision().indexes.at(0).index == "swarm");
+  CHECK_FALSE(stage.decision().indexes.at(0).value);
+  int pages = 1;
+  for (; !stage.decision().removed && pages < 100; ++pages) {
+    CHECK(acts(stage) == "swarm ContinueSwarm\n");
+    fbs::SwarmRunEndedT late;  // Of rows that are gone.
+    late.run = "7K2M";
+    CHECK(stage.tell(late).find("throws") == std::string::npos);
+    stage.tell(fbs::ContinueSwarmT{});
+  }
+  CHECK(pages > 3);
+  CHECK(stage.decision().removed);
+  CHECK(stage.rows().all.size() < 200);  // The last page goes with the actor.
+}
+
+TEST_CASE("a swarm whose fleet was another's goes by itself") {
+  Stage<Swarm> stage = cancelled(1);
+  stage.tell(forget(stage, false));
+  CHECK(acts(stage) == "reply \n");
+  CHECK(stage.decision().removed);
+}
+
+namespace {
+
+/// The batch merges, and a program has to make these files anew.
+void merges_with(Stage<Swarm>& stage, std::vector<std::string> remake) {
+  fbs::LineMergedT m = merged(stage);
+  m.remake = std::move(remake);
+  for (const auto& head : m.heads) head->by_driver = m.remake;
+  stage.tell(m);
+}
+
+fbs::SwarmRunEndedT remade(Stage<Swarm>& stage, const std::string& commit) {
+  fbs::SwarmRunEndedT ended = checked(stage, true);
+  ended.state = RunState::delivered;
+  ended.head_sha = commit;
+  return ended;
+}
+
+fbs::MoveGreenT move_ordered(Stage<Swarm>& stage) {
+  const auto effect = must_decode<fbs::EffectT>(stage.decision().effects.at(0).bytes);
+  return *effect.body.AsMoveGreen();
+}
+
+}  // namespace
+
+TEST_CASE("files that a program writes are made anew by the verification's run, and their commit is in the ledger") {
+  Stage<Swarm> stage("docs");
+  const bool checks = GENERATE(true, false);
+  begin(stage, create(2, checks), plan(2));
+  for (std::uint32_t i : {0U, 1U}) hand_in(stage, i, "c" + std::to_string(i));
+  if (facet(stage, 1).state == FacetState::handed_in) {  // the first was merged alone
+    stage.tell(merged(stage));
+    if (checks) stage.tell(checked(stage, true));
+    stage.tell(moved(stage));
+  }
+  merges_with(stage, {"package-lock.json"});
+  REQUIRE(acts(stage) == "fleet AddRun\n");
+  const auto sent = Fleet::Messages::decode(stage.decision().sends[0].payload);
+  const auto& create_run = *std::get<fbs::AddRunT>(*sent).create;
+  CHECK(json::parse(create_run.input_json) == json::parse(R"({"remake": ["package-lock.json"]})"));
+  CHECK(create_run.policy->delivery == fbs::DeliveryMode::branch);
+  CHECK(create_run.policy->branch == "muster-swarm/docs/remade");
+  const std::string tip = line(stage).tip;
+  SECTION("it is kept") {
+    stage.tell(remade(stage, "r1"));
+    CHECK(commit(stage, "r1").fate == CommitFate::open);
+    CHECK(move_ordered(stage).merged == tip);
+    CHECK(move_ordered(stage).to == "r1");
+    CHECK(move_ordered(stage).made == std::vector<std::string>{"package-lock.json"});
+    stage.tell(moved(stage));
+    CHECK(commit(stage, "r1").fate == CommitFate::merged);
+    CHECK(commit(stage, "r1").merge == "r1");
+    CHECK(commit(stage, "r1").made == std::vector<std::string>{"package-lock.json"});
+    CHECK(line(stage).green == "r1");
+    CHECK(line(stage).remade == 1);
+    CHECK(facet(stage, 1).by_driver == std::vector<std::string>{"package-lock.json"});
+    CHECK(stage.state().state == SwarmState::delivering);
+  }
+  SECTION("there was nothing to make") {
+    stage.tell(checked(stage, true));
+    CHECK(move_ordered(stage).to == tip);
+    CHECK(move_ordered(stage).made.empty());
+  }
+  SECTION("it can't be made: who merged alone is sent back") {
+    stage.tell(checked(stage, false));
+    CHECK(facet(stage, 1).evictions == 1);
+    CHECK(facet(stage, 1).why.starts_with("files that a program writes could not be made anew"));
+    CHECK(facet(stage, 1).state == FacetState::working);
+  }
+  SECTION("it is made, and the verification fails") {
+    fbs::SwarmRunEndedT failed = checked(stage, false);
+    failed.class_ = fbs::FailureClass::verification;
+    stage.tell(failed);
+    CHECK(facet(stage, 1).why.starts_with("the verification of the integrated tree failed"));
+  }
+  SECTION("it makes more than it should") {
+    stage.tell(remade(stage, "r1"));
+    fbs::GreenMovedT more = moved(stage);
+    more.unfit = "it changed others too";
+    stage.tell(more);
+    CHECK(commit(stage, "r1").fate == CommitFate::rejected);
+    CHECK(commit(stage, "r1").reason == "it changed others too");
+    CHECK(line(stage).green != "r1");
+    CHECK(facet(stage, 1).evictions == 1);
+  }
+  SECTION("somebody else moved green") {
+    stage.tell(remade(stage, "r1"));
+    fbs::GreenMovedT lost = moved(stage);
+    lost.lost = true;
+    lost.error = "moved";
+    stage.tell(lost);
+    CHECK(commit(stage, "r1").fate == CommitFate::rejected);
+    CHECK(stage.state().stopping);
+    CHECK(facet(stage, 1).state == FacetState::rejected);
+  }
+  SECTION("it comes late, and twice") {
+    const fbs::SwarmRunEndedT late = remade(stage, "r1");
+    stage.tell(fbs::CancelSwarmT{});
+    CHECK(stage.state().state == SwarmState::cancelled);
+    stage.tell(late);
+    CHECK(commit(stage, "r1").fate == CommitFate::rejected);
+    stage.tell(late);
+    CHECK(commit(stage, "r1").reason == "late: run " + late.run + " was no longer waited for");
+  }
 }

@@ -72,6 +72,16 @@ class Swarm {
     return out;
   }
 
+  /// A commit on top of `tip` with one file of the root as `from` has it.
+  std::string with_file_of(const std::string& tip, const std::string& from, const std::string& path) {
+    const auto entry = [&](const std::string& of) {
+      return git(import_.repository(), {"ls-tree", of, "--", path});
+    };
+    std::string tree = git(import_.repository(), {"ls-tree", tip}) + "\n";
+    tree.replace(tree.find(entry(tip)), entry(tip).size(), entry(from));
+    return by_hand(git(import_.repository(), {"mktree"}, tree), {tip});
+  }
+
   /// A commit made by hand, as a careless or hostile integrator would.
   std::string by_hand(const std::string& tree, const std::vector<std::string>& parents) {
     std::vector<std::string> arguments = {"commit-tree", "-m", "By hand", tree};
@@ -169,6 +179,40 @@ TEST_CASE("what nobody decided, and what should not be there, is noticed") {
   SECTION("a successor that does not exist") {
     REQUIRE(ledger.superseded(swarm.facet(2), std::string(40, 'a')));
     CHECK(swarm.proof(ledger, tip) == "broken " + swarm.facet(2) + "\n");
+  }
+}
+
+TEST_CASE("files that were made anew on top of merges are the swarm's own, and nothing beside them may change") {
+  Swarm swarm;
+  Ledger ledger = swarm.all_received();
+  const std::string half = swarm.merge(swarm.begin(), {swarm.facet(0), swarm.facet(1)}, &ledger);
+  // What the changelog was before is no worse a file to make anew than any other.
+  const std::string anew = swarm.with_file_of(half, swarm.begin(), "CHANGELOG.md");
+  const std::string tip = swarm.merge(
+      anew, {swarm.facet(2), swarm.facet(3), swarm.facet(4), swarm.facet(5)}, &ledger);
+  CHECK(swarm.proof(ledger, tip) == "stranger " + anew + "\n");
+  REQUIRE(ledger.remade(anew, {"CHANGELOG.md"}));
+  REQUIRE(ledger.remade(anew, {"CHANGELOG.md"}));
+  CHECK(ledger.remade(anew, {"other"}).error().code == Errc::conflict);
+  CHECK(ledger.received("docs", anew).error().code == Errc::conflict);
+  CHECK(ledger.remade(swarm.facet(1), {"x"}).error().code == Errc::conflict);
+  CHECK(swarm.proof(ledger, tip) == "unaccounted " + anew + "\nstranger " + anew + "\n");
+  SECTION("merged") {
+    REQUIRE(ledger.merged(anew, anew));
+    CHECK(swarm.proof(ledger, tip).empty());
+    CHECK(swarm.proof(ledger, half).find("lost " + anew) != std::string::npos);
+  }
+  SECTION("rejected, and there") {
+    REQUIRE(ledger.rejected(anew, "its batch failed"));
+    CHECK(swarm.proof(ledger, tip) == "unwanted " + anew + "\nstranger " + anew + "\n");
+  }
+  SECTION("more than it said") {
+    Ledger other = swarm.all_received();
+    for (const auto& [commit, entry] : ledger.entries())
+      if (entry.fate == Fate::merged) REQUIRE(other.merged(commit, entry.merge));
+    REQUIRE(other.remade(anew, {"package-lock.json"}));
+    REQUIRE(other.merged(anew, anew));
+    CHECK(swarm.proof(other, tip) == "altered " + anew + "\n");
   }
 }
 

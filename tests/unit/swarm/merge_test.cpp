@@ -2,6 +2,8 @@
 #include "actors/swarm/merge.hpp"
 
 #include "actors/ports/git_local.hpp"
+#include "actors/ports/git_names.hpp"
+#include "actors/swarm/known_lines.hpp"
 #include "import.hpp"
 
 using namespace muster;
@@ -174,6 +176,64 @@ TEST_CASE("the base is git's, whatever a facet was built on") {
   }
   CHECK(merger->merge(task_of(tip, import.id(stranger))).error().code == Errc::refused);
   CHECK_FALSE(merger->resume(import.id(stranger), tip));
+}
+
+TEST_CASE("what is known of a line goes from batch to batch, and gives the bases that git gives") {
+  Import import;
+  const int base = import.commit(kBase);
+  const auto facet = [&](const std::string& name, int parent, Files files = kBase) {
+    files["facets/" + name].bytes = name;
+    return import.commit(files, {parent});
+  };
+  const int one = facet("one", base), two = facet("two", base), three = facet("three", base);
+  Files more = kBase;
+  more["facets/one"].bytes = "one";
+  const int onward = facet("onward", one, more);
+  import.import();
+  const auto odb = actors::git::open_objects(import.objects()).value();
+  const auto repository = actors::git::wrap(odb.get()).value();
+  KnownLines lines;
+
+  struct Batch {
+    std::string tip;
+    std::vector<MergeAnswer> answers;
+  };
+  const auto batch = [&](const std::string& onto, const std::vector<int>& heads) {
+    Batch made{onto, {}};
+    Merger merger = open(import);
+    REQUIRE(lines.tell(merger, repository.get(), "line", import.id(base), onto));
+    for (const int head : heads) {
+      const auto left = merger.base_of(onto, import.id(head)).value();
+      CHECK(actors::git::to_string(left.value()) ==
+            git(import.repository(), {"merge-base", onto, import.id(head)}));
+      made.answers.push_back(merger.merge(task_of(made.tip, import.id(head))).value());
+      if (made.answers.back().kind == MergeKind::merged) made.tip = made.answers.back().commit;
+    }
+    publish(merger, import);
+    lines.keep(merger, "line", made.tip);
+    return made;
+  };
+
+  const Batch dropped = batch(import.id(base), {one, two});
+  const Batch first = batch(import.id(base), {one});
+  CHECK(first.answers[0].kind == MergeKind::merged);  // what was dropped is not on the line
+  const Batch second = batch(first.tip, {onward, two, one});
+  CHECK(second.answers[0].base == import.id(one));  // its own first commit was merged
+  CHECK(second.answers[1].base == import.id(base));
+  CHECK(second.answers[2].kind == MergeKind::contained);
+  // Files were made anew on top of what was tried.
+  const std::string anew = git(import.repository(), {"commit-tree", "-m", "Anew", "-p", second.tip,
+                                                     dropped.tip + "^{tree}"});
+  const Batch third = batch(anew, {three, two});
+  CHECK(third.answers[0].base == import.id(base));
+  CHECK(third.answers[1].kind == MergeKind::contained);
+  // A state of the line that came from none of these is read.
+  const Batch back = batch(second.tip, {three, two});
+  CHECK(back.answers[0].kind == MergeKind::merged);
+  CHECK(back.answers[1].kind == MergeKind::contained);
+  // One that does not come from its beginning is refused.
+  Merger merger = open(import);
+  CHECK(lines.tell(merger, repository.get(), "other", anew, import.id(one)).error().code == Errc::refused);
 }
 
 TEST_CASE("what is no task is refused by name") {

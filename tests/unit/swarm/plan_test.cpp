@@ -6,7 +6,10 @@
 #include <random>
 #include <set>
 
+#include "actors/spec/derive.hpp"
+#include "actors/spec/schema.hpp"
 #include "actors/swarm/scope.hpp"
+#include "actors/swarm/swarm_fleets.hpp"
 #include "tools/muster/yaml_source.hpp"
 
 using namespace muster;
@@ -85,6 +88,35 @@ TEST_CASE("a swarm file is read with every default") {
   CHECK(spec.limits.conflicts == 3);
   CHECK(spec.limits.stall == Duration{600'000});
   CHECK(spec.verify.at(0).run.argv.at(1) == "test");
+}
+
+TEST_CASE("agents of a swarm work where a fleet's would, and so do its verifications and helpers") {
+  json whole = swarm_of(json::array({facet_of("core", "src/**")}));
+  whole["environment"] = json::parse(R"({
+    "image": "docker://debian/bookworm", "setup": ["npm ci"], "env": {"CI": "true"}, "secrets": ["MODEL_KEY"],
+    "files": [{"source": "npmrc", "path": "/home/agent/.npmrc"}], "network": "host",
+    "resources": {"cpus": 0.5, "memory": "512MiB"}})");
+  whole["agent"]["files"] = json::array({"lib"});
+  whole["verify"] = {{{"name", "all"}, {"run", "make test"}, {"timeout", "3m"}}};
+  whole["resolver"] = {{"run", "./resolve"}, {"timeout", "2m"}};
+  REQUIRE(problems_of(whole) == "");
+  const SwarmSpec spec = parse_swarm(whole.dump()).value();
+  CHECK(spec.files == std::vector<std::string>{"lib"});
+  CHECK(spec.environment.secrets == std::vector<std::string>{"MODEL_KEY"});
+  CHECK(spec.environment.host_network);
+  CHECK(spec.environment.cpus_milli == 500);
+  const actors::FleetSpec parts[] = {facet_fleet(spec, spec.facets[0]), resolver_fleet(spec, spec.facets[0]),
+                                     check_fleet(spec), helper_fleet(spec, "", spec.agent, Duration{1})};
+  for (const actors::FleetSpec& part : parts) CHECK(part.environment == spec.environment);
+  // Every setup command may take as long as the agent behind it.
+  CHECK(actors::attempt_timeout(check_fleet(spec)) == Duration{2 * 3 * 60'000} + actors::kAttemptMargin);
+
+  CHECK(json::parse(swarm_schema())["properties"]["environment"] ==
+        json::parse(actors::fleet_schema())["properties"]["environment"]);
+  whole["environment"] = {{"secret", json::array()}};
+  CHECK(problems_of(whole).find("did you mean \"secrets\"") != std::string::npos);
+  whole["environment"] = {{"env", {{"MUSTER_RUN_ID", "x"}}}};
+  CHECK(problems_of(whole).find("is set by Muster itself") != std::string::npos);
 }
 
 TEST_CASE("errors say file, line and column") {

@@ -145,7 +145,10 @@ TEST_CASE("planners plan planners so deep, and not deeper") {
 TEST_CASE("a facet of a plan is as a facet of the file, in both schemas") {
   const json file = json::parse(swarm_schema()), plan = json::parse(plan_schema());
   CHECK(plan["properties"]["facets"]["items"] == file["properties"]["facets"]["items"]);
-  CHECK(plan["definitions"] == file["definitions"]);
+  for (const auto& [name, definition] : plan["definitions"].items()) {
+    INFO(name);
+    CHECK(definition == file["definitions"][name]);
+  }
 }
 
 TEST_CASE("one pattern within another") {

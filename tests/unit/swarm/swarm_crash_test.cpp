@@ -1,6 +1,4 @@
 // A swarm over real git, killed between any two writes; the ledger is the invariant.
-#include <cstdlib>
-
 #include "swarm_world.hpp"
 
 using namespace muster;
@@ -73,10 +71,6 @@ void check_end(SwarmWorld& world) {
   CHECK(world.pulls().size() == (line.green == line.begin ? 0 : 1));
 }
 
-bool soak() {
-  return std::getenv("MUSTER_SOAK") != nullptr;
-}
-
 }  // namespace
 
 TEST_CASE("killed before any write, a swarm ends with every commit accounted for") {
@@ -97,13 +91,9 @@ TEST_CASE("killed before any write, a swarm ends with every commit accounted for
   CHECK(unhurt.pulls()[0].body.find("| f0 |") != std::string::npos);
   CHECK(unhurt.pulls()[0].body.find("- f3: the verification of the integrated tree failed") !=
         std::string::npos);
-  const int step = soak() ? 1 : 7;
-  for (int kill_at = 0; kill_at < unhurt.writes(); kill_at += step) {
-    INFO("killed before write " << kill_at);
-    SwarmWorld world(repository, options_of(repository, 1, kill_at));
-    world.run();
-    check_end(world);
-  }
+  killed_before_writes(
+      repository, unhurt.writes(), 17,
+      [&](unsigned seed, int kill_at) { return options_of(repository, seed, kill_at); }, check_end);
 }
 
 TEST_CASE("whatever the order of messages, a swarm ends with every commit accounted for") {

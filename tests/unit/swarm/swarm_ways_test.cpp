@@ -1,6 +1,5 @@
 // Planners, several agents at one facet, resolvers: over real git, killed between any two writes,
 // in random orders.
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "swarm_world.hpp"
@@ -76,8 +75,45 @@ void check_ways(SwarmWorld& world) {
   CHECK(world.head().facets == world.facets().size());
 }
 
-bool ways_soak() {
-  return std::getenv("MUSTER_SOAK") != nullptr;
+// All write the lock file too, whose content says what is there; f2's work fails its verification until told why, and f4's change
+// of a line that others have changed conflicts.
+constexpr const char* kLockPlan = R"({
+  "name": "x", "repositories": [{"id": "r", "path": "/x"}], "agent": {"run": "true"},
+  "verify": [{"name": "tests", "run": "true"}], "shared": ["package-lock.json", "shared"],
+  "limits": {"agents": 6, "batch": 4, "conflicts": 3, "stall": "24h"},
+  "facets": [
+    {"id": "f0", "task": "t", "scope": ["f0"]}, {"id": "f1", "task": "t", "scope": ["f1"]},
+    {"id": "f2", "task": "t", "scope": ["f2"]}, {"id": "f3", "task": "t", "scope": ["f3"]},
+    {"id": "f4", "task": "t", "scope": ["f4"]}, {"id": "f5", "task": "t", "scope": ["f5"], "needs": ["f0"]}
+  ]})";
+
+std::map<std::string, std::string> lock_work(const std::string& facet, bool told) {
+  std::map<std::string, std::string> files = {{facet, "work\n"}, {"package-lock.json", "by " + facet + "\n"}};
+  if (facet == "f2" && !told) files["f2"] = "BAD\n";
+  if (facet == "f3" || facet == "f4") files["shared"] = "by " + facet + "\n";
+  return files;
+}
+
+WorldOptions lock_options(WorkRepository& repository, unsigned seed, int kill_at) {
+  WorldOptions options;
+  options.plan = kLockPlan;
+  options.work = lock_work;
+  options.remake = [&repository](const std::string& tip) {
+    std::string list;
+    for (int i = 0; i <= 5; ++i)
+      if (!repository.read(tip, "f" + std::to_string(i)).empty()) list += "f" + std::to_string(i) + "\n";
+    return list;
+  };
+  // The lock file says what is there, or is that of one facet, which saw no other's.
+  options.passes = [&repository, remake = options.remake](const std::string& tip) {
+    const std::string lock = repository.read(tip, "package-lock.json");
+    return repository.read(tip, "f2") != "BAD\n" &&
+           (lock == remake(tip) || lock == "{}\n" || lock.starts_with("by "));
+  };
+  options.seed = seed;
+  options.kill_at = kill_at;
+  options.lost_one_in = 0;
+  return options;
 }
 
 }  // namespace
@@ -100,18 +136,14 @@ TEST_CASE("planned, chosen and resolved facets, killed before any write, are acc
   CHECK(facets.at("p").state == fbs::FacetState::unchanged);
   CHECK(facets.at("s0").resolves + facets.at("s1").resolves + facets.at("s2").resolves >= 2);
   CHECK(facets.at("q").runs == 2);
-  const int step = ways_soak() ? 1 : 11;
-  for (int kill_at = 0; kill_at < unhurt.writes(); kill_at += step) {
-    INFO("killed before write " << kill_at);
-    SwarmWorld world(repository, ways_options(repository, 1, kill_at));
-    world.run();
-    check_ways(world);
-  }
+  killed_before_writes(
+      repository, unhurt.writes(), 23,
+      [&](unsigned seed, int kill_at) { return ways_options(repository, seed, kill_at); }, check_ways);
 }
 
 TEST_CASE("planned, chosen and resolved facets in any order, cancelled, and tried again") {
   WorkRepository repository({{"shared", {"100644", "nobody\n"}}});
-  const unsigned seeds = ways_soak() ? 500 : 12;
+  const unsigned seeds = soak() ? 500 : 12;
   for (unsigned seed = 100; seed < 100 + seeds; ++seed) {
     INFO("seed " << seed);
     WorldOptions options = ways_options(repository, seed, static_cast<int>(seed * 7 % 150));
@@ -122,5 +154,33 @@ TEST_CASE("planned, chosen and resolved facets in any order, cancelled, and trie
     if (world.head().counts[static_cast<std::size_t>(fbs::FacetState::rejected)] == 0) continue;
     world.retry();
     check_ways(world);
+  }
+}
+
+TEST_CASE("files made anew on the line, killed before any write and in any order, are accounted for") {
+  WorkRepository repository({{"package-lock.json", {"100644", "{}\n"}}, {"shared", {"100644", "nobody\n"}}});
+  SwarmWorld unhurt(repository, lock_options(repository, 1, -1));
+  unhurt.run();
+  check_ways(unhurt);
+  CHECK(unhurt.head().state == fbs::SwarmState::completed);
+  CHECK(unhurt.line().remade > 0);
+  REQUIRE(unhurt.pulls().size() == 1);
+  CHECK(unhurt.pulls()[0].body.find("make files anew") != std::string::npos);
+  killed_before_writes(
+      repository, unhurt.writes(), 19,
+      [&](unsigned seed, int kill_at) { return lock_options(repository, seed, kill_at); },
+      [](SwarmWorld& world) {
+        check_ways(world);
+        CHECK(world.head().state == fbs::SwarmState::completed);
+      });
+  const unsigned seeds = soak() ? 300 : 8;
+  for (unsigned seed = 300; seed < 300 + seeds; ++seed) {
+    INFO("seed " << seed);
+    WorldOptions options = lock_options(repository, seed, static_cast<int>(seed * 7 % 90));
+    if (seed % 3 == 0) options.stop_at = static_cast<int>(seed * 11 % 60) + 2;
+    SwarmWorld world(repository, options);
+    world.run();
+    CHECK(world.proof() == "");  // cancelled early, it has not read its plan
+    if (options.stop_at < 0) check_ways(world);
   }
 }

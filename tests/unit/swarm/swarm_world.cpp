@@ -1,7 +1,10 @@
 #include "swarm_world.hpp"
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "actors/run/run.hpp"
+#include "actors/swarm/remake.hpp"
 #include "storage/base/ids.hpp"
 
 namespace muster::actors::swarm::test {
@@ -245,15 +248,53 @@ Payload SwarmWorld::perform(const fbs::EffectBodyUnion& effect) {
   throw std::logic_error("an effect that nobody executes");
 }
 
+bool soak() {
+  return std::getenv("MUSTER_SOAK") != nullptr;
+}
+
+void killed_before_writes(WorkRepository& repository, int writes, int step, const MakeOptions& make,
+                          const CheckWorld& check) {
+  for (int kill_at = 0; kill_at < writes; kill_at += soak() ? 1 : step) {
+    INFO("killed before write " << kill_at);
+    SwarmWorld world(repository, make(1, kill_at));
+    world.run();
+    check(world);
+  }
+}
+
 void SwarmWorld::end_run() {
   const std::size_t at = random_() % disk_.runs.size();
   const Run run = disk_.runs[at];
   const fbs::SwarmRunEndedT ended = work_of(run);
   write();
-  if (!ended.head_sha.empty()) disk_.made.insert(ended.head_sha);
+  if (!ended.head_sha.empty() && ended.reason != kNotPushed) disk_.made.insert(ended.head_sha);
   disk_.inbox.push_back(Swarm::Messages::encode(ended));
   if (options_.doubled && chance(6)) disk_.inbox.push_back(Swarm::Messages::encode(ended));
   disk_.runs.erase(disk_.runs.begin() + static_cast<std::ptrdiff_t>(at));
+}
+
+/// As the run of a verification, which makes files anew first when it is told so.
+void SwarmWorld::verify(const Run& run, fbs::SwarmRunEndedT& ended) {
+  std::map<std::string, std::string> files;
+  for (const std::string& path : remade_by(run.create.input_json))
+    if (const std::string made = options_.remake(ended.base_sha);
+        made != repository_.read(ended.base_sha, path))
+      files[path] = made;
+  const std::string made =
+      files.empty() ? std::string() : repository_.commit(ended.base_sha, files, "Anew " + run.id);
+  const bool good = options_.passes(made.empty() ? ended.base_sha : made);
+  ended.state = !good ? RunState::failed : made.empty() ? RunState::unchanged : RunState::delivered;
+  if (good) ended.head_sha = made;
+  ended.class_ = good           ? fbs::FailureClass::none
+                 : made.empty() ? fbs::FailureClass::agent
+                                : fbs::FailureClass::verification;
+  if (good && made.empty() && ++passed_ % 3 == 0) {  // it left files behind: a commit that is in no repository
+    ended.state = RunState::delivered;
+    ended.reason = kNotPushed;
+    ended.head_sha = std::string(40, 'e');
+  }
+  ended.message = good ? "" : "agent exited with 1";
+  ended.output = good ? "" : "tests are red";
 }
 
 fbs::SwarmRunEndedT SwarmWorld::work_of(const Run& run) {
@@ -264,11 +305,7 @@ fbs::SwarmRunEndedT SwarmWorld::work_of(const Run& run) {
   ended.base_sha = refs.read(run.create.base_branch).value().value();
   const auto labels = nlohmann::json::parse(run.create.labels_json);
   if (labels.contains("verify")) {
-    const bool good = options_.passes(ended.base_sha);
-    ended.state = good ? RunState::unchanged : RunState::failed;
-    ended.class_ = good ? fbs::FailureClass::none : fbs::FailureClass::agent;
-    ended.message = good ? "" : "agent exited with 1";
-    ended.output = good ? "" : "tests are red";
+    verify(run, ended);
     return ended;
   }
   if (chance(options_.lost_one_in)) {
@@ -325,9 +362,11 @@ std::string SwarmWorld::proof() {
   for (const auto& [key, bytes] : disk_.rows.rows(kCommitPrefix, kCommitEnd, 100'000)) {
     const std::string commit = key.substr(kCommitPrefix.size());
     const auto row = must_decode<fbs::CommitRowT>(bytes);
-    const std::string facet = std::to_string(row.facet);
     known.insert(commit);
-    REQUIRE(claim.ledger.received(facet, commit));
+    if (row.made.empty())
+      REQUIRE(claim.ledger.received(std::to_string(row.facet), commit));
+    else
+      REQUIRE(claim.ledger.remade(commit, row.made));
     if (row.fate == fbs::CommitFate::merged) REQUIRE(claim.ledger.merged(commit, row.merge));
     if (row.fate == fbs::CommitFate::superseded)
       REQUIRE(claim.ledger.superseded(commit, row.successor));

@@ -49,6 +49,8 @@ struct WorldOptions {
   AgentWork work;  ///< A resolver is asked as "FACET resolved".
   AgentSays says;  ///< Empty: nothing.
   Verification passes;
+  /// What a file holds that is made anew on that tip.
+  std::function<std::string(const std::string& tip)> remake{};
   unsigned seed = 1;
   int kill_at = -1;          ///< The write before which it is killed.
   int stop_at = -1;          ///< The step at which somebody cancels it.
@@ -99,6 +101,7 @@ class SwarmWorld {
   engine::Payload perform(const fbs::EffectBodyUnion& effect);
   void end_run();
   fbs::SwarmRunEndedT work_of(const Run& run);
+  void verify(const Run& run, fbs::SwarmRunEndedT& ended);
   void apply(const engine::Decision& decision, Disk& next) const;
   void check_green();
 
@@ -112,7 +115,17 @@ class SwarmWorld {
   Disk disk_;
   int writes_ = 0, steps_ = 0, works_ = 0;
   std::string checked_;
+  unsigned passed_ = 0;
   Instant now_{1'700'000'000'000};
 };
+
+/// Whether MUSTER_SOAK asks for the full size.
+bool soak();
+
+using MakeOptions = std::function<WorldOptions(unsigned seed, int kill_at)>;
+using CheckWorld = std::function<void(SwarmWorld&)>;
+/// That world killed before each `step`th of its writes, with MUSTER_SOAK before each.
+void killed_before_writes(WorkRepository& repository, int writes, int step, const MakeOptions& make,
+                          const CheckWorld& check);
 
 }  // namespace muster::actors::swarm::test

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "storage/base/time.hpp"
@@ -60,6 +61,14 @@ int fleet_init(Context& context, const std::string& file, bool force);
 int fleet_validate(Context& context, const FleetInput& input);
 int fleet_run(Context& context, const FleetRunFlags& flags);
 
+/// A commented file to start from.
+struct Template {
+  std::string file;
+  std::string kind;  ///< fleet, swarm
+  std::string_view text;
+  bool force = false;  ///< Also over a file that is there.
+};
+int write_template(Context& context, const Template& to);
 /// Prints what is wrong with a fleet file or a swarm file: nothing was started.
 int report_problems(Context& context, const FleetProblems& found);
 
@@ -75,6 +84,7 @@ int fleet_pulls(Context& context, const std::string& name, const std::string& ve
                 const std::string& repository, const std::string& reason);
 int fleet_logs(Context& context, const std::string& name, bool failed, const std::string& output);
 
+int swarm_init(Context& context, const std::string& file, bool force);
 int swarm_validate(Context& context, const std::string& file);
 int swarm_run(Context& context, const std::string& file, const WaitFlags& flags);
 int swarm_list(Context& context, const ListFlags& flags);
@@ -88,12 +98,17 @@ int swarm_change(Context& context, const std::string& name, const std::string& v
                  const std::string& reason);
 int swarm_steer(Context& context, const std::string& name, const std::string& facet,
                 const std::string& text);
-int swarm_retry(Context& context, const std::string& name, const WaitFlags& flags);
+int swarm_retry(Context& context, const std::string& name, const std::string& reason,
+                const WaitFlags& flags);
 
 int run_list(Context& context, const ListFlags& flags);
 int run_show(Context& context, const std::string& id);
 int run_logs(Context& context, const std::string& id, const LogFlags& flags);
 int run_cancel(Context& context, const std::string& id, const std::string& reason);
+int run_steer(Context& context, const std::string& id, const std::string& text);
+/// Off its host, to begin again on host `to`; empty: on any other.
+int run_move(Context& context, const std::string& id, const std::string& to,
+             const std::string& reason, bool dry_run);
 int run_diff(Context& context, const std::string& id);
 /// Lists them, or with `output` writes them there, over nothing. `attempt` 0: the newest that left any.
 int run_artifacts(Context& context, const std::string& id, unsigned attempt, const std::string& output);
@@ -101,6 +116,8 @@ int run_artifacts(Context& context, const std::string& id, unsigned attempt, con
 /// Its exit code is the command's. Standard input, output and error are the command's own.
 int run_exec(Context& context, const std::string& id, const ExecFlags& flags,
              const std::vector<std::string>& command);
+/// One of the two is RUN:PATH, the other a path here, or "-" for a tar stream.
+int run_copy(Context& context, const std::string& from, const std::string& to);
 /// A shell with a terminal; "~." at the beginning of a line leaves it.
 int run_attach(Context& context, const std::string& id, const ExecFlags& flags);
 
@@ -111,6 +128,7 @@ int pull_change(Context& context, const std::string& id, const std::string& verb
                 const std::string& reason);
 
 int host_list(Context& context);
+int host_show(Context& context, const std::string& name);
 int host_change(Context& context, const std::string& name, const std::string& verb,
                 const std::string& reason);
 

@@ -118,18 +118,7 @@ int start(Context& context, PreparedFleet fleet, const FleetRunFlags& flags) {
 }  // namespace
 
 int fleet_init(Context& context, const std::string& file, bool force) {
-  std::error_code error;
-  if (!force && std::filesystem::exists(file, error))
-    return context.fail({Errc::conflict, file + " is there already",
-                         "name another file, or replace it with --force"});
-  const auto written = write_file_durably(file, kFleetTemplate);
-  if (!written) return context.fail({written.error().code, written.error().message, ""});
-  if (context.json())
-    context.out() << dumped({{"file", file}}) << "\n";
-  else
-    context.out() << "Wrote " << safe_line(file) << ". Next: muster fleet validate "
-                  << shell_quoted(file) << "\n";
-  return 0;
+  return write_template(context, {file.empty() ? "fleet.yaml" : file, "fleet", kFleetTemplate, force});
 }
 
 int fleet_validate(Context& context, const FleetInput& input) {

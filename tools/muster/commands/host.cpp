@@ -1,5 +1,6 @@
 // Commands over hosts.
 #include "tools/muster/commands/commands.hpp"
+#include "tools/muster/console/render.hpp"
 #include "tools/muster/json_get.hpp"
 #include "tools/muster/render/run_view.hpp"
 #include "tools/muster/text.hpp"
@@ -19,6 +20,22 @@ int host_list(Context& context) {
                      "another machine\n";
   else
     context.out() << host_table(rows, context.io().out.look, context.now());
+  if (context.json()) return 0;
+  for (const Json& host : rows)
+    if (const std::string why = str(host, "refused"); !why.empty())
+      context.out() << safe_line(str(host, "name")) << " is refused: " << safe_line(why) << "\n";
+  return 0;
+}
+
+int host_show(Context& context, const std::string& name) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto host = (*client)->get("/v1/hosts/" + encoded(name));
+  if (!host) return context.fail(host.error());
+  if (context.json())
+    context.out() << dumped(*host, 2) << "\n";
+  else
+    context.out() << console::host_text(console::Doc(*host), {context.io().out.look, context.now()});
   return 0;
 }
 

@@ -168,6 +168,44 @@ int run_cancel(Context& context, const std::string& id, const std::string& reaso
   return 0;
 }
 
+int run_steer(Context& context, const std::string& id, const std::string& text) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto run =
+      (*client)->post(run_path(id) + "/steer", {{"text", text}, {"by", Context::user()}});
+  if (!run) return context.fail(run.error());
+  if (context.json())
+    context.out() << dumped(*run, 2) << "\n";
+  else
+    context.err() << "Said to the agent of " << safe_line(str(*run, "id").empty() ? id : str(*run, "id"))
+                  << ": it finds it in MUSTER_STEER_FILE, and so do later attempts.\n";
+  return 0;
+}
+
+int run_move(Context& context, const std::string& id, const std::string& to,
+             const std::string& reason, bool dry_run) {
+  const auto client = context.client();
+  if (!client) return context.fail(client.error());
+  const auto moved = (*client)->post(
+      run_path(id) + "/move",
+      {{"to", to}, {"reason", reason}, {"by", Context::user()}, {"dry_run", dry_run}});
+  if (!moved) return context.fail(moved.error());
+  if (context.json()) {
+    context.out() << dumped(*moved, 2) << "\n";
+    return 0;
+  }
+  std::string where = to.empty() ? "another host" : "host " + to;
+  std::string room;
+  for (const Json& name : list(*moved, "hosts_with_room"))
+    room += (room.empty() ? "" : ", ") + (name.is_string() ? name.get<std::string>() : "");
+  if (to.empty()) where += room.empty() ? ", once one has room" : " (room: " + room + ")";
+  context.out() << safe_line(str(*moved, "run") + (dry_run ? " would leave" : " leaves") + " host " +
+                             str(*moved, "from") +
+                             (dry_run ? " and begin again on " : " and begins again on ") + where)
+                << "\n";
+  return 0;
+}
+
 namespace {
 
 /// Why a run that has ended has no diff: on stderr, where a patch in a pipe stays a patch.

@@ -4,9 +4,11 @@
 
 #include "storage/base/ids.hpp"
 #include "tools/muster/commands/commands.hpp"
+#include "tools/muster/commands/template.hpp"
 #include "tools/muster/json_get.hpp"
 #include "tools/muster/live_screen.hpp"
 #include "tools/muster/prepare_swarm.hpp"
+#include "tools/muster/render/fleet_view.hpp"
 #include "tools/muster/render/swarm_report.hpp"
 #include "tools/muster/render/swarm_view.hpp"
 #include "tools/muster/text.hpp"
@@ -165,7 +167,23 @@ int wait_for_swarm(Context& context, Client& client, const Json& swarm, const Wa
   return 0;
 }
 
+/// What a person can do about a facet that nobody goes on with.
+std::string next_of_facet(const Context& context, const std::string& name, const Json& facet) {
+  if (str(facet, "state") != "rejected") return "";
+  const std::string muster = "  " + context.program() + " ", swarm = shell_quoted(name);
+  const std::string run = str(at(facet, "run"), "id");
+  std::string out = "\nNext\n";
+  if (!run.empty())
+    out += muster + "run diff " + short_id(run) + "\n" + muster + "run logs " + short_id(run) + "\n";
+  return out + muster + "swarm steer " + swarm + " --facet " + shell_quoted(str(facet, "id")) +
+         " 'what its agent should know'\n" + muster + "swarm retry " + swarm + "\n";
+}
+
 }  // namespace
+
+int swarm_init(Context& context, const std::string& file, bool force) {
+  return write_template(context, {file.empty() ? "swarm.yaml" : file, "swarm", kSwarmTemplate, force});
+}
 
 int swarm_validate(Context& context, const std::string& file) {
   const auto swarm = prepare_swarm(file);
@@ -225,17 +243,13 @@ int swarm_status(Context& context, const std::string& name, bool watch, Duration
 int swarm_show(Context& context, const std::string& name, const std::string& facet) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
-  const auto facets = all_facets(**client, name);
-  if (!facets) return context.fail(facets.error());
-  for (const Json& one : *facets) {
-    if (str(one, "id") != facet) continue;
-    if (context.json())
-      context.out() << dumped(one, 2) << "\n";
-    else
-      context.out() << facet_text(one, context.io().out.look);
-    return 0;
-  }
-  return context.fail({Errc::not_found, "swarm " + name + " has no facet " + facet, ""});
+  const auto one = (*client)->get(swarm_path(name, "/facets/" + encoded(facet)));
+  if (!one) return context.fail(one.error());
+  if (context.json())
+    context.out() << dumped(*one, 2) << "\n";
+  else
+    context.out() << facet_text(*one, context.io().out.look) << next_of_facet(context, name, *one);
+  return 0;
 }
 
 int swarm_ledger(Context& context, const std::string& name) {
@@ -291,15 +305,18 @@ int swarm_steer(Context& context, const std::string& name, const std::string& fa
   else
     context.err() << "Said to " << (facet.empty() ? "all agents of " : "the agents of facet ")
                   << safe_line(facet.empty() ? name : facet)
-                  << ": those that begin from now on are told, and what is tried again.\n";
+                  << (is_over_swarm(*swarm)
+                          ? ": those that a retry sends find it in MUSTER_STEER_FILE.\n"
+                          : ": those at work find it in MUSTER_STEER_FILE, those that begin later too.\n");
   return 0;
 }
 
-int swarm_retry(Context& context, const std::string& name, const WaitFlags& flags) {
+int swarm_retry(Context& context, const std::string& name, const std::string& reason,
+                const WaitFlags& flags) {
   const auto client = context.client();
   if (!client) return context.fail(client.error());
   const auto swarm =
-      (*client)->post(swarm_path(name, "/retry"), {{"reason", ""}, {"by", Context::user()}});
+      (*client)->post(swarm_path(name, "/retry"), {{"reason", reason}, {"by", Context::user()}});
   if (!swarm) return context.fail(swarm.error());
   return wait_for_swarm(context, **client, *swarm, flags);
 }

@@ -1,4 +1,4 @@
-// What `muster fleet init` writes. A test validates it.
+// What `muster fleet init` and `muster swarm init` write. A test validates them.
 #pragma once
 
 #include <string_view>
@@ -51,6 +51,55 @@ delivery:
   conflict_strategy: skip          # skip | replace
   commit: {message: Describe the change, author: Muster <muster@localhost>}
   pull_request: {title: "", body: "", draft: false}
+)";
+
+inline constexpr std::string_view kSwarmTemplate =
+    R"(# yaml-language-server: $schema=https://muster.dev/schema/swarm.schema.json
+# A swarm: many agents on facets of one outcome, merged into one pull request per repository.
+# Check it with: muster swarm validate swarm.yaml
+version: 1
+name: my-swarm                     # its identity: the same name with the same content continues
+prompt: |
+  Say here what should be there in the end. Every agent reads it, and it is quoted in the pull request.
+
+repositories:                      # on musterd's machine; paths are relative to this file
+  - {id: api, path: /srv/git/acme/api.git}
+
+agent:
+  run: "true"                      # text for bash, or a list of words; ./script.sh here travels
+  files: []                        # what else travels: $MUSTER_AGENT_DIR/PATH
+
+environment:                       # of every run: agents, verifications, and those that judge or resolve
+  image: host                      # devcontainer | env:NAME | dir:PATH | oci:PATH[:TAG] | docker://HOST/NAME[:TAG]
+  setup: []                        # commands before each
+  env: {}
+  secrets: []                      # names in the host's secrets directory
+  network: none                    # none | host
+  resources: {cpus: 1, memory: 2GiB, pids: 512, disk: 4GiB}
+
+shared: [CHANGELOG.md]             # any facet may change these
+verify: []                         # on the merged tree; all must pass
+  # - {name: tests, run: npm test, timeout: 10m}
+
+facets:                            # or {run: a command that prints this list}
+  - id: first
+    task: Say what its agent shall do.
+    scope: [src/first/**]          # the only paths that it may change, beside the shared ones
+  - id: second
+    task: Say what the next one shall do.
+    scope: [src/second/**]
+    needs: [first]                 # it begins when that one is merged
+    # verify: [{name: tests, run: npm test}]           # on its own tree
+    # best_of: {agents: 3, score: {run: ./score.sh}}   # three try, the best is kept
+    # planner: {rounds: 2}                             # it plans facets within its scope instead
+    budget: {attempts: 3, timeout: 20m}
+
+limits:
+  agents: 20                       # at work at once
+  conflicts: 3                     # so often a facet is sent back; then it is a person's
+  batch: 20                        # merged and verified together
+  stall: 2h                        # without a merge for so long it stops
+  timeout: 24h
 )";
 
 }  // namespace muster::cli

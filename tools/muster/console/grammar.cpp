@@ -6,6 +6,7 @@ namespace muster::cli::console {
 namespace {
 
 const Word kActor{"ACTOR", Takes::actor};
+const Word kSwarm{"SWARM", Takes::swarm};
 const Word kSequence{"SEQUENCE", Takes::sequence};
 const Word kLimit{"limit", Takes::number, false};
 const Word kShard{"shard", Takes::number, false};
@@ -22,12 +23,15 @@ std::vector<Word> selection(std::vector<Word> more) {
 }
 
 /// Something done to actors by name, or to all that a selection means.
-Command order(std::string name, std::string summary, std::string more) {
+Command order(std::string name, std::string summary, std::string more,
+              std::vector<Word> options = {}) {
+  options.push_back({"reason", Takes::text, false});
+  options.push_back({"confirm", Takes::text, false});
   return {
       std::move(name),
       std::move(summary),
       {{"ACTOR", Takes::actor, false, true}},
-      selection({{"reason", Takes::text, false}, {"confirm", Takes::text, false}}),
+      selection(std::move(options)),
       false,
       "Which: actors by name, or all that the filters mean. First it says to how many it would do\n"
       "what; the prompt then asks, a script says confirm=yes. A reason is asked for, or "
@@ -66,13 +70,14 @@ std::vector<Command> make_commands() {
        "A list comes in the order of slots, which is stable but means nothing to a person; with\n"
        "min_pending=N, the deepest mailbox comes first. Ages: 90s, 20m, 24h, 7d."},
       {"show",
-       "Everything about one actor",
-       {kActor},
-       {{"all", Takes::text, false}},
+       "Everything about an actor, or about all that the filters mean",
+       {{"ACTOR", Takes::actor, false, true}},
+       selection({kLimit, {"all", Takes::text, false}}),
        false,
        "Its state decoded, mailbox, timers, outstanding effects, last error. all=yes also shows "
        "the\n"
-       "fields that are empty. A run is found by the first characters of its id: show run/ER8S"},
+       "fields that are empty. A run is found by the first characters of its id: show run/ER8S\n"
+       "Filters, as of `actors`, show the first 20, or limit=N: show kind=run state=failed"},
       {"rows",
        "The rows that an actor keeps beside its state",
        {kActor},
@@ -131,13 +136,38 @@ std::vector<Command> make_commands() {
        {{"fleet", Takes::fleet, false}, kLimit},
        false,
        ""},
-      {"hosts", "Hosts and their slots", {}, {}, false, ""},
+      {"hosts",
+       "Hosts and their slots",
+       {},
+       {{"state", Takes::state, false}, kLimit},
+       false,
+       ""},
       {"host",
        "One host: its lease, its sandboxes, the repositories it has mirrors of",
        {{"HOST", Takes::host}},
        {},
        false,
        ""},
+      {"swarms", "Swarms: their states and counts", {}, {}, false, ""},
+      {"swarm", "One swarm as a tree: repositories, facets, what each does", {kSwarm}, {}, false, ""},
+      {"facet",
+       "One facet of a swarm: what was asked, what became of it, the whole of its last trouble",
+       {kSwarm, {"FACET", Takes::text}},
+       {},
+       false,
+       ""},
+      {"ledger",
+       "What became of every commit of a swarm, proven from git and the journal",
+       {kSwarm},
+       {},
+       false,
+       "With exit code 1 where it can't be."},
+      {"steer",
+       "Tell a swarm's agents something: those at work, and those that begin later",
+       {kSwarm, {"TEXT", Takes::text}},
+       {{"facet", Takes::text, false}, {"confirm", Takes::text, false}},
+       false,
+       "facet=NAME: only the agents of that one. The text stands in the audit log."},
       {"slow", "The slowest steps of late, of those that took more than 10 ms", {}, {}, false, ""},
       {"limits", "What operators set over what fleets ask for", {}, {}, false, ""},
       {"dead",
@@ -149,17 +179,23 @@ std::vector<Command> make_commands() {
         kLimit},
        false,
        ""},
-      order("pause", "Fleets start nothing new; other actors take only operators' messages", ""),
+      order("pause",
+            "Fleets and swarms start nothing new; other actors take only operators' messages", ""),
       order("resume", "Go on after a pause; fleets also after a halt", ""),
       order("passivate", "Put idle actors out of memory; their next message loads them anew", ""),
-      order("cancel", "End runs, or every run of fleets", ""),
-      order("retry", "Run what failed in fleets again", ""),
+      order("cancel", "End runs, or every run of fleets and swarms", ""),
+      order("retry", "Run what failed in fleets again, and what swarms rejected", ""),
       order(
           "release", "Take runs off their hosts and queue them again",
-          "\nIt begins on another host, if one has room: to be sure of it, cordon its host first."),
+          "\nIt begins on another host, if one has room; `move` makes sure of that."),
+      order("move", "Take runs off their hosts; they begin again on others",
+            "\nto=HOST: on that one, as long as it takes runs; more than it has room for are refused.",
+            {{"to", Takes::host, false}}),
       order("cordon", "Place nothing new on hosts", ""),
       order("uncordon", "Place runs on hosts again", ""),
-      order("drain", "Place nothing new on hosts and let their runs end", ""),
+      order("drain",
+            "Place nothing new on hosts and let their runs end; swarms integrate what works, and end",
+            ""),
       letters("replay", "Send dead letters again, as new messages of the same senders"),
       letters("discard", "Close dead letters without doing anything"),
       {"send",
@@ -167,9 +203,9 @@ std::vector<Command> make_commands() {
        {kActor, {"MESSAGE", Takes::message}},
        {{"reason", Takes::text, false}, {"confirm", Takes::text, false}},
        true,
-       "At the prompt, a message without fields is asked for field by field. Its fields are "
-       "checked by\n"
-       "the schema of its kind (`kinds KIND`). A field called reason or confirm is said as "
+       "At the prompt, a message without fields is asked for field by field, and each is checked as "
+       "it\n"
+       "is typed, by the schema of its kind (`kinds KIND`). A field called reason or confirm is said as "
        "field.reason=."},
       care("limit",
            "Change how many runs there are at once, in all or of a fleet, and a fleet's weight", {},
@@ -246,6 +282,8 @@ std::string_view value_name(Takes takes) {
       return "FLEET";
     case Takes::host:
       return "HOST";
+    case Takes::swarm:
+      return "SWARM";
     case Takes::state:
       return "STATE";
     case Takes::duration:

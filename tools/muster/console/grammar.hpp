@@ -23,6 +23,7 @@ enum class Takes {
   field,
   fleet,
   host,
+  swarm,
   state,
   sequence,
   duration,

@@ -1,5 +1,6 @@
 // What the console does to actors: it asks for a reason, shows what would happen to how many, asks,
 // and then does it.
+#include "tools/muster/console/form.hpp"
 #include "tools/muster/console/render.hpp"
 #include "tools/muster/console/session.hpp"
 #include "tools/muster/text.hpp"
@@ -15,7 +16,7 @@ bool is_yes(const std::string& text) {
 Doc selection_of(const Line& line) {
   Doc select = Doc::object();
   for (const auto& [name, value] : line.options)
-    if (name != "reason" && name != "confirm") select[name] = value;
+    if (name != "reason" && name != "confirm" && name != "to") select[name] = value;
   return select;
 }
 
@@ -50,15 +51,18 @@ int Session::carry_out(const Line& line, const std::string& path, Doc body, cons
   body["dry_run"] = true;
   const auto would = post(path, body);
   if (!would) return context_.fail(would.error());
-  const bool sure = is_yes(line.option("confirm"));
-  if (!sure) {
+  const bool nothing = would->contains("possible") && num(*would, "possible") == 0;
+  if (nothing || !is_yes(line.option("confirm"))) {
     context_.out() << (context_.json() ? dumped(*would, 2) + "\n" : render(*would));
     context_.out().flush();
   }
-  if (would->contains("possible") && num(*would, "possible") == 0) {
-    if (sure) context_.out() << render(*would);
+  if (nothing && num(*would, "failed") > 0)
+    return context_.fail({Errc::not_found, "none of them would take it", ""});
+  if (nothing) {
+    const bool letters = line.command->name == "replay" || line.command->name == "discard";
     return context_.fail(
-        {Errc::not_found, "there is nothing to do it to", "`actors` lists what there is"});
+        {Errc::not_found, "there is nothing to do it to",
+         letters ? "`dead` lists what there is" : "`actors` lists what there is"});
   }
   if (!confirmed(line, "Do it? [yes/no] "))
     return context_.usage("nothing was done", ask_ ? "" : "add confirm=yes");
@@ -80,6 +84,7 @@ int Session::order(const Line& line) {
   if (!reason) return kExitUsage;
   body["reason"] = *reason;
   body["by"] = Context::user();
+  if (const std::string to = line.option("to"); !to.empty()) body["to"] = to;
   const Screen screen{context_.io().out.look, context_.now()};
   return carry_out(line, "/v1/operations", std::move(body),
                    [screen](const Doc& doc) { return operation_text(doc, screen); });
@@ -100,12 +105,6 @@ std::string decides_text(const Doc& decides) {
   return out;
 }
 
-Doc field_value(const Doc& field, const std::string& typed) {
-  if (str(field, "type") == "string" || !list(field, "values").empty()) return typed;
-  Doc value = Doc::parse(typed, nullptr, false);
-  return value.is_discarded() ? Doc(typed) : value;
-}
-
 /// From the line, or, at the prompt and with none in the line, asked for one by one.
 Answer<Doc> Session::fields_of(const Line& line) {
   const auto kinds = get("/v1/kinds");
@@ -124,17 +123,9 @@ Answer<Doc> Session::fields_of(const Line& line) {
       if (str(field, "name") == plain) fields[plain] = field_value(field, typed);
   }
   if (!line.fields.empty() || !ask_) return fields;
-  for (const Doc& field : known) {
-    std::string values;
-    for (const Doc& value : list(field, "values"))
-      values += (values.empty() ? "" : "|") + (value.is_string() ? value.get<std::string>() : "");
-    const std::string type = values.empty() ? str(field, "type") : values;
-    const auto typed = ask_("  " + str(field, "name") + " (" + type +
-                            (flag(field, "required") ? ", required" : "") + "): ");
-    if (!typed) return tl::unexpected(Failure{Errc::invalid, "nothing was done", ""});
-    if (!typed->empty()) fields[str(field, "name")] = field_value(field, *typed);
-  }
-  return fields;
+  auto asked = ask_fields(known, ask_);
+  if (!asked) return tl::unexpected(Failure{Errc::invalid, "nothing was done", ""});
+  return std::move(*asked);
 }
 
 int Session::send(const Line& line) {

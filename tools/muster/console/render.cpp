@@ -183,15 +183,21 @@ std::string envelope_line(const Doc& message, const Screen& screen) {
          (str(message, "lane") == "operator" ? "  operator lane" : "");
 }
 
-/// "for its wave to open", "because every host is full".
-std::string waiting_words(const std::string& why) {
+/// "for its wave to open", "because every host is full", which is of queued runs.
+std::string waiting_words(const std::string& why, bool queued) {
   static constexpr std::pair<std::string_view, std::string_view> kFor[] = {
       {"wave", "its wave to open"},       {"repo", "its turn on its repository"},
       {"backoff", "its next attempt"},    {"pause", "its fleet to go on"},
       {"push", "the push of its branch"}, {"pull", "its pull request"}};
   for (const auto& [word, meaning] : kFor)
     if (why == word) return "for " + std::string(meaning);
-  return (why.starts_with("an operator") ? "for " : "because ") + safe_line(why);
+  return (queued && !why.starts_with("an operator") ? "because " : "for ") + safe_line(why);
+}
+
+/// "1.4.2": of the installation's generation, the host's session and the attempt.
+std::string epoch_text(const Doc& epoch) {
+  return std::to_string(num(epoch, "generation")) + "." + std::to_string(num(epoch, "session")) +
+         "." + std::to_string(num(epoch, "attempt"));
 }
 
 std::string effects_text(const Doc& document, const Screen& screen) {
@@ -227,10 +233,10 @@ std::string actor_text(const Doc& document, const Screen& screen, bool all) {
   if (flag(document, "paused")) out += "  " + styled("PAUSED", Style::yellow, screen.look);
   out += "\n  mailbox    " + mailbox_text(document) + "\n";
   if (const std::string why = str(document, "waits_for"); !why.empty())
-    out += "  waits      " + waiting_words(why) + "\n";
+    out += "  waits      " + waiting_words(why, str(at(document, "state"), "state") == "queued") + "\n";
   const Doc& consumed = at(document, "consumed");
   out += "  journal    " + human_count(count(document, "decisions")) +
-         " steps, the last consumed #" +
+         " steps committed, the last consumed #" +
          std::to_string(std::max(num(consumed, "normal"), num(consumed, "operator"))) +
          ", made by #" + std::to_string(num(document, "incarnation")) + "\n";
   if (const Doc& live = at(document, "activation"); num(live, "steps") > 0) {
@@ -243,6 +249,9 @@ std::string actor_text(const Doc& document, const Screen& screen, bool all) {
            std::to_string(num(live, "mean_us")) + "us each, " +
            std::to_string(num(live, "longest_us")) + "us the longest\n";
   }
+  if (const Doc& placement = at(document, "placement"); placement.is_object())
+    out += "  host       " + id_of(placement, "host") + ", epoch " +
+           epoch_text(at(placement, "epoch")) + "\n";
   out += "  kind       version " + std::to_string(num(document, "version"));
   if (num(document, "version") != num(document, "version_now"))
     out += " (this program's is " + std::to_string(num(document, "version_now")) + ")";
@@ -284,11 +293,9 @@ std::string step_text(const Doc& step, const Screen& screen, bool full) {
   out += "\n";
   if (full)
     out += fields_text(at(step, "message"), screen, 4, false);
-  else if (at(step, "message").is_object())
-    out +=
-        "    " +
-        cut(fields_line(at(step, "message")), screen.look.width > 8 ? screen.look.width - 4 : 160) +
-        "\n";
+  else if (const std::string line = fields_line(at(step, "message"));
+           at(step, "message").is_object() && !line.empty())
+    out += "    " + cut(line, screen.look.width > 8 ? screen.look.width - 4 : 160) + "\n";
   for (const Doc& sent : list(step, "sent"))
     out += "    → " + id_of(sent, "type") + " to " + id_of(sent, "to") +
            (num(sent, "sequence") > 0 ? " #" + std::to_string(num(sent, "sequence")) : "") + "\n";
@@ -521,7 +528,7 @@ std::string hosts_text(const Doc& document, const Screen& screen) {
                                        ? static_cast<std::int64_t>(at(host, "used").size())
                                        : num(host, "used"))),
                Cell(std::to_string(num(host, "slots"))), Cell(str(host, "version"))});
-  return table.empty() ? "no hosts\n" : table.text(screen.look);
+  return (table.empty() ? "no hosts\n" : table.text(screen.look)) + more_text(document);
 }
 
 std::string dead_text(const Doc& document, const Screen& screen) {

@@ -20,6 +20,29 @@ std::string lease_text(const Doc& lease) {
   return text;
 }
 
+/// "2 of 8 wait, 1 is being made; 31 of 40 attempts got one".
+std::string pool_text(const Doc& pool) {
+  std::string text = std::to_string(count(pool, "waiting")) + " of " + std::to_string(count(pool, "max")) + " wait";
+  if (count(pool, "making") > 0) text += ", " + std::to_string(count(pool, "making")) + " is being made";
+  const auto asked = count(pool, "hits") + count(pool, "misses");
+  return text + "; " + std::to_string(count(pool, "hits")) + " of " + plural(asked, "attempt") + " got one";
+}
+
+Table pool_table(const Doc& lines) {
+  Table table({{"REPOSITORY", Table::Align::left, true},
+               {"BRANCH"},
+               {"IMAGE"},
+               {"WAIT", Table::Align::right},
+               {"WANTED", Table::Align::right},
+               {"HITS", Table::Align::right},
+               {"MISSES", Table::Align::right}});
+  for (const Doc& line : lines)
+    table.add({Cell(str(line, "url")), Cell(str(line, "branch")), Cell(str(line, "image")),
+               Cell(std::to_string(count(line, "waiting"))), Cell(std::to_string(count(line, "wanted"))),
+               Cell(std::to_string(count(line, "hits"))), Cell(std::to_string(count(line, "misses")))});
+  return table;
+}
+
 std::string bytes_of(const Doc& from, const char* key) {
   return human_bytes(count(from, key));
 }
@@ -33,6 +56,8 @@ std::string host_text(const Doc& document, const Screen& screen) {
   out += "  lease      " + lease_text(at(document, "lease")) + "\n";
   out += "  slots      " + std::to_string(num(document, "used")) + " of " +
          std::to_string(num(document, "slots")) + " taken\n";
+  if (at(document, "warm_pool").is_object())
+    out += "  warm pool  " + pool_text(at(document, "warm_pool")) + "\n";
   Table sandboxes({{"SANDBOX"},
                    {"FLEET", Table::Align::left, true},
                    {"SINCE", Table::Align::right},
@@ -43,6 +68,8 @@ std::string host_text(const Doc& document, const Screen& screen) {
   if (!sandboxes.empty())
     out +=
         "\n" + styled("Sandboxes", Style::bold, screen.look) + "\n" + sandboxes.text(screen.look);
+  if (const Table pool = pool_table(list(document, "warm_lines")); !pool.empty())
+    out += "\n" + styled("Warm pool", Style::bold, screen.look) + "\n" + pool.text(screen.look);
   constexpr std::size_t kShown = 20;
   const Doc& warm = list(document, "warm_repositories");
   if (!warm.empty()) out += "\n" + styled("Warm repositories", Style::bold, screen.look) + "\n";
@@ -95,8 +122,8 @@ std::string care_text(const Doc& document, const Screen&) {
     return "would make a backup in " + safe_line(str(document, "directory")) + ", where " +
            plural(count(document, "backups_there"), "backup") + " lie\n";
   if (document.contains("bytes_before"))
-    return "compacted: " + bytes_of(document, "bytes") + ", before " +
-           bytes_of(document, "bytes_before") + "\n";
+    return "compacted: " + bytes_of(document, "bytes") + " in files, before " +
+           bytes_of(document, "bytes_before") + " and what was in memory\n";
   if (dry) return "would rewrite the journal's " + bytes_of(document, "bytes") + "\n";
   return "backup " + safe_line(str(document, "id")) + ": " +
          plural(count(document, "files"), "file") + ", " + bytes_of(document, "bytes") + ", " +

@@ -7,6 +7,7 @@ namespace muster::cli::console {
 namespace {
 
 constexpr std::string_view kJournalLimit = "20";
+constexpr std::string_view kShowLimit = "20";
 
 /// The line's options of those names, as a query.
 std::vector<std::pair<std::string, std::string>> query_of(
@@ -18,7 +19,7 @@ std::vector<std::pair<std::string, std::string>> query_of(
 
 bool is_order(const std::string& name) {
   for (const char* order : {"pause", "resume", "cancel", "retry", "cordon", "uncordon", "drain",
-                            "passivate", "replay", "discard", "release"})
+                            "passivate", "replay", "discard", "release", "move"})
     if (name == order) return true;
   return false;
 }
@@ -85,7 +86,8 @@ int Session::dispatch(const Line& line) {
   if (name == "engine")
     return show("/v1/engine", [&](const Doc& doc) { return engine_text(doc, screen); });
   if (name == "hosts")
-    return show("/v1/hosts", [&](const Doc& doc) { return hosts_text(doc, screen); });
+    return show(with_query("/v1/hosts", query_of(line, {"state", "limit"})),
+                [&](const Doc& doc) { return hosts_text(doc, screen); });
   if (name == "host")
     return show("/v1/hosts/" + encoded(line.words.front()),
                 [&](const Doc& doc) { return host_text(doc, screen); });
@@ -119,12 +121,10 @@ int Session::dispatch(const Line& line) {
                            query_of(line, {"shard", "limit"})),
                 [&](const Doc& doc) { return tree_text(doc, screen); });
   if (is_order(name)) return order(line);
+  if (name == "show") return show_actors(line);
+  if (const auto code = of_swarms(line)) return *code;
   const auto path = actor_path(line.words.front());
   if (!path) return context_.usage(path.error().message);
-  if (name == "show")
-    return show(*path, [&](const Doc& doc) {
-      return actor_text(doc, screen, !line.option("all").empty());
-    });
   if (name == "rows")
     return show(with_query(*path + "/rows", query_of(line, {"prefix", "limit"})),
                 [&](const Doc& doc) { return rows_text(doc, screen); });
@@ -135,6 +135,55 @@ int Session::dispatch(const Line& line) {
   if (name == "send") return send(line);
   if (name == "journal") return journal(line);
   return context_.usage("'" + name + "' can't be done here");
+}
+
+/// The actors that the line names, else those that its filters mean; `more`: not all of them.
+Answer<std::vector<std::string>> Session::meant(const Line& line, bool& more) {
+  if (!line.words.empty()) return line.words;
+  Line limited = line;
+  limited.options.emplace("limit", kShowLimit);
+  const auto page = get(actors_query(limited));
+  if (!page) return tl::unexpected(page.error());
+  std::vector<std::string> ids;
+  for (const Doc& actor : list(*page, "actors")) ids.push_back(str(actor, "id"));
+  more = !at(*page, "next").is_null();
+  return ids;
+}
+
+int Session::show_actors(const Line& line) {
+  const bool all = !line.option("all").empty();
+  if (line.words.empty() && line.options.size() == (all ? 1u : 0u))
+    return context_.usage("say which: " + usage(*line.command));
+  if (line.words.size() == 1) {
+    const auto path = actor_path(line.words.front());
+    if (!path) return context_.usage(path.error().message);
+    const Screen screen{context_.io().out.look, context_.now()};
+    return show(*path, [&](const Doc& doc) { return actor_text(doc, screen, all); });
+  }
+  bool more = false;
+  const auto ids = meant(line, more);
+  if (!ids) return context_.fail(ids.error());
+  Doc shown = Doc::array();
+  for (const std::string& id : *ids) {
+    const auto path = actor_path(id);
+    if (!path) return context_.usage(path.error().message);
+    auto actor = get(*path);
+    const bool gone = !actor && actor.error().code == Errc::not_found && line.words.empty();
+    if (gone) continue;  // Since the list was made.
+    if (!actor) return context_.fail(actor.error());
+    shown.push_back(std::move(*actor));
+  }
+  const Screen screen{context_.io().out.look, context_.now()};
+  if (context_.json()) {
+    context_.out() << dumped({{"actors", std::move(shown)}, {"more", more}}, 2) << "\n";
+    return 0;
+  }
+  for (const Doc& actor : shown)
+    context_.out() << (&actor == &shown.front() ? "" : "\n") << actor_text(actor, screen, all);
+  context_.out() << (shown.empty() ? "no actors\n"
+                     : more        ? "\n… there are more: limit=N shows N\n"
+                                   : "");
+  return 0;
 }
 
 /// Page by page: a quiet actor's last steps may lie far back among those of others.
@@ -179,6 +228,8 @@ std::vector<std::string> Session::names(Takes takes, const std::string& of,
     collect("/v1/fleets?limit=" + most, "fleets", "name");
   } else if (takes == Takes::host) {
     collect("/v1/hosts", "hosts", "name");
+  } else if (takes == Takes::swarm) {
+    collect("/v1/swarms?limit=" + most, "swarms", "name");
   } else if (takes == Takes::kind) {
     collect("/v1/kinds", "kinds", "name");
   } else if (takes == Takes::state) {

@@ -9,6 +9,7 @@
 
 #include "tools/muster/console/complete.hpp"
 #include "tools/muster/console/doc.hpp"
+#include "tools/muster/console/form.hpp"
 #include "tools/muster/console/top_view.hpp"
 #include "tools/muster/context.hpp"
 
@@ -18,9 +19,7 @@ class Session {
  public:
   explicit Session(Context& context) : context_(context) {}
 
-  /// What a person is asked: nothing when they leave the question. Without it, a script: what would
-  /// be asked must stand in the line.
-  using Ask = std::function<std::optional<std::string>(const std::string& question)>;
+  /// Without it, a script: what would be asked must stand in the line.
   void set_ask(Ask ask) { ask_ = std::move(ask); }
 
   /// Runs one line; the exit code. Problems go to the error stream.
@@ -39,6 +38,8 @@ class Session {
   Answer<Doc> get(const std::string& path);
   int show(const std::string& path, const Render& render);
   int dispatch(const Line& line);
+  int show_actors(const Line& line);
+  Answer<std::vector<std::string>> meant(const Line& line, bool& more);
   int journal(const Line& line);
   // follow.cpp
   int follow(const Line& line);
@@ -53,6 +54,9 @@ class Session {
   // care.cpp
   int care(const Line& line);
   int verify();
+  // swarms.cpp
+  std::optional<int> of_swarms(const Line& line);
+  int steer(const Line& line);
   // top.cpp
   int top();
   TopData picture(TopPanel panel);
@@ -61,9 +65,6 @@ class Session {
   Ask ask_;
   bool quit_ = false;
 };
-
-/// A message's field from what was typed: text for a string or an enum, else JSON.
-Doc field_value(const Doc& field, const std::string& typed);
 
 /// "/v1/actors/run/ER8SXG", from "run/ER8SXG". Errc::invalid says how an actor is named.
 Result<std::string> actor_path(const std::string& actor);

@@ -85,8 +85,9 @@ TopData Session::picture(TopPanel panel) {
   };
   if (!take("/v1/engine", data.engine)) return data;
   if (panel == TopPanel::overview) {
+    take("/v1/fleets?state=running&limit=100", data.running);  // However many have ended.
     take("/v1/fleets?limit=100", data.fleets);
-    take("/v1/hosts", data.hosts);
+    take("/v1/hosts?limit=1000", data.hosts);
   }
   if (panel == TopPanel::overview || panel == TopPanel::mailboxes)
     take("/v1/actors?min_pending=1&limit=100", data.waiting);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "tools/muster/text.hpp"
 
@@ -81,7 +82,10 @@ Table fleets_table(const TopData& data) {
                {"RUNNING", Table::Align::right},
                {"FAILED", Table::Align::right}});
   std::vector<const Doc*> fleets;
-  for (const Doc& fleet : list(data.fleets, "fleets")) fleets.push_back(&fleet);
+  std::set<std::string> shown;
+  for (const Doc* page : {&data.running, &data.fleets})
+    for (const Doc& fleet : list(*page, "fleets"))
+      if (shown.insert(str(fleet, "name")).second) fleets.push_back(&fleet);
   // What goes on stands above what is over.
   const auto over = [](const Doc* fleet) {
     return str(*fleet, "state") != "running" && str(*fleet, "state") != "pending";
@@ -108,9 +112,15 @@ Table hosts_table(const TopData& data) {
                {"STATE"},
                {"USED", Table::Align::right},
                {"SLOTS", Table::Align::right}});
-  for (const Doc& host : list(data.hosts, "hosts"))
-    table.add({Cell(str(host, "name")), Cell(str(host, "state")),
-               Cell(std::to_string(num(host, "used"))), Cell(std::to_string(num(host, "slots")))});
+  std::vector<const Doc*> hosts;
+  for (const Doc& host : list(data.hosts, "hosts")) hosts.push_back(&host);
+  std::stable_sort(hosts.begin(), hosts.end(), [](const Doc* a, const Doc* b) {
+    return (str(*a, "state") == "ready") < (str(*b, "state") == "ready");
+  });
+  for (const Doc* host : hosts)
+    table.add({Cell(str(*host, "name")), Cell(str(*host, "state")),
+               Cell(std::to_string(num(*host, "used"))),
+               Cell(std::to_string(num(*host, "slots")))});
   return table;
 }
 
@@ -184,7 +194,8 @@ std::vector<TopLine> top_lines(const TopData& data, const std::optional<TopRates
       const std::size_t share = std::max<std::size_t>(2, screen.room() / 4);
       screen.add("Fleets", fleets_table(data), "no fleets", share);
       screen.add("Hosts", hosts_table(data), "no hosts", share);
-      screen.add("Queue", reasons_table(data), "nothing waits for a host", share);
+      screen.add(at(data.queue, "next").is_null() ? "Queue" : "Queue, the first of it",
+                 reasons_table(data), "nothing waits for a host", share);
       screen.add("Deepest mailboxes", mailboxes_table(data), "every mailbox is empty", all);
       break;
     }

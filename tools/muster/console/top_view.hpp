@@ -16,7 +16,7 @@ namespace muster::cli::console {
 struct TopData {
   Instant now;
   std::string where;
-  Doc engine, fleets, hosts, waiting, queue, dead;
+  Doc engine, running, fleets, hosts, waiting, queue, dead;  ///< `running`: fleets that go on.
   std::string problem;  ///< Why the newest picture is missing; the last one stays.
 };
 

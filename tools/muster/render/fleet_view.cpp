@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 #include "tools/muster/json_get.hpp"
 #include "tools/muster/text.hpp"
@@ -112,6 +113,17 @@ int exit_code_of_fleet(const Json& fleet) {
   return str(fleet, "state") == "completed" && progress_of(fleet).failed == 0 ? 0 : 1;
 }
 
+std::string used_text(const Json& of) {
+  const Json& used = at(of, "used");
+  const Json& cost = at(used, "cost_usd");
+  const double dollars = cost.is_number() ? cost.get<double>() : 0;
+  char money[64] = "";
+  if (dollars > 0) std::snprintf(money, sizeof money, "$%.2f", dollars);
+  const std::string tokens =
+      count(used, "tokens") == 0 ? "" : plural(count(used, "tokens"), "token");
+  return tokens + (tokens.empty() || *money == '\0' ? "" : ", ") + money;
+}
+
 std::string fleet_status_text(const Json& fleet, const Look& look, Instant now) {
   const Json& counts = at(fleet, "counts");
   std::string out = headline(fleet, look) + "\n";
@@ -131,6 +143,7 @@ std::string fleet_status_text(const Json& fleet, const Look& look, Instant now) 
        "branch " + safe_line(str(fleet, "branch")),
        "at most " + std::to_string(num(fleet, "concurrency")) + " at a time"},
       ", "));
+  if (const std::string used = used_text(fleet); !used.empty()) line("agents used " + used);
   line(
       sentence({str(fleet, "author").empty() ? "" : "started by " + safe_line(str(fleet, "author")),
                 (str(fleet, "ended_at").empty() ? "running for " : "took ") +

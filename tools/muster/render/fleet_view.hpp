@@ -35,6 +35,8 @@ std::string progress_line(const nlohmann::json& fleet);
 
 /// "failed(verification) tests_failed", "skipped(dry_run)", "running".
 std::string state_text(const nlohmann::json& run);
+/// What agents say to have used: "1,200 tokens, $0.25"; empty when they say nothing.
+std::string used_text(const nlohmann::json& of);
 /// The shortest usable name of a run: 6 characters of its id.
 std::string short_id(const std::string& id);
 

@@ -142,6 +142,7 @@ std::string summary(const Json& report) {
   if (const auto n = count(report, "retried"); n != 0) out += ", " + human_count(n) + " retried";
   const auto from = when(fleet, "started_at"), to = when(fleet, "ended_at");
   if (from && to) out += ", " + human_duration(*to - *from);
+  if (const std::string used = used_text(fleet); !used.empty()) out += "; agents used " + used;
   return out;
 }
 

@@ -115,6 +115,10 @@ std::string attempt_text(const Json& attempt, const Look& look) {
     facts.push_back("base " + short_sha(safe_line(str(attempt, "base_sha"))));
   if (!str(attempt, "head_sha").empty())
     facts.push_back("head " + short_sha(safe_line(str(attempt, "head_sha"))));
+  if (!str(attempt, "resumed").empty())
+    facts.push_back("began with checkpoint " + short_sha(safe_line(str(attempt, "resumed"))));
+  if (const Json& kept = at(attempt, "checkpoint"); kept.is_object())
+    facts.push_back("checkpoint " + short_sha(safe_line(str(kept, "commit"))));
   if (const std::string stat = diff_stat(at(attempt, "diff"));
       !stat.empty() && !str(attempt, "head_sha").empty())
     facts.push_back(stat);
@@ -123,6 +127,11 @@ std::string attempt_text(const Json& attempt, const Look& look) {
   if (at(attempt, "mirror_hit").is_boolean() && num(attempt, "fetch_ms") != 0)
     facts.push_back(std::string(flag(attempt, "mirror_hit") ? "warm" : "cold") + " fetch " +
                     human_duration(Duration{num(attempt, "fetch_ms")}));
+  if (num(attempt, "create_ms") != 0)
+    facts.push_back("create " + human_duration(Duration{num(attempt, "create_ms")}));
+  for (const auto& [key, what] : {std::pair{"prebuild", "prebuild "}, std::pair{"warm_sandbox", "warm pool "}})
+    if (const std::string found = str(attempt, key); found == "hit" || found == "miss")
+      facts.push_back(what + found);
   std::string line;
   for (const std::string& fact : facts) line += (line.empty() ? "" : ", ") + fact;
   if (!line.empty()) out += "    " + line + "\n";
@@ -212,6 +221,7 @@ std::string run_text(const Json& run, const Look& look, Instant now) {
   if (num(run, "pull") != 0)
     out += field("pull", safe_line(str(run, "repository")) + "#" + std::to_string(num(run, "pull")),
                  look);
+  if (const std::string used = used_text(run); !used.empty()) out += field("used", used, look);
   const auto from = when(run, "started_at"), to = when(run, "ended_at");
   if (from)
     out += field(
@@ -280,15 +290,19 @@ std::string pull_text(const Json& pull, const Look& look, Instant now) {
 }
 
 std::string host_table(const std::vector<Json>& hosts, const Look& look, Instant now) {
-  Table table({{"HOST", Align::left, true},
-               {"STATE"},
-               {"SLOTS", Align::right},
-               {"CPUS", Align::right},
-               {"MEMORY", Align::right},
-               {"WARM", Align::right},
-               {"VERSION"},
-               {"CONNECTED", Align::right},
-               {"LABELS", Align::left, true}});
+  const bool pools = std::any_of(hosts.begin(), hosts.end(),
+                                 [](const Json& host) { return at(host, "warm_pool").is_object(); });
+  std::vector<Table::Column> columns{{"HOST", Table::Align::left, true},
+                                     {"STATE"},
+                                     {"SLOTS", Table::Align::right},
+                                     {"CPUS", Table::Align::right},
+                                     {"MEMORY", Table::Align::right},
+                                     {"WARM", Table::Align::right}};
+  if (pools) columns.insert(columns.end(), {{"POOL", Table::Align::right}, {"HITS", Table::Align::right}});
+  columns.insert(columns.end(), {{"VERSION"},
+                                 {"CONNECTED", Table::Align::right},
+                                 {"LABELS", Table::Align::left, true}});
+  Table table(std::move(columns));
   for (const Json& host : hosts) {
     const auto since = when(host, "connected_at");
     std::string labels;
@@ -297,16 +311,24 @@ std::string host_table(const std::vector<Json>& hosts, const Look& look, Instant
         labels += (labels.empty() ? "" : ",") + key + "=" +
                   (value.is_string() ? value.get<std::string>() : dumped(value));
     const auto milli = count(host, "cpus_milli");
-    table.add({str(host, "name"),
-               {str(host, "state"), style_of(str(host, "state"))},
-               std::to_string(count(host, "used")) + "/" + std::to_string(count(host, "slots")),
-               std::to_string(milli / 1000) +
-                   (milli % 1000 == 0 ? "" : "." + std::to_string(milli % 1000 / 100)),
-               human_bytes(count(host, "memory_bytes")),
-               std::to_string(count(host, "warm")),
-               str(host, "version"),
-               ago(since, now),
-               labels});
+    std::vector<Cell> row{
+        str(host, "name"),
+        {str(host, "state"), style_of(str(host, "state"))},
+        std::to_string(count(host, "used")) + "/" + std::to_string(count(host, "slots")),
+        std::to_string(milli / 1000) +
+            (milli % 1000 == 0 ? "" : "." + std::to_string(milli % 1000 / 100)),
+        human_bytes(count(host, "memory_bytes")),
+        std::to_string(count(host, "warm"))};
+    const Json& pool = at(host, "warm_pool");
+    if (pools && pool.is_object()) {
+      row.emplace_back(std::to_string(count(pool, "waiting")) + "/" + std::to_string(count(pool, "max")));
+      row.emplace_back(std::to_string(count(pool, "hits")) + "/" +
+                       std::to_string(count(pool, "hits") + count(pool, "misses")));
+    } else if (pools) {
+      row.insert(row.end(), 2, Cell("-"));
+    }
+    row.insert(row.end(), {str(host, "version"), ago(since, now), labels});
+    table.add(std::move(row));
   }
   return table.text(look);
 }

@@ -115,6 +115,21 @@ void add_branch(std::string& out, const Json& line, std::vector<const Json*> fac
     out += indent + "└─ and " + std::to_string(all - facets.size()) + " more\n";
 }
 
+std::string first_line_of(const std::string& text) {
+  const std::size_t end = text.find('\n');
+  return text.substr(0, end) + (end == std::string::npos ? "" : " …");
+}
+
+/// Why it was sent back or rejected, in whole: both sides of a conflict, the end of what failed.
+std::string trouble_text(const Json& trouble) {
+  std::string output = safe_text(str(trouble, "output"));
+  if (output.empty()) return "";
+  while (output.ends_with('\n')) output.pop_back();
+  std::string out = "\n" + words_of(safe_line(str(trouble, "reason"))) + "\n  | ";
+  for (const char c : output) out += c == '\n' ? std::string("\n  | ") : std::string(1, c);
+  return out + "\n";
+}
+
 }  // namespace
 
 bool is_over_swarm(const Json& swarm) {
@@ -134,6 +149,8 @@ std::string swarm_tree(const Json& swarm, const std::vector<Json>& facets, const
                     styled(words_of(state), style_of_swarm(state), look) + "  " + sum(swarm) + "\n";
   for (const char* note : {"reason", "paused", "draining"})
     if (!str(swarm, note).empty()) out += "   " + safe_line(str(swarm, note)) + "\n";
+  if (const std::string used = used_text(swarm); !used.empty())
+    out += "   agents used " + used + "\n";
   const Json& lines = list(swarm, "repositories");
   const std::size_t each = std::max<std::size_t>(1, most / std::max<std::size_t>(1, lines.size()));
   for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -181,6 +198,8 @@ std::string facet_text(const Json& facet, const Look& look) {
   add("repository", str(facet, "repository"));
   table.add({{"state", Style::dim}, {words_of(state), style_of_facet(state)}});
   add("why", str(facet, "why"));
+  add("task", first_line_of(str(facet, "task")));
+  add("scope", joined(facet, "scope"));
   add("needs", joined(facet, "needs"));
   const Json& run = at(facet, "run");
   if (run.is_object())
@@ -200,7 +219,8 @@ std::string facet_text(const Json& facet, const Look& look) {
   add("base", str(facet, "base"));
   add("commit", str(facet, "commit"));
   add("merged as", str(facet, "merge"));
-  return table.text(look);
+  add("by driver", joined(facet, "by_driver"));
+  return table.text(look) + trouble_text(at(facet, "trouble"));
 }
 
 std::string ledger_text(const Json& ledger, const Look& look) {
@@ -209,6 +229,7 @@ std::string ledger_text(const Json& ledger, const Look& look) {
     const std::string fate = str(commit, "fate");
     std::string what = safe_line(str(commit, "reason"));
     if (fate == "merged") what = "as " + short_commit(str(commit, "merge"));
+    if (fate == "merged" && !list(commit, "remade").empty()) what = "makes " + joined(commit, "remade") + " anew";
     if (fate == "superseded") what = "by " + short_commit(str(commit, "successor"));
     table.add({short_commit(str(commit, "commit")),
                str(commit, "facet"),
