@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -162,6 +164,7 @@ class FakeEngine {
     std::unique_lock lock(mutex_);
     const bool came = changed_.wait_for(lock, std::chrono::seconds(60), predicate);
     INFO(story_locked());
+    INFO((!came && host_said ? host_said() : ""));
     REQUIRE(came);
   }
   void wait_connected() {
@@ -198,6 +201,8 @@ class FakeEngine {
   void wait_story(const std::string& id, std::string_view expected) {
     wait([&] { return story_of(id) == expected; });
   }
+
+  std::function<std::string()> host_said;  ///< The daemon's own log, shown when a condition does not come.
 
   // Under the lock.
   int hellos = 0;
@@ -384,25 +389,36 @@ class Daemon {
   }
   ~Daemon() { end(SIGTERM); }
 
+  /// By posix_spawn: this process has gRPC's threads, and after a fork() whatever allocates may wait for one of them for ever.
   void start() {
-    pid_ = ::fork();
-    REQUIRE(pid_ >= 0);
-    if (pid_ != 0) return;
-    const int log = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-    ::dup2(log, 1);
-    ::dup2(log, 2);
     std::vector<char*> args;
     for (auto& arg : argv_) args.push_back(arg.data());
     args.push_back(nullptr);
-    ::execv(args[0], args.data());
-    ::_exit(127);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_addopen(&actions, 1, log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+    ::posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    sigset_t term;  // one that is told to end before it listens hears it when it does
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    posix_spawnattr_t attributes;
+    ::posix_spawnattr_init(&attributes);
+    ::posix_spawnattr_setsigmask(&attributes, &term);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    REQUIRE(::posix_spawn(&pid_, args[0], &actions, &attributes, args.data(), environ) == 0);
+    ::posix_spawnattr_destroy(&attributes);
+    ::posix_spawn_file_actions_destroy(&actions);
   }
   void end(int signal) {
     if (pid_ <= 0) return;
     ::kill(pid_, signal);
     int status = 0;
-    ::waitpid(pid_, &status, 0);
+    const bool in_time = ended_in_time(status);
     pid_ = 0;
+    if (signal != SIGTERM) return;
+    INFO(said());
+    CHECK(in_time);
+    CHECK(status == 0);  // it ends as it should, with everything put away
   }
   void kill_and_restart() {
     end(SIGKILL);
@@ -411,6 +427,20 @@ class Daemon {
   [[nodiscard]] std::string said() const { return read_file(log_).value_or(""); }
 
  private:
+  /// One that hangs is killed, so that the test says so and ends.
+  bool ended_in_time(int& status) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    for (pid_t ended = 0; (ended = ::waitpid(pid_, &status, WNOHANG)) == 0;) {
+      if (std::chrono::steady_clock::now() > until) {
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, &status, 0);
+        return false;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return true;
+  }
+
   std::vector<std::string> argv_;
   fs::path log_;
   pid_t pid_ = 0;
@@ -423,6 +453,7 @@ struct World {
     fs::create_directories(paths.config());
     std::ofstream(paths.config() / "sandboxd.yaml") << settings;
     daemon = std::make_unique<Daemon>(paths.root, engine, sandboxes.root() / "ca", slots);
+    engine.host_said = [this] { return daemon->said(); };
     engine.wait_connected();
   }
   ~World() { daemon.reset(); }
