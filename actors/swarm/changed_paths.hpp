@@ -11,10 +11,10 @@ namespace muster::actors::swarm {
 /// More changed paths than that are not looked through: Errc::refused.
 inline constexpr std::size_t kMaxChangedPaths = 200'000;
 
-/// Between two commits' trees, without looking for renames.
+/// The whole change, without looking for renames. Costs what the trees hold.
 Result<git::Diff> diff_of(git_repository* repository, const git_oid& base, const git_oid& head);
 
-/// Every path that differs between them.
+/// Every file that differs between them. Costs what differs.
 Result<std::vector<std::string>> changed_paths(git_repository* repository, const git_oid& base,
                                                const git_oid& head);
 

@@ -16,10 +16,10 @@
 
 #include "actors/swarm/merge_drivers.hpp"
 #include "actors/swarm/merge_objects.hpp"
+#include "actors/swarm/tree_entries.hpp"
 
 namespace muster::actors::swarm {
 
-constexpr int kMaxTreeDepth = 200;
 /// Larger files are left to git.
 constexpr std::size_t kMaxMergedFileBytes = 8u << 20;
 
@@ -33,13 +33,6 @@ struct TreeMerge {
 /// Errc::refused for a name that no tree may hold, and for too deep a tree.
 Result<TreeMerge> merge_trees(MergeObjects& objects, const Drivers& drivers, const git_oid& base,
                               const git_oid& ours, const git_oid& theirs);
-
-/// One version of a file; `mode` 0: it isn't there.
-struct FileVersion {
-  git_oid id{};
-  unsigned mode = 0;
-};
-bool is_regular(const FileVersion& file);
 
 /// Both changed versions of a file in one, by lines; with `unite` nothing overlaps. Nothing when
 /// they overlap, or are not text of a bounded size. `base` may be absent.

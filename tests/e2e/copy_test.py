@@ -63,7 +63,8 @@ class CopyTest(InstallationTest):
         return done
 
     def end(self, run):
-        self.assertEqual(self.run_exec(run, "sh", "-c", "touch $MUSTER_OUTPUT/done").returncode, 0)
+        # The end that this asks for may come before its own.
+        self.assertIn(self.run_exec(run, "sh", "-c", "touch $MUSTER_OUTPUT/done").returncode, (0, 137))
         wait_for(lambda: self.muster.json("run", "show", run)["state"] in ("delivered", "unchanged"), "it ends")
 
     def test_out_and_in(self):

@@ -78,7 +78,8 @@ class ExecTest(InstallationTest):
         return [json.loads(line) for line in out.splitlines()]
 
     def end(self, run, name):
-        self.assertEqual(self.exec(run, "sh", "-c", "echo 2.0 > version.txt; touch $MUSTER_OUTPUT/done").returncode, 0)
+        # The end that this asks for may come before its own.
+        self.assertIn(self.exec(run, "sh", "-c", "echo 2.0 > version.txt; touch $MUSTER_OUTPUT/done").returncode, (0, 137))
         status = self.muster.json("fleet", "status", name)
         return wait_for(lambda: self.muster.json("run", "show", run)["state"] == "delivered", "it is delivered") and status
 
@@ -101,7 +102,7 @@ class ExecTest(InstallationTest):
         # The work is done from outside; the run goes on, verifies and delivers it.
         self.assertEqual(self.exec(run, "sed", "-i", "s/1.0/2.0/", "version.txt").returncode, 0)
         self.assertEqual(self.exec(run, "git", "diff", "--stat").stdout.split()[0], "version.txt")
-        self.assertEqual(self.exec(run, "sh", "-c", "touch $MUSTER_OUTPUT/done").returncode, 0)
+        self.assertIn(self.exec(run, "sh", "-c", "touch $MUSTER_OUTPUT/done").returncode, (0, 137))
         wait_for(lambda: self.muster.json("run", "show", run)["state"] == "delivered", "it is delivered")
         self.assertIn("+2.0", self.muster.muster("run", "diff", run).stdout)
 
