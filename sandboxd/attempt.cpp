@@ -146,7 +146,7 @@ tl::expected<PlanFacts, AttemptFailure> gather(Host& host, const wire::SandboxSp
     if (!secret) return tl::unexpected(AttemptFailure{"no_secret", secret.error().message});
     facts.secrets[name] = std::move(*secret);
   }
-  auto prebuild = key_of(spec, started, *image, facts.secrets);
+  auto prebuild = started.snapshot.empty() ? key_of(spec, started, *image, facts.secrets) : PrebuildKey{};
   if (!prebuild) return tl::unexpected(AttemptFailure{"fetch_failed", prebuild.error().message});
   started.layer_key = started.prebuild = std::move(*prebuild);
   if (!spec.agent_bundle.empty()) {
@@ -211,6 +211,8 @@ Host::Host(HostConfig settings, Cgroups cgroups)
       mirrors(config.paths, config.concurrent_fetches),
       disks(config.paths.host() / "disks"),
       prebuilds(config.paths, Duration{config.prebuild_max_age_hours * 3'600'000ll}),
+      snapshots(config.paths,
+                {config.snapshots.max, config.snapshots.max_bytes, config.disk_low_water_bytes}),
       blobs(config.paths.host() / "blobs") {}
 
 Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
@@ -223,6 +225,7 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
        {std::pair{config.paths.data(), 0711u}, {config.paths.host(), 0711u},
         {config.paths.host() / "attempts", 0711u}, {config.paths.host() / "blobs", 0700u},
         {config.paths.host() / "bundles", 0711u}, {config.paths.host() / "prebuilds", 0700u},
+        {config.paths.host() / "snapshots", 0700u},
         {config.paths.mirrors(), 0711u},
         {config.paths.images(), 0711u}, {config.paths.runtime(), 0711u},
         {config.paths.runtime() / "s", 0711u}, {config.paths.runtime() / "runc", 0711u},
@@ -239,6 +242,7 @@ Result<std::unique_ptr<Host>> Host::open(HostConfig config) {
   host->scratch_git = *scratch;
   host->images.remove_old();
   host->prebuilds.remove_halves();
+  if (auto opened = host->snapshots.open(); !opened) return tl::unexpected(opened.error());
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
   host->max_open_files = std::min<std::uint64_t>(files.rlim_max, kMaxOpenFiles);
@@ -289,17 +293,28 @@ tl::expected<Started, AttemptFailure> fetch_attempt(Host& host, const wire::Sand
   if (!mirror) return tl::unexpected(fetch_failure(mirror.error()));
   auto others = fetch_others(host, spec);
   if (!others) return tl::unexpected(others.error());
-  const Resumption resumption = begin_with_checkpoint(host, spec, *mirror);
+  const Resumption resumption =
+      spec.snapshot.empty() ? begin_with_checkpoint(host, spec, *mirror) : Resumption{};
+  std::string resumed = resumption.commit;
+  if (!spec.snapshot.empty()) {
+    const auto snapshot = host.snapshots.find(spec.snapshot);
+    if (!snapshot) return tl::unexpected(AttemptFailure{"no_snapshot", "this host has no snapshot " + spec.snapshot});
+    if (snapshot->url != spec.url)
+      return tl::unexpected(AttemptFailure{"no_snapshot", "snapshot " + spec.snapshot + " is of another repository"});
+    mirror->base_sha = snapshot->base_sha;
+    resumed = snapshot->resumed;
+  }
   auto environment = make_environment(host, spec, *mirror);
   if (!environment) return tl::unexpected(environment_failure(environment.error()));
   Started started;
   started.mirror = std::move(*mirror);
   started.environment = std::move(*environment);
   started.others = std::move(*others);
-  started.resumed = resumption.commit;
+  started.resumed = resumed;
+  started.snapshot = spec.snapshot;
   if (!resumption.warning.empty()) started.environment.warnings.push_back(resumption.warning);
-  // What was made ahead has neither a checkpoint's nor another repository's mounts.
-  if (host.config.warm_pool.max > 0 && !spec.resume && spec.other_repositories.empty())
+  // What was made ahead has neither a checkpoint's nor another repository's mounts, and a workspace of its own.
+  if (host.config.warm_pool.max > 0 && !spec.resume && spec.snapshot.empty() && spec.other_repositories.empty())
     if (auto key = warm_key(host, spec, started)) started.warm_key = std::move(*key);
   started.fetch_ms = since(begin);
   return started;
@@ -403,6 +418,12 @@ tl::expected<Started, AttemptFailure> create_attempt(Host& host, const wire::San
     if (::mkdir(directory.c_str(), 0711) != 0 && errno != EEXIST)
       return failed(fail_errno("mkdir " + directory.string(), errno).value());
   take_prebuild(host, places, started, *facts);
+  if (!started.snapshot.empty()) {
+    auto layer = host.snapshots.begin_with(started.snapshot, places);
+    if (!layer) return tl::unexpected(AttemptFailure{"no_snapshot", layer.error().message});
+    facts->prebuild = std::move(*layer);
+    facts->fork = true;
+  }
   if (auto written = write_started(places, started, slot); !written) return failed(written.error());
   if (auto done = host.ops.carry_out(make_plan(resolved, *facts)); !done) return failed(done.error());
   started.create_ms = since(begin);

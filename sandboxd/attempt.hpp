@@ -19,6 +19,7 @@
 #include "sandboxd/mirror.hpp"
 #include "sandboxd/prebuild.hpp"
 #include "sandboxd/progress.hpp"
+#include "sandboxd/snapshot.hpp"
 #include "sandboxd/warm.hpp"
 #include "storage/base/blobs.hpp"
 
@@ -45,6 +46,7 @@ struct HostConfig {
   EnvironmentSettings environments;
   unsigned prebuild_max_age_hours = 7 * 24;
   WarmSettings warm_pool;
+  SnapshotLimits snapshots;             ///< free_bytes is disk_low_water_bytes.
 };
 
 /// The machine, as every attempt uses it. Thread-safe.
@@ -59,6 +61,7 @@ class Host {
   Mirrors mirrors;
   Disks disks;
   Prebuilds prebuilds;
+  Snapshots snapshots;
   Blobs blobs;                          ///< Agent bundles.
   std::filesystem::path scratch_git;
   std::uint64_t max_open_files = 1024;
@@ -81,6 +84,7 @@ struct Started {
   std::string container;     ///< The container's name; empty: the sandbox's. In a file of its own (Places::container).
   std::vector<OtherCheckout> others;  ///< After a restart: names and commits only.
   std::string resumed;       ///< The checkpoint's commit that the workspace begins with; empty: none.
+  std::string snapshot;      ///< That it begins with; empty: none. Not after a restart.
   std::int64_t fetch_ms = 0;
   std::int64_t create_ms = 0;
 };
@@ -93,7 +97,7 @@ struct StopCause {
 
 /// A report of an attempt that the host could not carry out.
 struct AttemptFailure {
-  std::string reason;       ///< fetch_failed, base_missing, bad_environment, image_failed, no_secret, runtime_failed, …
+  std::string reason;       ///< fetch_failed, base_missing, no_snapshot, bad_environment, image_failed, no_secret, runtime_failed, …
   std::string message;
 };
 

@@ -53,6 +53,7 @@ std::uint64_t clean_caches(const Paths& paths, const std::set<std::string>& in_u
   add_entries(paths.mirrors(), in_use, entries);
   add_entries(paths.host() / "bundles", in_use, entries);
   add_entries(paths.host() / "prebuilds", in_use, entries);
+  add_entries(paths.host() / "snapshots", in_use, entries);
   add_entries(paths.images(), in_use, images);
   const std::string mounts = read_file("/proc/self/mountinfo", 64u << 20).value_or("");
   for (auto& image : images) {

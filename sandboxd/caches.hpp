@@ -1,5 +1,5 @@
-// What this host keeps to be fast and could fetch or make again: mirrors, agent bundles, prebuilds, unpacked images. When the disk
-// runs low, what was not used for longest goes first, and never what a living attempt uses.
+// What this host keeps to be fast and could fetch or make again (mirrors, agent bundles, prebuilds, unpacked images), and
+// snapshots. When the disk runs low, what was not used for longest goes first, and never what a living attempt uses.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct CacheEntry {
 /// The least recently used entries that make at least `bytes` together; all of them when they don't. Pure.
 std::vector<CacheEntry> least_used(std::vector<CacheEntry> entries, std::uint64_t bytes);
 
-/// Removes entries until `bytes` are free, sparing those named by `in_use` (mirror keys, bundle digests, prebuilds) and images
+/// Removes entries until `bytes` are free, sparing those named by `in_use` (mirror keys, bundle digests, prebuilds, snapshots) and images
 /// that are mounted. Nobody may begin to use an entry meanwhile: the host takes no work while it cleans. Returns the
 /// bytes removed.
 std::uint64_t clean_caches(const Paths& paths, const std::set<std::string>& in_use, std::uint64_t bytes);

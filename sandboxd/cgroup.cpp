@@ -193,6 +193,11 @@ bool Cgroups::frozen(const std::string& group) const {
   return state && (state->starts_with("1") || state->starts_with("FR"));  // FROZEN or FREEZING
 }
 
+bool Cgroups::stands_still(const std::string& group) const {
+  if (v2_) return number_of(freezer(group).parent_path() / "cgroup.events", "frozen") == 1;
+  return read_file(freezer(group), 64).value_or("").starts_with("FROZEN");
+}
+
 Result<void> Cgroups::remove(const std::string& group) const {
   if (group.empty() || group.find("..") != std::string::npos)
     return fail(Errc::internal, "not a cgroup of ours: " + group);

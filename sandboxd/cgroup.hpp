@@ -44,6 +44,8 @@ class Cgroups {
   /// Stops or continues every process in it (cgroup.freeze; v1: the freezer). Errc::not_found where no hierarchy can.
   Result<void> freeze(const std::string& group, bool frozen) const;
   [[nodiscard]] bool frozen(const std::string& group) const;
+  /// It is frozen, and no process of it runs any more.
+  [[nodiscard]] bool stands_still(const std::string& group) const;
   [[nodiscard]] bool can_freeze() const;
   /// Kills all processes in it and removes it with everything below, in every hierarchy. Errc::io when a process
   /// survives for 10 s.

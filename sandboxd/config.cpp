@@ -125,6 +125,12 @@ void read_warm_pool(const YAML::Node& map, WarmSettings& to, const Complaints& c
             complaints.file, complaints.trouble);
 }
 
+void read_snapshots(const YAML::Node& map, SnapshotLimits& to, const Complaints& complaints) {
+  if (!map.IsMap()) return complaints.add(map, "snapshots is a map");
+  read_keys(map, {{"max", into(to.max)}, {"max_bytes", into(to.max_bytes)}}, complaints.file, complaints.trouble);
+  if (to.max > kMostSnapshots) complaints.add(map, "max is at most " + std::to_string(kMostSnapshots));
+}
+
 void read_registries(const YAML::Node& list, std::vector<AllowedRegistry>& to, const Complaints& complaints) {
   if (!list.IsSequence()) return complaints.add(list, "registries is a list");
   for (const auto& entry : list) {
@@ -172,6 +178,7 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
       {"devcontainer",
        [&](const YAML::Node& node) { read_devcontainer(node, config.host.environments, complaints); }},
       {"warm_pool", [&](const YAML::Node& node) { read_warm_pool(node, config.host.warm_pool, complaints); }},
+      {"snapshots", [&](const YAML::Node& node) { read_snapshots(node, config.host.snapshots, complaints); }},
       {"concurrent_fetches", into(config.host.concurrent_fetches)},
       {"runtime", into(config.host.runtime)},
       {"conmon", into(config.host.conmon)},

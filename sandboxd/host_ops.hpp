@@ -45,6 +45,7 @@ class HostOps {
   /// Stops every process of the sandbox, or lets them go on. Time that it is frozen does not count for its steps.
   Result<void> freeze(const std::string& id, bool frozen) const { return cgroups_.freeze(group(id), frozen); }
   [[nodiscard]] bool frozen(const std::string& id) const { return cgroups_.frozen(group(id)); }
+  [[nodiscard]] bool stands_still(const std::string& id) const { return cgroups_.stands_still(group(id)); }
   /// A process of the sandbox lives.
   [[nodiscard]] bool alive(const std::string& id) const;
   /// conmon, which reports its end, lives.

@@ -54,11 +54,14 @@ void add_step(PlanWriter& orders, const wire::StepT& step, std::size_t index) {
   orders.add("idle_ms", static_cast<long long>(step.idle_timeout_ms));
 }
 
-/// Workspace and HOME begin as the layer has them; what is written lies on the sandbox's own disk.
+/// Workspace and HOME, of a snapshot all, begin as the layer has them; what is written lies on the sandbox's own disk.
 void add_layer(std::vector<Operation>& ops, const PlanFacts& facts, const Places& places) {
   const fs::path own = places.writable() / "layers";
   ops.push_back(MakeDirectory{own, 0711, 0});
-  for (const char* name : {"work", "home"}) {
+  std::vector<const char*> names = {"work", "home"};
+  if (facts.fork) names.insert(names.end(), {"tmp", "out"});
+  if (facts.fork && !facts.others.empty()) names.push_back("repositories");
+  for (const char* name : names) {
     const fs::path shifted = places.run / ("layer-" + std::string(name));
     const fs::path upper = own / name, work = own / (std::string(name) + ".tmp");
     ops.push_back(MakeDirectory{shifted, 0711, 0});
@@ -114,6 +117,7 @@ std::string init_orders(const wire::SandboxSpecT& spec, const PlanFacts& facts) 
   }
   if (spec.checkpoint_interval_ms > 0)
     orders.add("checkpoint_ms", static_cast<long long>(std::max(spec.checkpoint_interval_ms, kMinCheckpointMs)));
+  if (facts.fork) orders.add("fork", "");
   orders.add("branch", spec.branch);
   orders.add("url", spec.url);
   orders.add("message", spec.commit->message);

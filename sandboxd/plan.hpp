@@ -75,6 +75,7 @@ struct PlanFacts {
   std::vector<wire::StepT> setup;     ///< Of the environment, before the spec's steps.
   std::vector<BindMount> mounts;      ///< Of the environment, read-only.
   std::filesystem::path prebuild;     ///< A layer with what the setup steps left; then they don't run. Empty: none.
+  bool fork = false;                  ///< That layer is a snapshot (snapshot.hpp): the workspace, too, is as it is there.
   bool hold_after_setup = false;      ///< muster-init waits there, so that such a layer can be taken.
   std::map<std::string, std::string> secrets;
   bool warm = false;                  ///< Made ahead: muster-init makes the workspace and waits for its orders.

@@ -189,6 +189,12 @@ bool is_commit_id(std::string_view text) {
          text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+bool is_snapshot_id(std::string_view id) {
+  constexpr std::string_view kPrefix = "snap-";
+  return id.starts_with(kPrefix) && id.size() == kPrefix.size() + 16 &&
+         id.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
+}
+
 StepKind step_kind(std::string_view name) {
   if (name == "agent") return StepKind::agent;
   return name.starts_with("verify") ? StepKind::verify : StepKind::setup;
@@ -199,6 +205,7 @@ Result<void> check_spec(const wire::SandboxSpecT& spec, const SpecLimits& limits
   if (auto ok = check_others(spec); !ok) return ok;
   if (auto ok = check_files(spec); !ok) return ok;
   if (auto ok = check_steps(spec); !ok) return ok;
+  if (!spec.snapshot.empty() && !is_snapshot_id(spec.snapshot)) return fail(Errc::invalid, "snapshot is no id of one");
   if (!spec.commit) return fail(Errc::invalid, "no commit");
   for (const std::string* text :
        {&spec.commit->message, &spec.commit->author_name, &spec.commit->author_email})

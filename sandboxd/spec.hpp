@@ -37,6 +37,8 @@ bool is_environment_name(std::string_view name);
 /// A branch name that git and a file system take literally: no "..", "@{", "//", leading '-' or '.', …
 bool is_branch_name(std::string_view name);
 bool is_commit_id(std::string_view text);
+/// "snap-" and 16 hexadecimal digits, chosen by the engine.
+bool is_snapshot_id(std::string_view id);
 
 /// What a step is, by its name.
 enum class StepKind { setup, agent, verify };

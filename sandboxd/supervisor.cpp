@@ -32,6 +32,7 @@ constexpr std::size_t kCheckpointsHere = 2;
 constexpr std::int64_t kCheckMs = 1'000;      // for ends that no file event told
 constexpr std::int64_t kMeasureMs = 5'000;    // disk use
 constexpr Duration kTick{100};
+constexpr int kStandStillTries = 2000;        // of 5 ms: a process in a disk wait takes its time to stop
 
 /// Two for each processor: one may wait for the disk or a child while the other computes.
 unsigned worker_threads() { return std::clamp(2 * std::thread::hardware_concurrency(), 2u, 16u); }
@@ -112,6 +113,7 @@ struct Supervisor::Sandbox {
   bool caught_up = false;  // the log has been read to its end since this process took it up
   bool over_quota = false;
   bool frozen = false;
+  std::shared_ptr<std::atomic<bool>> copy;  // a snapshot of it is being copied: true as long as it stands still
   // checkpoints
   std::string checkpoint_seen;             // the last that was looked at
   bool checkpointing = false;
@@ -154,6 +156,7 @@ void Supervisor::start(std::string_view bytes) {
     return refuse(frame, ok.error().code == Errc::refused ? "not_allowed" : "bad_spec");
   }
   if (disk_low_) return refuse(frame, "disk_low");
+  if (!start->spec->snapshot.empty() && !host_.snapshots.find(start->spec->snapshot)) return refuse(frame, "no_snapshot");
   if (outlet_.full()) return refuse(frame, "events_full");
   if (!start->spec->agent_bundle.empty() && !host_.blobs.has(start->spec->agent_bundle))
     return refuse(frame, "no_bundle");
@@ -351,6 +354,74 @@ void Supervisor::show(const std::string& id) {
     spdlog::error("{}: {}", id, shown.error().message);
 }
 
+// ---- snapshots ----
+
+namespace {
+
+/// Freezing is asked for: it is over when no process of the sandbox runs any more.
+Result<void> wait_still(const HostOps& ops, const std::string& id, const std::atomic<bool>& held) {
+  for (int n = 0; n < kStandStillTries && held; ++n) {
+    if (ops.stands_still(id)) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return held ? fail(Errc::timed_out, "the sandbox does not stand still") : fail(Errc::conflict, "the sandbox ended meanwhile");
+}
+
+}  // namespace
+
+void Supervisor::take_snapshot(const std::string& id, const std::string& snapshot, const std::string& name,
+                               const Snapshotted& done) {
+  if (const auto there = host_.snapshots.find(snapshot)) {
+    if (sandbox_id(there->run, there->attempt) != id) return done(fail(Errc::conflict, "there is another snapshot " + snapshot));
+    return done(*there);
+  }
+  Sandbox* sandbox = find(id);
+  if (!running_step(id)) return done(fail(Errc::conflict, "no step of that sandbox runs now"));
+  if (disk_low_) return done(fail(Errc::refused, "the host's disk is low"));
+  if (sandbox->copy) return done(fail(Errc::conflict, "a snapshot of it is being taken"));
+  Snapshot wanted;
+  wanted.id = snapshot;
+  wanted.name = name;
+  wanted.run = sandbox->spec->run;
+  wanted.attempt = sandbox->spec->attempt;
+  wanted.repository = sandbox->spec->repository;
+  wanted.url = sandbox->spec->url;
+  wanted.base_sha = sandbox->started.mirror.base_sha;
+  wanted.resumed = sandbox->started.resumed;
+  if (auto room = host_.snapshots.reserve(wanted); !room) return done(tl::unexpected(room.error()));
+  auto copy = sandbox->copy = std::make_shared<std::atomic<bool>>(true);
+  set_frozen(*sandbox);
+  if (!sandbox->frozen) {
+    sandbox->copy.reset();
+    host_.snapshots.give_up(snapshot);
+    return done(fail(Errc::io, "the sandbox can't be frozen"));
+  }
+  workers_.post([this, id, wanted = std::move(wanted), copy, done] {
+    const SandboxHold hold{[&] { return wait_still(host_.ops, id, *copy); }, [&] { return copy->load(); },
+                           [&] { loop_.post([this, id, copy] { copied(id, copy); }); }};
+    auto kept = host_.snapshots.keep(wanted, Places(host_.config.paths, id), hold);
+    if (!kept) spdlog::warn("{}: no snapshot: {}", id, kept.error().message);
+    loop_.post([this, id, copy, done, kept = std::move(kept)] {
+      copied(id, copy);
+      done(kept);
+    });
+  });
+}
+
+void Supervisor::copied(const std::string& id, const std::shared_ptr<std::atomic<bool>>& copy) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr || sandbox->copy != copy) return;
+  sandbox->copy.reset();
+  if (sandbox->phase == Phase::running) set_frozen(*sandbox);
+}
+
+void Supervisor::remove_snapshot(const std::string& snapshot, const std::string& run,
+                                 std::function<void(Result<void>)> done) {
+  workers_.post([this, snapshot, run, done = std::move(done)] {
+    loop_.post([done, removed = host_.snapshots.remove(snapshot, run, host_.prebuilds)] { done(removed); });
+  });
+}
+
 // ---- checkpoints ----
 
 /// One that comes while the one before is not with the engine yet waits for its successor.
@@ -433,7 +504,7 @@ void Supervisor::go_on(Sandbox& sandbox) {
 }
 
 void Supervisor::set_frozen(Sandbox& sandbox) {
-  const bool frozen = !sandbox.stop && (suspended_ || sandbox.over_quota);
+  const bool frozen = !sandbox.stop && (suspended_ || sandbox.over_quota || sandbox.copy);
   if (frozen == sandbox.frozen) return;
   if (auto done = host_.ops.freeze(sandbox.id, frozen); !done) {
     spdlog::error("{}: {}", sandbox.id, done.error().message);
@@ -444,8 +515,9 @@ void Supervisor::set_frozen(Sandbox& sandbox) {
   const std::int64_t now = boot_ms();
   if (frozen) {
     spdlog::warn("{}: frozen: {}", sandbox.id,
-                 suspended_ ? "this host has no lease"
-                            : "too much of its log waits for the engine");
+                 suspended_           ? "this host has no lease"
+                 : sandbox.over_quota ? "too much of its log waits for the engine"
+                                      : "a snapshot of it is taken");
     sandbox.frozen_since = now;
   } else {
     spdlog::info("{}: goes on", sandbox.id);
@@ -487,6 +559,7 @@ void Supervisor::end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms) {
   write_small(Places(host_.config.paths, sandbox.id).kept / "stop",
               (cause.by_engine ? "engine " : "limit ") + cause.reason);
   sandbox.stop = std::move(cause);
+  if (sandbox.copy) *sandbox.copy = false;
   if (suspended_) grace_ms = 0;  // without a lease nothing runs on
   if (grace_ms > 0 && sandbox.spec->checkpoint_interval_ms > 0) grace_ms += kLastCheckpointMs;
   sandbox.kill_at = boot_ms() + grace_ms;
@@ -506,6 +579,7 @@ void Supervisor::ended(const std::string& container) {
 
 void Supervisor::conclude(Sandbox& sandbox) {
   sandbox.phase = Phase::finishing;
+  if (sandbox.copy) *sandbox.copy = false;
   if (sandbox.watch >= 0) loop_.unwatch(sandbox.watch);
   sandbox.watch = -1;
   workers_.post(
@@ -517,7 +591,7 @@ void Supervisor::conclude(Sandbox& sandbox) {
             conclude_attempt(host_, *spec, started, *progress, stop));
         if (frozen_ms > 0)
           report->warnings.push_back("it was frozen for " + std::to_string(frozen_ms) +
-                                     " ms, until the engine was back or had taken enough of its log");
+                                     " ms: for a snapshot, or until the engine was back or had taken enough of its log");
         write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
         tear_down(host_, id, *report);
         loop_.post([this, id, report] { finished(id, report); });

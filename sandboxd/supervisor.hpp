@@ -8,6 +8,7 @@
 // its log), `steering` (what people said to its agent), `acked` (what the engine has of the log, roughly), and the log and pack until the engine has them.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -64,6 +65,11 @@ class Supervisor {
   /// What people say to an agent: durable, and in its sandbox if there is one, when this returns. Everything below the number
   /// that it returns is there; nothing: no such attempt is under way.
   std::optional<std::uint32_t> steer(const std::string& id, const SteerMessages& messages);
+  /// Keeps what the agent of that sandbox can write, as snapshot `id`; the sandbox stands still while it is copied. One that is
+  /// there already is not taken again. `done` comes on the loop.
+  using Snapshotted = std::function<void(Result<Snapshot>)>;
+  void take_snapshot(const std::string& id, const std::string& snapshot, const std::string& name, const Snapshotted& done);
+  void remove_snapshot(const std::string& snapshot, const std::string& run, std::function<void(Result<void>)> done);
   /// Ends what is not named.
   void keep_only(const std::set<std::string>& placed);
   void stop_all(wire::StopReason reason);
@@ -114,9 +120,11 @@ class Supervisor {
   void end(Sandbox& sandbox, StopCause cause, std::int64_t grace_ms);
   /// A sandbox is over its quota while more of its log waits for the engine, until it is half of that.
   void check_spool(Sandbox& sandbox);
-  /// Frozen while it is over its quota, or all are suspended.
+  /// Frozen while it is over its quota, is being copied, or all are suspended.
   void set_frozen(Sandbox& sandbox);
   void go_on(Sandbox& sandbox);
+  /// Its copy, named by that token, is made or given up.
+  void copied(const std::string& id, const std::shared_ptr<std::atomic<bool>>& copy);
   void refuse(const wire::FrameT& frame, const std::string& reason);
   void forget_if_taken(const std::string& id);
   void recover_one(const std::string& id, const std::function<Spooled(const std::string&)>& spooled);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
@@ -393,9 +394,50 @@ void Uplink::credit(const wire::Frame& frame, const wire::LogCredit& credit) {
 
 void Uplink::exec(const wire::Frame& frame) {
   const std::string id = id_of(frame);
-  if (const auto* open = frame.body_as_ExecOpen()) return execs_->open(id, *open);
+  const auto* open = frame.body_as_ExecOpen();
+  if (const auto asked = open != nullptr ? storage::read_order(*open) : std::nullopt) return order(frame, *asked);
+  if (open != nullptr) return execs_->open(id, *open);
   if (const auto* input = frame.body_as_ExecInput()) return execs_->input(id, *input);
   if (const auto* more = frame.body_as_ExecCredit()) return execs_->credit(id, *more);
+}
+
+namespace {
+
+nlohmann::json all_to_json(const std::vector<Snapshot>& snapshots) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const auto& snapshot : snapshots) all.push_back(to_json(snapshot));
+  return all;
+}
+
+}  // namespace
+
+/// Answered in the session that it came in: the numbers of another one are another engine's.
+void Uplink::order(const wire::Frame& frame, const storage::HostOrder& order) {
+  const std::string id = id_of(frame), run = text(frame.run());
+  const auto answer = [this, id, number = frame.body_as_ExecOpen()->exec(),
+                       session = std::weak_ptr<storage::Session>(session_)](const Result<nlohmann::json>& said) {
+    if (session.lock() != session_ || !session_) return;
+    wire::ExecEndT end;
+    end.exec = number;
+    end.exit_code = said ? 0 : -1;
+    if (!said) end.reason = to_string(said.error().code);
+    end.message = said ? said->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) : said.error().message;
+    wire::FrameT carrier = frame_of(id);
+    carrier.body.Set(std::move(end));
+    (void)send(Stream::logs, std::move(carrier));
+  };
+  Snapshots& snapshots = supervisor_->host().snapshots;
+  if (order.what == storage::kTakeSnapshot)
+    return supervisor_->take_snapshot(id, order.id, order.name, [answer](const Result<Snapshot>& taken) {
+      answer(taken ? Result<nlohmann::json>(to_json(*taken)) : tl::unexpected(taken.error()));
+    });
+  if (order.what == storage::kListSnapshots) return answer(all_to_json(snapshots.list(run)));
+  if (order.what == storage::kListAllSnapshots) return answer(all_to_json(snapshots.list("")));
+  if (order.what == storage::kRemoveSnapshot)
+    return supervisor_->remove_snapshot(order.id, run, [answer](const Result<void>& removed) {
+      answer(removed ? Result<nlohmann::json>(nlohmann::json::object()) : tl::unexpected(removed.error()));
+    });
+  answer(fail(Errc::invalid, "this host does not know the order " + order.what));
 }
 
 /// Answered when it is durable, again too: the engine asks until it hears that.

@@ -18,6 +18,7 @@
 #include "sandboxd/loop.hpp"
 #include "sandboxd/spool.hpp"
 #include "sandboxd/supervisor.hpp"
+#include "storage/link/host_order.hpp"
 
 namespace muster::sandbox {
 
@@ -58,6 +59,7 @@ class Uplink {
   void credit(const wire::Frame& frame, const wire::LogCredit& credit);
   void exec(const wire::Frame& frame);
   void steer(const wire::Frame& frame);
+  void order(const wire::Frame& frame, const storage::HostOrder& order);
 
   Result<std::uint64_t> keep(const Origin& origin, wire::RunEventT event);
   void pump_events();

@@ -106,6 +106,7 @@ fbs::CreateRunT FleetLife::create_run(const fbs::CreateFleetT& create,
   m.reviewers = create.reviewers;
   m.assignees = create.assignees;
   m.branch_is_ours = row.pushed;
+  if (create.fork) m.fork = std::make_unique<fbs::ForkT>(*create.fork);
   return m;
 }
 

@@ -74,6 +74,8 @@ std::string explain(WaitReason reason) {
       return "its turn comes with the next round";
     case WaitReason::no_other_host:
       return "it was moved, and where it may go is no room";
+    case WaitReason::bound_host:
+      return "the host that has its snapshot is full, away or takes no runs";
   }
   return "it waits";
 }

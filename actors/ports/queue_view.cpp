@@ -20,6 +20,7 @@ engine::Demand demand_of(const std::string& run, const fbs::QueuedRunT& entry) {
   demand.left = entry.host;
   demand.moving = entry.moving;
   demand.to = entry.to;
+  demand.bound = entry.bound;
   return demand;
 }
 

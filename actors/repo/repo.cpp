@@ -39,6 +39,7 @@ class RepoStep {
                  m.canonical_url + " has the same name and must wait until those are closed");
       return;
     }
+    if (m.limit == Repo::kBesideOthers) return ctx_.send<Run>(m.run, fbs::RepoGrantedT{});
     if (turn_of(s_.waiting, m.run) != s_.waiting.end()) return;
     if (turn_of(s_.holders, m.run) != s_.holders.end()) return;
     if (s_.waiting.size() >= Repo::kMaxWaiting) {

@@ -11,6 +11,8 @@
 // effect pr/<fleet>/<repo> makes it; only its result makes the pull actor, so a crash between makes none or one.
 #pragma once
 
+#include <cstdint>
+
 #include "actors/repo/repo_generated.h"
 #include "engine/core/kind.hpp"
 
@@ -31,6 +33,9 @@ struct Repo {
   static constexpr std::size_t kMaxWaiting = 512;
   /// Pull requests that may be open or opening at once.
   static constexpr std::size_t kMaxOpenPulls = 128;
+  /// As the limit of who asks: it works beside all others, and counts as nobody's turn. A fork has no use for a turn that its
+  /// origin holds, and its branch is its own.
+  static constexpr std::uint32_t kBesideOthers = UINT32_MAX;
   /// Tries of the effect "pr", one after each `unknown`.
   static constexpr std::uint32_t kPullTries = 5;
 };

@@ -148,7 +148,10 @@ void RunLife::start_effect(const fbs::CreateRunT& create) {
     start.feedback_json =
         feedback_json(must_decode<fbs::AttemptRowT>(ctx_.row(attempt_key(s_.attempt - 1)).value()),
                       create.feedback_json);
-  start.checkpoint = last_checkpoint();
+  if (create.fork)
+    start.snapshot = create.fork->snapshot;
+  else
+    start.checkpoint = last_checkpoint();
   const std::string key = "start/" + sandbox_id(id(), s_.attempt);
   ctx_.perform({"host", key, encode_effect(std::move(start)), limits::kStartEffect,
                 unknown<Run>(key, s_.attempt)});
@@ -336,6 +339,9 @@ void RunLife::on(const fbs::ReleaseRunT& m) {
     return ctx_.refuse(Errc::refused,
                        "run " + id() + " is " + to_string(s_.state) + ": it stands on no host");
   if (s_.cancelling) return ctx_.refuse(Errc::refused, "run " + id() + " is being cancelled");
+  if (const fbs::CreateRunT create = created(); move && create.fork)
+    return ctx_.refuse(Errc::refused, "run " + id() + " is a fork, and its snapshot lies on host " +
+                                          create.fork->host + " only");
   if (s_.released >= limits::kMostReleased)
     return ctx_.refuse(Errc::refused, "run " + id() + " was released " +
                                           std::to_string(s_.released) + " times: cancel it");

@@ -130,7 +130,7 @@ Verdict of_host_trouble(const wire::AttemptReportT& report) {
   const std::string message = said.empty() ? "the host failed: " + reason : said;
   if (reason == "none_applied") return none_applied_verdict();
   if (is_forbidden(reason)) return failed(FailureClass::policy, reason, message, Retry::never);
-  if (reason == "base_missing" || reason == "bad_environment")
+  if (reason == "base_missing" || reason == "bad_environment" || reason == "no_snapshot")
     return failed(FailureClass::infrastructure, reason, message, Retry::never);
   if (is_limit(reason)) return failed(FailureClass::agent, reason, message);
   return failed(FailureClass::infrastructure, reason, message);
@@ -159,6 +159,8 @@ Verdict classify_refused(const std::string& reason) {
   if (is_forbidden(code))
     return failed(FailureClass::policy, code, "the host refused the run: " + code, Retry::never);
   const std::string said = one_line(reason, limits::kLineBytes);
+  if (code == "no_snapshot")
+    return failed(FailureClass::infrastructure, code, "its snapshot is gone from the host", Retry::never);
   return failed(FailureClass::infrastructure, code,
                 "the host refused the run" + (said.empty() ? said : ": " + said));
 }

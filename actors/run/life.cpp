@@ -314,6 +314,8 @@ fbs::QueuedRunT RunLife::queued_value(std::uint32_t attempt, const fbs::CreateRu
   value.host = s_.host;
   value.moving = s_.moving;
   value.to = s_.move_to;
+  value.bound = create.fork != nullptr;
+  if (create.fork) value.to = create.fork->host;
   return value;
 }
 

@@ -188,6 +188,7 @@ wire::SandboxSpecT sandbox_spec_of(const FleetSpec& spec, const fbs::StartSandbo
     other->base_branch = repository.base_branch;
     to.other_repositories.push_back(std::move(other));
   }
+  to.snapshot = start.snapshot;
   if (start.checkpoint) to.resume = std::make_unique<wire::CheckpointT>(*start.checkpoint);
   return to;
 }

@@ -166,12 +166,12 @@ class Admission {
     return true;
   }
 
-  /// Where a person moved it, or at least not from where. Else rather not where the attempt before was, which failed
+  /// Where it is bound to, or a person moved it, or at least not from where. Else rather not where the attempt before was, which failed
   /// there or was taken away; then warm first, then most free slots, then by name.
   Room* best_room(const Demand& demand) {
     Room* best = nullptr;
     std::tuple<bool, bool, std::uint32_t> best_score;
-    const bool named = demand.moving && accepts(demand.to);
+    const bool named = demand.bound || (demand.moving && accepts(demand.to));
     for (Room& room : rooms_) {
       if (!room.fits(demand)) continue;
       const bool barred = named ? room.host->host != demand.to
@@ -202,6 +202,7 @@ class Admission {
   }
 
   [[nodiscard]] WaitReason why_no_room(const Demand& demand) const {
+    if (demand.bound) return WaitReason::bound_host;
     if (rooms_.empty()) return WaitReason::no_host;
     const bool ever = std::any_of(any_room_.begin(), any_room_.end(),
                                   [&](const Room& room) { return room.could_ever(demand); });
@@ -240,6 +241,7 @@ std::string_view to_string(WaitReason reason) {
     case WaitReason::total_limit: return "total_limit";
     case WaitReason::next_round: return "next_round";
     case WaitReason::no_other_host: return "no_other_host";
+    case WaitReason::bound_host: return "bound_host";
   }
   return "none";
 }

@@ -31,6 +31,7 @@ struct Demand {
   std::string left;            ///< The host of the attempt before; empty: none.
   bool moving = false;         ///< A person moved it away from `left`: it does not go back there.
   std::string to;              ///< And wants it on this host, which counts as long as that takes runs.
+  bool bound = false;          ///< What it begins with lies on `to`: there or nowhere.
 };
 
 struct FleetLoad {
@@ -69,7 +70,8 @@ struct Proposal {
 /// Why a run was not proposed this round.
 enum class WaitReason : std::uint8_t {
   none, no_host, hosts_full, too_large /* no host could ever hold it */, fleet_limit, fleet_held,
-  repository_limit, total_limit, next_round, no_other_host /* has room of those that it was moved to */
+  repository_limit, total_limit, next_round, no_other_host /* has room of those that it was moved to */,
+  bound_host /* has no room, or takes no runs */
 };
 std::string_view to_string(WaitReason reason);
 

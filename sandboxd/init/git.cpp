@@ -129,8 +129,8 @@ bool Repository::write_workspace_git() {
          write_file(directory + "/refs/muster/checkpoint", plan_.resume + "\n");
 }
 
-bool Repository::save_index() {
-  const std::string path = plan_.work + "/.git/index";
+bool Repository::save_index(const std::string& directory) {
+  const std::string path = directory + "/index";
   struct stat info{};
   if (stat(path.c_str(), &info) != 0 || !read_file(path, index_)) return false;
   index_mtime_[0] = info.st_mtim.tv_sec;
@@ -138,7 +138,23 @@ bool Repository::save_index() {
   return true;
 }
 
+/// The files of a snapshot stay as they are, with the agent's own repository and index. What counts as changed is said by an
+/// index of ours, with the base commit in it and nothing of any file's times.
+Ended Repository::take_over() {
+  Ended ended;
+  ended.exit_code = 1;
+  ended.reason = "start_failed";
+  std::string directory = plan_.out + "/f.XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr ||
+      !make_git_directory(directory, "muster", plan_.base, std::string(kCore) + kCommitOnly, plan_.objects + "\n"))
+    return ended;
+  ended = supervise(git(directory, {"-c", "core.fsync=none", "read-tree", plan_.base}, kCheckoutStep));
+  if (ended.exit_code == 0 && !save_index(directory)) ended.exit_code = 1;
+  return ended;
+}
+
 Ended Repository::checkout() {
+  if (plan_.fork) return take_over();
   Ended ended;
   ended.exit_code = 1;
   ended.reason = "start_failed";
@@ -154,7 +170,7 @@ Ended Repository::checkout() {
                           {"-c", "core.fsync=none", "read-tree", "-u", "--reset", plan_.base},
                           kCheckoutStep));
   }
-  if (ended.exit_code == 0 && !save_index()) ended.exit_code = 1;
+  if (ended.exit_code == 0 && !save_index(plan_.work + "/.git")) ended.exit_code = 1;
   if (ended.exit_code == 0 && !plan_.resume.empty()) ended = apply_checkpoint();
   for (const OtherRepository& other : plan_.others)
     if (ended.exit_code == 0) ended = checkout_other(other);

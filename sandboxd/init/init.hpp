@@ -51,6 +51,7 @@ struct Plan {
   std::int64_t max_pack = 0;
   bool manual = false;
   std::string resume, resume_objects;  // a checkpoint that the workspace begins with; empty: none
+  bool fork = false;                   // the workspace is another sandbox's, as its agent left it
   std::int64_t checkpoint_ms = 0;      // 0: none are made
   std::int64_t max_log = 0;  // 0: none
   Mask mask;
@@ -139,7 +140,8 @@ class Repository {
   Ended checkout_other(const OtherRepository& other);
   [[nodiscard]] std::string clone_config(const std::string& url) const;
   bool write_workspace_git();
-  bool save_index();
+  bool save_index(const std::string& directory);
+  Ended take_over();
   Ended apply_checkpoint();
   std::string agent_head(Ended& ended);
 

@@ -33,6 +33,7 @@ bool parse_plan(std::string_view text, Plan& plan) {
     else if (key == "date_s") plan.date_s = v;
     else if (key == "manual") plan.manual = v == "1";
     else if (key == "warm") plan.warm = true;
+    else if (key == "fork") plan.fork = true;
     else if (key == "resume") plan.resume = v;
     else if (key == "resume_objects") plan.resume_objects = v;
     else if (key == "checkpoint_ms") plan.checkpoint_ms = atoll(v.c_str());

@@ -12,6 +12,7 @@
 //   base SHA, branch NAME, url TEXT
 //   other NAME               a repository beside it; followed by other_objects DIR, other_base SHA, other_branch, other_url
 //   resume SHA, resume_objects DIR                    a checkpoint that the workspace begins with
+//   fork                     the workspace is there already: nothing of it is touched
 //   checkpoint_ms N                                   how often work in progress is kept
 //   message, author_name, author_email, date_s        of the commit; manual 0|1
 //   warm                     no attempt is known yet: make the workspace, say so (OUT/ready), wait for SIGUSR1 from outside, then

@@ -317,6 +317,7 @@ class CommandLine {
     move->add_option("--to", to_, "On this host (default: on any other that has room)");
     move->add_option("--reason", reason_, "Recorded and shown");
     move->add_flag("--dry-run", dry_run_, "Only say what would happen");
+    add_snapshots(run);
     named(run, "diff", "What a run changed, as a patch", id,
           [this](Context& c) { return run_diff(c, name_); });
     CLI::App* artifacts =
@@ -329,6 +330,24 @@ class CommandLine {
     copy->add_option("FROM", name_, "RUN:PATH (below the workspace, or whole), a path here, or - for a tar stream")->required();
     copy->add_option("TO", file_, "The other one")->required();
     add_exec(run);
+  }
+
+  void add_snapshots(CLI::App* run) {
+    const std::string id = "RUN";
+    CLI::App* take = named(run, "snapshot", "Keep the files of a run's sandbox as they are now; it goes on", id,
+                           [this](Context& c) { return run_snapshot(c, name_, text_, remove_); });
+    take->add_option("NAME", text_, "What to call it");
+    take->add_option("--remove", remove_, "Remove this snapshot instead");
+    take->footer(std::string("Example: muster run snapshot 7K3F before-the-refactoring\n") + kCommon);
+    named(run, "snapshots", "What was kept of a run's sandbox", id,
+          [this](Context& c) { return run_snapshots(c, name_); });
+    CLI::App* fork = named(run, "fork", "A new run that begins with a snapshot, beside the old one", id,
+                           [this](Context& c) { return run_fork(c, name_, fork_); });
+    fork->add_option("--snapshot", fork_.snapshot, "This one (default: one is taken now)");
+    fork->add_option("--name", fork_.name, "Of its fleet, which has this run only; its branch is muster/NAME");
+    fork->add_option("--prompt", fork_.prompt, "Another intent than the old one's");
+    fork->add_option("--command", fork_.command, "What its agent runs, for bash");
+    fork->footer(std::string("Example: muster run fork 7K3F --prompt \"Try it with a cache instead\"\n") + kCommon);
   }
 
   void add_exec(CLI::App* run) {
@@ -509,7 +528,7 @@ class CommandLine {
   Action chosen_;
   bool takes_command_ = false;
   std::vector<std::string> lines_;
-  std::string name_, facet_, text_, reason_, to_, format_ = "table", file_, init_file_;
+  std::string name_, facet_, text_, remove_, reason_, to_, format_ = "table", file_, init_file_;
   bool force_ = false, watch_ = false, failed_ = false, dry_run_ = false;
   WaitFlags wait_;
   FleetRunFlags run_;
@@ -517,6 +536,7 @@ class CommandLine {
   RetryFlags retry_;
   LogFlags log_;
   ExecFlags exec_;
+  ForkFlags fork_;
   AuditFlags audit_;
 };
 

@@ -86,6 +86,7 @@ Api::Api(ApiParts parts)
   add_fleet_routes(router_, context);
   add_swarm_routes(router_, context);
   add_run_routes(router_, context);
+  add_snapshot_routes(router_, context);
   add_exec_routes(router_, context, *execs_);
   add_pull_routes(router_, context);
   add_host_routes(router_, context);

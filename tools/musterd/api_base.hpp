@@ -33,6 +33,7 @@ struct ApiContext {
 void add_fleet_routes(Router& router, ApiContext api);
 void add_swarm_routes(Router& router, ApiContext api);
 void add_run_routes(Router& router, ApiContext api);
+void add_snapshot_routes(Router& router, ApiContext api);
 void add_pull_routes(Router& router, ApiContext api);
 void add_host_routes(Router& router, ApiContext api);
 void add_system_routes(Router& router, ApiContext api);

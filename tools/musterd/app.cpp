@@ -260,7 +260,7 @@ Result<void> Daemon::serve_api() {
   retention.fleets = config_.keep_fleets_days * RetentionLimits::kDay;
   retention.hosts = config_.keep_hosts_days * RetentionLimits::kDay;
   retention.dry_run = config_.retention_dry_run;
-  retention_ = std::make_unique<Retention>(*engine_, *logs_, packs_, blobs_, retention);
+  retention_ = std::make_unique<Retention>(*engine_, *logs_, packs_, blobs_, retention, &hosts_->execs());
   api_ = std::make_unique<Api>(ApiParts{
       *engine_,
       blobs_,

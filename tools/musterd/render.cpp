@@ -272,6 +272,11 @@ Json run_json(const RunWhole& run, const fbs::FleetHeadT& fleet, std::string_vie
   json["base_sha"] = run.head.base_sha;
   json["queued_at"] = time_json(run.head.queued_unix_ms);
   json["title"] = run.create.title;
+  json["fork"] = nullptr;
+  if (run.create.fork)
+    json["fork"] = {{"run", run.create.fork->run},
+                    {"snapshot", run.create.fork->snapshot},
+                    {"host", run.create.fork->host}};
   json["attempts"] = Json::array();
   for (const auto& attempt : run.attempts) json["attempts"].push_back(attempt_json(attempt));
   return json;

@@ -101,6 +101,7 @@ Result<void> Retention::look() {
     // Somebody retried it since, or it is back: it has not ended any more.
     if (!done && done.error().code != Errc::refused && first) first = std::move(done);
   }
+  if (!limits_.dry_run) remove_snapshots();
   const bool time = engine_.now() - swept_ >= kBetweenSweeps;
   if ((sweep_ || time) && !stopping())
     if (auto swept = sweep(); !swept && first) first = std::move(swept);

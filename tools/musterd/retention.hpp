@@ -1,5 +1,5 @@
 // What goes of what ended long ago. Of fleets first the files of their runs (logs, packs,
-// artefacts), much later the fleets with their runs and pull requests; swarms as their fleets do,
+// artefacts) and their snapshots on the hosts, much later the fleets with their runs and pull requests; swarms as their fleets do,
 // with theirs. What has an open pull request stays until that has ended. Hosts go when they have
 // been unreachable for long; repositories, packs and uploaded files when nothing names them any
 // more.
@@ -20,6 +20,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "actors/ports/exec_calls.hpp"
 #include "storage/base/blobs.hpp"
 #include "storage/runlog/runlog.hpp"
 #include "tools/musterd/metrics.hpp"
@@ -43,8 +44,8 @@ struct RetentionLimits {
 class Retention {
  public:
   Retention(engine::Engine& engine, storage::RunLog& logs, Blobs& packs, Blobs& files,
-            RetentionLimits limits)
-      : engine_(engine), view_(engine), logs_(logs), packs_(packs), files_(files), limits_(limits) {}
+            RetentionLimits limits, actors::ExecPort* hosts = nullptr)
+      : engine_(engine), view_(engine), logs_(logs), packs_(packs), files_(files), limits_(limits), hosts_(hosts) {}
   ~Retention() { stop(); }
   Retention(const Retention&) = delete;
   Retention& operator=(const Retention&) = delete;
@@ -86,6 +87,11 @@ class Retention {
   Result<void> ask(const char* kind, const std::string& key, engine::Payload payload);
   [[nodiscard]] bool stopping() const;
 
+  // retention_snapshots.cpp
+  void remove_snapshots() const;
+  void remove_snapshots_of(const std::string& host) const;
+  [[nodiscard]] bool snapshot_is_over(const std::string& run) const;
+
   // retention_sweep.cpp
   struct Names {
     std::unordered_set<std::uint64_t> digests;  ///< Their beginnings, as numbers.
@@ -112,6 +118,7 @@ class Retention {
   Blobs& packs_;
   Blobs& files_;
   const RetentionLimits limits_;
+  actors::ExecPort* const hosts_;  ///< Null: their snapshots are not looked at.
   bool sweep_ = true;   ///< Something may have lost its last name: at the start, too.
   bool fading_ = false; ///< Something goes by and by, and has its names until then.
   Instant swept_;

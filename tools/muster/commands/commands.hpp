@@ -50,6 +50,11 @@ struct ExecFlags {
   Duration timeout{0};
 };
 
+struct ForkFlags {
+  std::string snapshot;                ///< Empty: one is taken now.
+  std::string name, prompt, command;   ///< Of its fleet; empty: musterd names it, the origin's.
+};
+
 struct AuditFlags {
   std::size_t lines = 20;
   bool follow = false;
@@ -109,6 +114,10 @@ int run_steer(Context& context, const std::string& id, const std::string& text);
 /// Off its host, to begin again on host `to`; empty: on any other.
 int run_move(Context& context, const std::string& id, const std::string& to,
              const std::string& reason, bool dry_run);
+/// Takes one, called `name`; with `remove`, the id of one, removes that.
+int run_snapshot(Context& context, const std::string& id, const std::string& name, const std::string& remove);
+int run_snapshots(Context& context, const std::string& id);
+int run_fork(Context& context, const std::string& id, const ForkFlags& flags);
 int run_diff(Context& context, const std::string& id);
 /// Lists them, or with `output` writes them there, over nothing. `attempt` 0: the newest that left any.
 int run_artifacts(Context& context, const std::string& id, unsigned attempt, const std::string& output);

@@ -215,6 +215,8 @@ std::string run_text(const Json& run, const Look& look, Instant now) {
                                 : "for " + what,
                  look);
   }
+  if (const Json& fork = at(run, "fork"); fork.is_object())
+    out += field("fork of", safe_line(str(fork, "run") + ", with " + str(fork, "snapshot")), look);
   out += field("host", safe_line(str(run, "host")), look);
   out += field("base", safe_line(str(run, "base_sha")), look);
   out += field("head", safe_line(str(run, "head_sha")), look);
