@@ -70,6 +70,22 @@ TEST_CASE("turns are given in order, within every holder's limit, once") {
   CHECK(acts(repo) == "");
 }
 
+TEST_CASE("who works beside the others has no turn and takes none") {
+  engine::testing::Stage<Repo> repo("acme/api");
+  repo.tell(acquire("A"));
+  for (int i = 0; i < 2; ++i) {
+    repo.tell(acquire("fork", Repo::kBesideOthers));
+    CHECK(to_whom(repo.decision()) == "fork ");
+  }
+  CHECK(repo.state().holders.size() == 1);
+  repo.tell(acquire("B"));
+  CHECK(acts(repo) == "");
+  repo.tell(release("fork"));
+  CHECK(acts(repo) == "");
+  repo.tell(release("A"));
+  CHECK(to_whom(repo.decision()) == "B ");
+}
+
 TEST_CASE("another repository of the same name is refused, and so is an endless queue") {
   engine::testing::Stage<Repo> repo("acme/api");
   repo.tell(acquire("A"));

@@ -474,6 +474,47 @@ TEST_CASE("a moved run is queued with where it may go, until it is placed") {
   CHECK(ready.state().move_to.empty());
 }
 
+TEST_CASE("a fork begins with its snapshot, each time, on the host that has it") {
+  fbs::CreateRunT create = create_run();
+  create.policy->resume = true;
+  create.fork = std::make_unique<fbs::ForkT>();
+  create.fork->run = "O";
+  create.fork->snapshot = "snap-0011223344556677";
+  create.fork->host = "h";
+  RunStage run = led_to("repo", create);
+  run.tell(fbs::RepoGrantedT{});
+  const auto queued = must_decode<fbs::QueuedRunT>(run.decision().indexes.at(0).value.value());
+  CHECK(queued.bound);
+  CHECK(queued.to == "h");
+  run.tell(placed(1));
+  const auto started = [](RunStage& stage) {
+    auto effect = must_decode<fbs::EffectT>(stage.decision().effects.at(0).bytes);
+    return effect.body.AsStartSandbox() != nullptr ? *effect.body.AsStartSandbox() : fbs::StartSandboxT{};
+  };
+  CHECK(started(run).snapshot == "snap-0011223344556677");
+  run.tell(event(wire::Phase::running));
+  fbs::ReleaseRunT move;
+  move.by = "ann";
+  move.to = "h2";
+  run.tell(move);
+  CHECK(acts(run) == "refuse refused: run R is a fork, and its snapshot lies on host h only\n");
+  auto failed = finished(wire::Outcome::step_failed, "agent", 1);
+  failed.event->report->checkpoint = std::make_unique<wire::CheckpointT>();
+  failed.event->report->checkpoint->commit = failed.event->report->checkpoint->base = std::string(40, 'a');
+  failed.event->report->checkpoint->digest = std::string(64, 'c');
+  run.tell(failed);
+  fbs::BackoffOverT over;
+  over.attempt = 1;
+  run.tell(over);
+  run.tell(placed(2));
+  CHECK(started(run).snapshot == "snap-0011223344556677");
+  CHECK_FALSE(started(run).checkpoint);
+  auto gone = event(wire::Phase::refused, 2);
+  gone.event->reason = "no_snapshot";
+  run.tell(gone);
+  CHECK(where(run) == "failed infrastructure no_snapshot");
+}
+
 TEST_CASE("each timer that fires leads on") {
   const auto after = [](const std::string& state, int times) {
     RunStage run = led_to(state);

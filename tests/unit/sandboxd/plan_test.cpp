@@ -122,6 +122,27 @@ TEST_CASE("a checkpoint to begin with, checkpoints to make, and other repositori
                   "/muster/checkpoint ro /r/var/lib/muster/host/attempts/7K2M4P0Q8RSTV-1/resume/objects\n");
 }
 
+TEST_CASE("a fork has everything of its snapshot under it, and runs no setup") {
+  auto spec = a_spec();
+  spec.steps.clear();
+  add_step(spec, "setup:1", "make deps");
+  add_step(spec, "agent", "./bump.sh");
+  auto with = facts();
+  with.prebuild = "/snapshots/s";
+  with.fork = true;
+  const std::string text = transcript(make_plan(spec, with));
+  for (const char* part : {"work", "home", "tmp", "out"})
+    CHECK_THAT(text, Catch::Contains("layer /snapshots/s/" + std::string(part) + " from 1073741824 on "
+                                     "/r/var/lib/muster/host/attempts/7K2M4P0Q8RSTV-1/rw/" + part + " | unmount\n"));
+  CHECK(text.find("repositories") == std::string::npos);
+  const std::string told = init_orders(spec, with);
+  CHECK(told.find("fork 0") != std::string::npos);
+  CHECK(told.find("make deps") == std::string::npos);
+  with.fork = false;
+  CHECK(init_orders(spec, with).find("fork 0") == std::string::npos);
+  CHECK(transcript(make_plan(spec, with)).find("/snapshots/s/tmp") == std::string::npos);
+}
+
 TEST_CASE("the container has no capability, no new privilege, all namespaces, and its limits") {
   const auto config = json::parse(oci_config(a_spec(), facts()));
   for (const auto& [set, list] : config["process"]["capabilities"].items()) {

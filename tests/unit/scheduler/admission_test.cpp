@@ -132,6 +132,28 @@ TEST_CASE("a run that was moved goes where it was sent, or at least not back") {
   CHECK(text_of(admit({moved, other}, {}, {a}, {}, {})) == "f-2/1@a.7 f-1:no_other_host ");
 }
 
+TEST_CASE("a run that is bound to a host goes there or nowhere") {
+  Supply a = host_of("a", 2), b = host_of("b", 1);
+  Demand bound = run_of("f", 1);
+  bound.bound = true;
+  bound.to = "b";
+  const auto round = [&](const std::vector<Supply>& hosts) {
+    return text_of(admit({bound}, {}, hosts, {}, {}));
+  };
+  CHECK(round({a, b}) == "f-1/1@b.7 ");
+  bound.left = "b";  // Also again.
+  CHECK(round({a, b}) == "f-1/1@b.7 ");
+  b.used = 1;
+  CHECK(round({a, b}) == "f-1:bound_host ");
+  b.used = 0;
+  b.accepts = false;
+  CHECK(round({a, b}) == "f-1:bound_host ");
+  CHECK(round({b}) == "f-1:bound_host ");
+  CHECK(round({a}) == "f-1:bound_host ");
+  Demand other = run_of("f", 2, 5);
+  CHECK(text_of(admit({bound, other}, {}, {a}, {}, {})) == "f-2/1@a.7 f-1:bound_host ");
+}
+
 TEST_CASE("every reason to wait") {
   const std::vector<Demand> one = {run_of("f", 1)};
   const auto reason = [&](const std::vector<FleetLoad>& fleets, const std::vector<Supply>& hosts,
