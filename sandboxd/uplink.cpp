@@ -149,7 +149,7 @@ void Uplink::connected(std::shared_ptr<storage::Session> session) {
   }
   hello.running = supervisor_->unfinished();
   hello.max_execs = kMaxExecsOfSandbox;
-  hello.steers = true;
+  hello.steers = hello.snapshots = true;
   hello.warm = supervisor_->host().mirrors.warm(kMaxWarm);
   wire::FrameT frame;
   frame.version = storage::kLinkProtocol;

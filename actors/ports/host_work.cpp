@@ -225,6 +225,10 @@ HostWork::Sent HostWork::send_start(HostLine& line, const Sandbox& sandbox) {
                               " is older than musterd and knows only one repository in a workspace: upgrade it");
     return Sent::done;
   }
+  if (!spec->snapshot.empty() && !line.snapshots) {
+    finish_start(sandbox, "the sandboxd of host " + line.name + " is older than snapshots: upgrade it");
+    return Sent::done;
+  }
   wire::FrameT frame = frame_of(sandbox, request.epoch);
   wire::StartT start;
   start.spec = std::make_unique<wire::SandboxSpecT>(std::move(*spec));

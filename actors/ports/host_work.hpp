@@ -29,6 +29,7 @@ struct HostLine {
   std::shared_ptr<EventChannel> events;  ///< From the Welcome on.
   bool welcomed = false;
   bool steers = false;  ///< This session's sandboxd takes messages for running sandboxes.
+  bool snapshots = false;  ///< And begins forks with their snapshots.
   std::uint64_t session = 0;  ///< The present or last one.
   bool leased = false;
   std::uint16_t protocol = 1;     ///< That it speaks (storage/link/protocol.hpp).

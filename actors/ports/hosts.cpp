@@ -343,6 +343,7 @@ void Hosts::Impl::hello(const std::shared_ptr<Inflow>& inflow, const wire::Hello
   line.leased = true;
   line.lease_until = lease_end();
   line.steers = hello.steers();
+  line.snapshots = hello.snapshots();
 
   execs_.said_hello(inflow->session(), hello.max_execs());
   wire::HelloT said;
