@@ -14,6 +14,7 @@
 #include "engine/core/inspect.hpp"
 #include "engine/runtime/runtime.hpp"
 #include "storage/base/ids.hpp"
+#include "storage/link/host_order.hpp"
 #include "tests/unit/musterd/api_fixture.hpp"
 #include "tools/musterd/app.hpp"
 
@@ -296,6 +297,65 @@ TEST_CASE_METHOD(EndedFleet, "a host goes when it is gone for long, and comes ba
   open();
   say(connected);
   CHECK(view().host("h1")->state == fbs::HostState::ready);
+}
+
+namespace {
+
+/// Keeps snapshots, and answers orders at once.
+class SnapshotHost final : public actors::ExecPort {
+ public:
+  Result<std::uint64_t> open(const actors::ExecPlace& place, wire::ExecOpenT open,
+                             std::shared_ptr<actors::ExecSink> sink) override {
+    if (away) return fail(Errc::unreachable, "host " + place.host + " is not connected");
+    std::map<std::string, std::string> order;
+    for (const auto& pair : open.env) order[pair->key] = pair->value;
+    wire::ExecEndT end;
+    end.exit_code = 0;
+    if (order["ORDER"] == storage::kListAllSnapshots) {
+      Json all = Json::array({"none", Json::object()});  // A host may say anything.
+      for (const auto& [id, run] : snapshots) all.push_back({{"id", id}, {"run", run}});
+      end.message = all.dump();
+    } else {
+      CHECK(order["ORDER"] == storage::kRemoveSnapshot);
+      CHECK(snapshots.at(order["ID"]) == place.run);
+      snapshots.erase(order["ID"]);
+      end.message = "{}";
+    }
+    sink->ended(std::move(end));
+    return 1;
+  }
+  Result<void> input(std::uint64_t, wire::ExecInputT) override { return {}; }
+  void credit(std::uint64_t, std::uint64_t) override {}
+  void abandon(std::uint64_t) override {}
+
+  std::map<std::string, std::string> snapshots;  ///< id, run
+  bool away = false;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(EndedFleet, "snapshots go with the contents of their runs, and when their runs are gone") {
+  fbs::HostConnectedT connected;
+  connected.session = connected.generation = 1;
+  connected.slots = 2;
+  tell("host", "h1", actors::Host::Messages::encode(connected));
+  SnapshotHost host;
+  host.snapshots = {{"snap-a", runs().front()}, {"snap-b", "ZZZZZZZZZZZZZ"}};
+  const auto look_with = [&](Duration contents, bool dry_run) {
+    REQUIRE(wait([&, from = engine->now()] { return engine->now() - from >= Duration{2}; }));
+    Retention retention(*engine, *logs, packs, files, {contents, Duration{0}, dry_run, grace, hosts}, &host);
+    REQUIRE(retention.look());
+  };
+  look_with(kAtOnce, true);
+  CHECK(host.snapshots.size() == 2);
+  look_with(Duration{0}, false);
+  CHECK(host.snapshots == std::map<std::string, std::string>{{"snap-a", runs().front()}});
+  host.away = true;
+  look_with(kAtOnce, false);
+  CHECK(host.snapshots.size() == 1);
+  host.away = false;  // It is back.
+  look_with(kAtOnce, false);
+  CHECK(host.snapshots.empty());
 }
 
 TEST_CASE_METHOD(EndedFleet, "a swarm goes with its fleet, by the time of fleets") {
