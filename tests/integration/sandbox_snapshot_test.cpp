@@ -122,13 +122,13 @@ TEST_CASE("a fork begins with every file of the sandbox, and the origin goes on 
   CHECK(report->base_sha == world.sandboxes.base());
   CHECK(log_of(world, kFork) == "wip\ntwo\nmore\nno\nstate\ntemporary\n1000\n1000\nmine\nmuster/fork\n");
   CHECK(tree_of(world, *report) == ".gitignore f.txt lib/b.txt run.sh wip.txt");
-  world.wait_forgotten(kFork);
 
   world.touch(world.output(kId) / "go");
   const auto origin = world.engine.wait_report(kId);
   CHECK(brief(origin) == "changed agent=0");
   CHECK(tree_of(world, *origin) == ".gitignore lib/b.txt o.txt run.sh wip.txt");
   world.wait_forgotten(kId);
+  world.wait_forgotten(kFork);
 
   // They outlive their sandboxes, until somebody who may removes them.
   CHECK(ask(world, "0000000000000-1", {storage::kRemoveSnapshot, kSnap}).reason == "not_found");
