@@ -74,6 +74,8 @@ class SnapshotTest(InstallationTest):
         wait_for(lambda: self.state(run) == "delivered", "the origin is delivered")
         self.assertEqual(sorted(git(api, "ls-tree", "--name-only", "muster/long").split()), ["a.txt", "origin.txt", "work.txt"])
         self.assertIsNone(self.muster.json("run", "show", run)["fork"])
+        self.muster.muster("fleet", "cancel", "long")
+        wait_for(lambda: self.state(self.muster.runs("long")["acme/other"]["id"]) == "cancelled", "the other one ends")
 
         self.muster.muster("run", "snapshot", run, "--remove", taken["id"])
         self.assertEqual(self.muster.json("run", "snapshots", run)["snapshots"], [])
