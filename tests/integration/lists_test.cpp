@@ -25,6 +25,7 @@ const std::map<std::string, std::string> kNoLists{
     {"/v1/messages/{sequence}/tree", "what a message led to"},
     {"/v1/actors/{kind}/{key}/states/{sequence}", "a state of the past"},
     {"/v1/admin/backups", "files in a directory"},
+    {"/v1/runs/{id}/snapshots", "what hosts say when they are asked"},
 };
 
 /// What stands there; nothing, and no throw, where nothing does.
@@ -88,9 +89,10 @@ std::string address(const std::string& pattern) {
       {"{kind}", "fleet"},
       {"{key}", "bump"},
       {"{facet}", "a"},
+      {"{snapshot}", "snap-0123456789abcdef"},
   };
   std::string text = pattern;
-  for (const char* name : {"/v1/swarms/{name}", "{name}", "{kind}", "{key}", "{facet}"})
+  for (const char* name : {"/v1/swarms/{name}", "{name}", "{kind}", "{key}", "{facet}", "{snapshot}"})
     if (const std::size_t at = text.find(name); at != std::string::npos)
       text.replace(at, std::string(name).size(), kValues.at(name));
   return text;
