@@ -25,7 +25,7 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
         path.string() + ":2: slots has a value of the wrong kind\n" + path.string() +
             ":3: no key speed; there are allow_host_network, concurrent_fetches, conmon, devcontainer, disk_limit, disk_low_water_bytes, "
             "engine, environments, image_directories, labels, log_spool_bytes, max_image_bytes, muster_init, name, "
-            "prebuild_max_age_hours, registries, runtime, slots, tls, uid_base, warm_pool");
+            "prebuild_max_age_hours, registries, runtime, slots, snapshots, tls, uid_base, warm_pool");
 }
 
 TEST_CASE("a warm pool is a setting, off by default, and not for disks that are made to an attempt's measure") {
@@ -43,6 +43,20 @@ TEST_CASE("a warm pool is a setting, off by default, and not for disks that are 
   CHECK(wrong.error().message ==
         path.string() + ":2: no key size; there are idle_minutes, max, per_environment\n" + path.string() +
             ": warm_pool needs disk_limit: measure, because a disk has the size that its attempt wants");
+}
+
+TEST_CASE("how many snapshots a host keeps, and how large they are together") {
+  const testing::TempDirectory directory;
+  const auto path = directory.path() / "sandboxd.yaml";
+  CHECK(read_config(path, {}).value().host.snapshots.max == 32);
+  std::ofstream(path) << "snapshots: {max: 4, max_bytes: 1000}\n";
+  const auto snapshots = read_config(path, {}).value().host.snapshots;
+  CHECK(snapshots.max == 4);
+  CHECK(snapshots.max_bytes == 1000);
+  std::ofstream(path) << "name: a\nsnapshots: {max: 257}\n";
+  const auto wrong = read_config(path, {});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().message == path.string() + ":2: max is at most 256");
 }
 
 TEST_CASE("environments, registries and what devcontainers may use are settings of the host") {
