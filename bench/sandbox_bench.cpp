@@ -4,6 +4,7 @@
 //   bench-sandbox ROOT SANDBOXD MUSTER_INIT STAMP CYCLES LOG_MIB LOGS
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
 #include "storage/base/log_frame.hpp"
+#include "storage/base/packing.hpp"
 #include "storage/base/process.hpp"
 
 namespace muster::bench {
@@ -31,6 +33,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kAtATime = 16;
 constexpr unsigned kMadeAhead = 2;
+constexpr std::uint64_t kLeastPrinted = 8u << 20;  ///< The shorter of the two files that steps print over and over.
 
 [[noreturn]] void give_up(const std::string& why) {
   std::fprintf(stderr, "error: %s\n", why.c_str());
@@ -92,6 +95,30 @@ std::vector<Cycle> repeat(unsigned count, unsigned threads,
   return cycles;
 }
 
+/// Of this process, which is the engine's side while logs stream.
+double own_cpu_ms() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto ms_of = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_usec) / 1e3;
+  };
+  return ms_of(usage.ru_utime) + ms_of(usage.ru_stime);
+}
+
+/// Of another one, in steps of 10 ms: fields 14 and 15 of its stat.
+double cpu_ms_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string word, name;
+  std::getline(file, name, ')');
+  double ticks = 0;
+  for (int field = 3; field <= 15 && file >> word; ++field)
+    if (field >= 14) ticks += std::strtod(word.c_str(), nullptr);
+  return ticks * 1000 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+/// What the steps of stream() print.
+enum class Print { lines, noise };
+
 class Bench {
  public:
   explicit Bench(char** argv)
@@ -141,10 +168,10 @@ class Bench {
     restart("");
     json_["cold_ratio"] = ratio("cold_first_p50_ms", "runc_first_p50_ms");
     json_["cold_all_ratio"] = ratio("cold_p50_ms", "runc_p50_ms");
-    json_["log_mb_s"] = stream(1, log_bytes_)["mb_s"];
-    const auto many = stream(logs_, log_bytes_ / logs_);
-    json_["logs_mb_s"] = many["mb_s"];
-    json_["logs_fairness"] = many["fairness"];
+    json_["lines_ratio"] = lines_ratio();
+    stream("log", Print::lines, 1, log_bytes_);
+    stream("noise", Print::noise, 1, log_bytes_);
+    stream("logs", Print::lines, logs_, log_bytes_ / logs_);
     json_["sandboxd_rss_mb"] = peak_mb();
     std::printf("%s\n", json_.dump().c_str());
   }
@@ -348,16 +375,28 @@ class Bench {
 
   // ---- logs ----
 
+  /// How many times smaller the lines become.
+  double lines_ratio() const {
+    const auto lines = read_file(root_ / "agent/lines", 64u << 20);
+    std::size_t packed = 0;
+    for (std::size_t at = 0; at < lines->size(); at += kMaxPacked)
+      packed += pack(std::string_view(*lines).substr(at, kMaxPacked))->size();
+    return rounded(static_cast<double>(lines->size()) / static_cast<double>(packed));
+  }
+
   /// `count` sandboxes print `bytes` each, all from one moment on.
-  nlohmann::json stream(unsigned count, std::uint64_t bytes) {
-    const std::uint64_t piece = fs::file_size(root_ / "agent/lines");
-    const std::string times = std::to_string(bytes / piece + 1);
+  void stream(const std::string& name, Print what, unsigned count, std::uint64_t bytes) {
+    const bool is_noise = what == Print::noise;
+    const std::string file = is_noise ? "/tmp/noise" : "/muster/agent/lines";
+    const std::string make =
+        is_noise ? "head -c " + std::to_string(kLeastPrinted) + " /dev/urandom >" + file + "; " : "";
+    const std::string times = std::to_string(bytes / kLeastPrinted + 1);
     std::vector<wire::SandboxSpecT> specs;
     for (unsigned i = 0; i < count; ++i)
       specs.push_back(spec({"bash", "-ec",
-                            "until [ -e \"$MUSTER_OUTPUT/go\" ]; do sleep 0.05; done; "
-                            "yes /muster/agent/lines | head -n " +
-                                times + " | xargs cat | head -c " + std::to_string(bytes)},
+                            make + "until [ -e \"$MUSTER_OUTPUT/go\" ]; do sleep 0.05; done; yes " + file +
+                                " | head -n " + times + " | xargs cat | head -c " +
+                                std::to_string(bytes)},
                            bytes + (64u << 20)));
     for (const auto& spec : specs) engine_->start(spec);
     std::vector<fs::path> gates;
@@ -365,6 +404,7 @@ class Bench {
       gates.push_back(sandbox::Places(Paths{root_ / "host"}, spec.run + "-1").out() / "output");
     for (const auto& spec : specs) (void)first_instruction(spec.run);
     const auto begin = Clock::now();
+    const double host_before = cpu_ms_of(daemon_), engine_before = own_cpu_ms();
     for (const auto& gate : gates) std::ofstream(gate / "go").close();
     std::map<std::string, std::uint64_t> at_half;
     while (true) {
@@ -380,14 +420,21 @@ class Bench {
         }
       if (at_half.empty() && total >= count * bytes / 2) at_half = now;
       if (total >= count * bytes) {
-        const double seconds = ms(last - begin) / 1000;
-        const double rate = static_cast<double>(total) / 1e6 / seconds;
-        const double fair = fairness(at_half);
-        std::printf("%u log%s of %.0f MB: %.0f MB/s, fairness %.2f\n", count, count == 1 ? "" : "s",
-                    static_cast<double>(bytes) / 1e6, rate, fair);
+        const double mb = static_cast<double>(total) / 1e6;
+        const double rate = std::round(mb / (ms(last - begin) / 1000));
+        const double host = rounded((cpu_ms_of(daemon_) - host_before) / mb);
+        const double engine = rounded((own_cpu_ms() - engine_before) / mb);
+        const double fair = rounded(fairness(at_half));
+        std::printf("%u of %.0f MB of %s: %.0f MB/s, processor ms/MB %.2f host %.2f engine, fairness %.2f\n",
+                    count, static_cast<double>(bytes) / 1e6, is_noise ? "noise" : "lines",
+                    rate, host, engine, fair);
         std::fflush(stdout);
+        json_[name + "_mb_s"] = rate;
+        json_[name + "_host_cpu_ms_mb"] = host;
+        json_[name + "_engine_cpu_ms_mb"] = engine;
+        if (count > 1) json_[name + "_fairness"] = fair;
         for (const auto& spec : specs) (void)engine_->wait_report(spec.run);
-        return {{"mb_s", std::round(rate)}, {"fairness", rounded(fair)}};
+        return;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }

@@ -16,6 +16,7 @@
 #include "storage/base/time.hpp"
 #include "storage/link/frame.hpp"
 #include "storage/link/link.hpp"
+#include "storage/link/protocol.hpp"
 #include "storage/runlog/runlog.hpp"
 #include "storage/schema/wire_generated.h"
 
@@ -31,6 +32,10 @@ class TimedRunLog final : public storage::RunLog {
   Result<void> append(const storage::RunLogKey& key, std::uint64_t offset,
                       std::string_view bytes) override {
     return store_->append(key, offset, bytes);
+  }
+  Result<void> append_packed(const storage::RunLogKey& key, std::uint64_t offset,
+                             std::string_view frame) override {
+    return store_->append_packed(key, offset, frame);
   }
   Result<std::uint64_t> sync(const storage::RunLogKey& key) override {
     auto durable = store_->sync(key);
@@ -144,6 +149,7 @@ class BenchEngine {
       return sink_.chunk(inflow_->session(), inflow_->take(stream, bytes));
     wire::FrameT reply;
     if (frame.body_type() == wire::Body::Hello) {
+      reply.version = storage::kLinkProtocol;
       wire::WelcomeT welcome;
       welcome.session = welcome.generation = 1;
       welcome.lease_ms = 60'000;

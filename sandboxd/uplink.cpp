@@ -11,6 +11,7 @@
 
 #include "sandboxd/caches.hpp"
 #include "sandboxd/version.hpp"
+#include "storage/base/packing.hpp"
 #include "storage/link/protocol.hpp"
 
 namespace muster::sandbox {
@@ -22,9 +23,9 @@ namespace {
 
 constexpr Duration kUplinkTick{50};
 constexpr std::size_t kParcelPart = 512u << 10;
-constexpr std::size_t kLogChunk = 128u << 10;
 constexpr std::size_t kMaxQueuedParcels = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
 constexpr std::size_t kMaxQueuedLogs = 2u << 20;   // of the link's 8 MiB: what is read is soon sent
+constexpr int kMaxLogChunks = 8;   // of all logs, read and packed before the loop does something else
 constexpr std::size_t kMaxWarm = 1000;
 constexpr std::size_t kMaxPlaced = 100'000;
 constexpr std::int64_t kRefusedMs = 10'000;   // between two tries, while the two are too far apart
@@ -207,6 +208,7 @@ void Uplink::welcome(const wire::Frame& frame, const wire::Welcome& welcome) {
   remember_lease();
   heartbeat_ms_ = std::max<std::int64_t>(welcome.heartbeat_ms(), 10);
   welcomed_ = true;
+  packs_logs_ = frame.version() >= storage::kPackedLogsProtocol;
   std::set<std::string> placed;
   if (welcome.placed() != nullptr)
     for (const auto* id : *welcome.placed())
@@ -454,7 +456,7 @@ void Uplink::steer(const wire::Frame& frame) {
   (void)send(Stream::control, std::move(answer));
 }
 
-/// One chunk: what `from` has next, or nothing (to ask for credit, or to say the end). How much it was.
+/// One chunk: what `from` has next, or nothing (to ask for credit, or to say the end). How much of the log that was.
 Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::uint64_t offset,
                                        std::size_t limit) {
   std::string piece;
@@ -462,10 +464,13 @@ Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::ui
     if (auto read = from->reader.read(piece, limit); !read) return read;
   const bool last = from != nullptr && from->end && offset + piece.size() >= *from->end;
   if (from != nullptr && piece.empty() && !last) return std::size_t{0};
+  // A large piece goes as the engine stores it.
+  const std::string_view packed = packs_logs_ && piece.size() >= kMinPacked ? pack(piece).value_or("") : "";
+  const std::string_view body = packed.empty() ? piece : packed;
   // Built by hand: the object API would copy the bytes three times.
-  flatbuffers::FlatBufferBuilder builder(piece.size() + 512);
+  flatbuffers::FlatBufferBuilder builder(body.size() + 512);
   const wire::FrameT names = frame_of(id);
-  const auto bytes = builder.CreateVector(reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size());
+  const auto bytes = builder.CreateVector(reinterpret_cast<const std::uint8_t*>(body.data()), body.size());
   const auto host = builder.CreateString(config_.name);
   const auto run = builder.CreateString(names.run);
   const auto chunk = wire::CreateLogChunk(builder, offset, bytes, last);
@@ -473,6 +478,7 @@ Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::ui
   frame.add_host(host);
   frame.add_run(run);
   frame.add_attempt(names.attempt);
+  frame.add_sequence(packed.empty() ? 0 : piece.size());
   frame.add_body_type(wire::Body::LogChunk);
   frame.add_body(chunk.Union());
   wire::FinishFrameBuffer(builder, frame.Finish());
@@ -491,10 +497,12 @@ void Uplink::pump_log(const std::string& id) {
   pump_logs();
 }
 
-/// A chunk of each in turn, as long as the link takes them: so none takes more than its part of it.
+/// A chunk of each in turn, as long as the link takes them: so none takes more than its part of it. After a turn the rest
+/// waits until the link has sent what it was given.
 void Uplink::pump_logs() {
   std::deque<std::string> later;
-  while (session_ && welcomed_ && !ready_.empty() &&
+  int chunks = 0;
+  while (session_ && welcomed_ && !ready_.empty() && chunks < kMaxLogChunks &&
          session_->queued_bytes(Stream::logs) < kMaxQueuedLogs) {
     const std::string id = std::move(ready_.front());
     ready_.pop_front();
@@ -504,6 +512,7 @@ void Uplink::pump_logs() {
     const Sent sent = send_next(id, found->second);
     if (sent == Sent::failed) break;  // the session ends; its successor asks anew
     if (sent == Sent::nothing) continue;
+    if (sent == Sent::some) ++chunks;
     found->second.waiting = true;
     (sent == Sent::later ? later : ready_).push_back(id);
   }
@@ -522,10 +531,10 @@ Uplink::Sent Uplink::send_next(const std::string& id, Log& log) {
   if (offset >= log.up_to && !at_end) return Sent::nothing;
   const std::uint64_t room = log.up_to > offset ? log.up_to - offset : 0;
   // While the link is busy, what is little waits for what comes meanwhile; the drained link takes anything.
-  if (!log.end && room >= kLogChunk && log.reader.waiting().value_or(kLogChunk) < kLogChunk &&
-      session_->queued_bytes(Stream::logs) >= kLogChunk)
+  if (!log.end && room >= kMaxPacked && log.reader.waiting().value_or(kMaxPacked) < kMaxPacked &&
+      session_->queued_bytes(Stream::logs) > 0)
     return Sent::later;
-  const auto sent = send_chunk(id, &log, offset, std::min<std::uint64_t>(kLogChunk, room));
+  const auto sent = send_chunk(id, &log, offset, std::min<std::uint64_t>(kMaxPacked, room));
   if (!sent) {
     (void)log.reader.seek(offset);
     return Sent::failed;

@@ -88,6 +88,7 @@ class Uplink {
   Supervisor* supervisor_ = nullptr;
   std::shared_ptr<storage::Session> session_;
   bool welcomed_ = false;
+  bool packs_logs_ = false;           // this session's engine takes packed parts
   std::string refused_;               // why there is no session; said once
   std::int64_t refused_until_ = 0;    // boot_ms; 0: it is not
   Lease lease_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "storage/base/packing.hpp"
 #include "storage/schema/wire_generated.h"
 
 namespace muster::actors {
@@ -54,16 +55,22 @@ void LogSink::take(const std::shared_ptr<Session>& session, std::string_view fra
   std::string_view bytes;
   if (chunk->bytes())
     bytes = {reinterpret_cast<const char*>(chunk->bytes()->data()), chunk->bytes()->size()};
+  const bool packed = opened->sequence() > 0;
+  const Piece piece{chunk->offset(), packed ? opened->sequence() : bytes.size(), bytes, packed};
+  if (packed && packed_length(bytes) != piece.length) {
+    session->close("a packed part of its log is not as long as it says");
+    return;
+  }
   if (asks || (bytes.empty() && !chunk->last())) grant(open, key, *log);
-  if (chunk->offset() > log->up_to || bytes.size() > log->up_to - chunk->offset()) {
+  if (piece.offset > log->up_to || piece.length > log->up_to - piece.offset) {
     session->close("it sent more of a log than it has credit for");
     return;
   }
-  if (auto done = append(key, *log, chunk->offset(), bytes); !done) {
+  if (auto done = append(key, *log, piece); !done) {
     session->close("its log can't be stored: " + done.error().message);
     return;
   }
-  log->last = log->last || (chunk->last() && chunk->offset() + bytes.size() == log->end);
+  log->last = log->last || (chunk->last() && piece.offset + piece.length == log->end);
   open.dirty.insert(key);
   if (log->last || log->end - log->acknowledged >= kWindow / 2) {
     sync(open, key);
@@ -72,13 +79,14 @@ void LogSink::take(const std::shared_ptr<Session>& session, std::string_view fra
   }
 }
 
-Result<void> LogSink::append(const RunLogKey& key, Log& log, std::uint64_t offset,
-                             std::string_view bytes) {
-  if (bytes.empty()) return {};
+Result<void> LogSink::append(const RunLogKey& key, Log& log, const Piece& piece) {
+  if (piece.length == 0) return {};
+  const std::uint64_t end = std::max(log.end, piece.offset + piece.length);
   if (!log.over_limit) {
-    const auto done = logs_.append(key, offset, bytes);
+    const auto done = piece.packed ? logs_.append_packed(key, piece.offset, piece.bytes)
+                                   : logs_.append(key, piece.offset, piece.bytes);
     if (done) {
-      log.end = std::max(log.end, offset + bytes.size());
+      log.end = end;
       return {};
     }
     // Above the end: the next grant says from where to repeat.
@@ -87,7 +95,7 @@ Result<void> LogSink::append(const RunLogKey& key, Log& log, std::uint64_t offse
     spdlog::warn("the log of {}-{} is full: the rest is dropped", key.run, key.attempt);
     log.over_limit = true;
   }
-  log.end = std::max(log.end, offset + bytes.size());
+  log.end = end;
   return {};
 }
 

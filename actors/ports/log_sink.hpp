@@ -5,7 +5,8 @@
 // Each sink has a strand of its own. What was appended is synced together at most every kSyncPause,
 // or as soon as half of a log's window is spent, so that many chatting logs share few syncs and
 // none waits for another. Every log has the same window, so none takes more than its part of the
-// link. Several sinks share the logs among them, because syncs wait for the disk and the file
+// link. A part that comes packed is stored as it came; offsets and windows count the log's own bytes.
+// Several sinks share the logs among them, because syncs wait for the disk and the file
 // system commits those that wait together.
 #pragma once
 
@@ -26,7 +27,7 @@ namespace muster::actors {
 
 class LogSink {
  public:
-  static constexpr std::uint64_t kWindow = 2u << 20;    ///< Unacknowledged bytes of one log.
+  static constexpr std::uint64_t kWindow = 8u << 20;    ///< Unacknowledged bytes of one log.
   static constexpr std::size_t kMaxLogs = 1'024;        ///< Open at once in one session.
   static constexpr Duration kSyncPause{500};
 
@@ -59,10 +60,17 @@ class LogSink {
     std::set<storage::RunLogKey> dirty;
   };
 
+  /// What a LogChunk brings.
+  struct Piece {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;  ///< In the log.
+    std::string_view bytes;    ///< Of the log, or their frame (storage/base/packing.hpp).
+    bool packed = false;
+  };
+
   Log* find_or_open(Open& open, const storage::RunLogKey& key);
   void take(const std::shared_ptr<storage::Session>& session, std::string_view frame);
-  Result<void> append(const storage::RunLogKey& key, Log& log, std::uint64_t offset,
-                      std::string_view bytes);
+  Result<void> append(const storage::RunLogKey& key, Log& log, const Piece& piece);
   void schedule();
   void sync_all();
   void sync(Open& open, const storage::RunLogKey& key);

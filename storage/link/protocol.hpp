@@ -5,6 +5,7 @@
 //
 //   1  before the protocol was looked at
 //   2  several repositories in one workspace (SandboxSpec.other_repositories); Welcome.refused
+//   3  packed parts of logs (LogChunk)
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,11 @@
 namespace muster::storage {
 
 /// That this release speaks.
-constexpr std::uint16_t kLinkProtocol = 2;
+constexpr std::uint16_t kLinkProtocol = 3;
 /// From this one on a host knows SandboxSpec.other_repositories.
 constexpr std::uint16_t kOtherRepositoriesProtocol = 2;
+/// From this one on an engine takes packed parts of logs.
+constexpr std::uint16_t kPackedLogsProtocol = 3;
 
 /// Empty when two such peers work together; else what a person should do.
 inline std::string protocol_trouble(std::string_view us, std::string_view peer,

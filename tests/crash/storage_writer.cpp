@@ -9,6 +9,7 @@
 #include <iostream>
 #include <string>
 
+#include "storage/base/packing.hpp"
 #include "storage/journal/rocksdb_journal.hpp"
 #include "storage/runlog/runlog.hpp"
 #include "tests/crash/storage_pattern.hpp"
@@ -56,8 +57,10 @@ int write_runlog(const std::string& directory) {
     // Small pieces and large ones, which are stored compressed, in turn: segments of either kind and of both are closed.
     const std::uint64_t size = n / 8 % 8 == 0 ? (64u << 10) + offset % 30'000 : 1 + offset % 3000;
     const std::string bytes = testing::crash_bytes(offset, size);
-    if (auto done = (*log)->append(testing::kCrashKey, offset, bytes); !done)
-      return fail_with(done.error());
+    const bool comes_packed = size >= kMinPacked && n % 2 == 0;
+    const auto done = comes_packed ? (*log)->append_packed(testing::kCrashKey, offset, pack(bytes).value())
+                                   : (*log)->append(testing::kCrashKey, offset, bytes);
+    if (!done) return fail_with(done.error());
     offset += bytes.size();
     if (n % 3 != 0) continue;
     const auto durable = (*log)->sync(testing::kCrashKey);

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "storage/base/ids.hpp"
+#include "storage/base/packing.hpp"
 #include "storage/link/link.hpp"
 #include "storage/link/protocol.hpp"
 #include "tests/integration/sandbox_fixture.hpp"
@@ -213,6 +214,7 @@ class FakeEngine {
   std::map<std::uint64_t, std::pair<std::string, std::string>> events;  // number -> id, phase
   std::map<std::string, std::shared_ptr<const wire::AttemptReportT>> reports;
   std::map<std::string, std::string> logs;    // by id, from offset 0
+  int packed_parts = 0;                       // of logs, since the last Hello
   std::set<std::string> complete_logs;
   std::map<std::string, std::string> packs;   // by digest
   std::map<std::string, wire::SteeredT> steered;  // by id, the last one
@@ -283,6 +285,7 @@ class FakeEngine {
     ++hellos;
     max_execs = hello.max_execs();
     pool.reset();
+    packed_parts = 0;
     running.clear();
     if (hello.running() != nullptr)
       for (const auto* id : *hello.running()) running.push_back(id->str());
@@ -340,9 +343,15 @@ class FakeEngine {
     const auto& chunk = *frame.body_as_LogChunk();
     std::string& log = logs[id];
     if (chunk.bytes() != nullptr && chunk.bytes()->size() > 0) {
+      std::string_view bytes(reinterpret_cast<const char*>(chunk.bytes()->data()), chunk.bytes()->size());
+      if (frame.sequence() > 0) {
+        ++packed_parts;
+        bytes = unpack(bytes).value_or("");
+        CHECK(bytes.size() == frame.sequence());
+      }
       CHECK(chunk.offset() <= log.size());
       log.resize(chunk.offset());
-      log.append(reinterpret_cast<const char*>(chunk.bytes()->data()), chunk.bytes()->size());
+      log.append(bytes);
     }
     if (chunk.last()) complete_logs.insert(id);
     answer(session, Stream::logs, credit_frame(id));

@@ -12,10 +12,16 @@ TEST_CASE("an engine one protocol apart works, whichever is the newer") {
     world.engine.speak(static_cast<std::uint16_t>(kLinkProtocol + apart));
     world.engine.listen();
     world.engine.wait_connected();
-    auto spec = world.sandboxes.spec("echo x > new.txt");
+    auto spec = world.sandboxes.spec("seq 100000; echo x > new.txt");
     spec.attempt = static_cast<std::uint32_t>(2 + apart);
+    const std::string id = sandbox_id(spec.run, spec.attempt);
+    world.engine.set_credit(0);  // until all of the log is there, and goes in large parts
     world.engine.start_or_repeat(spec);
-    CHECK(brief(world.engine.wait_report(sandbox_id(spec.run, spec.attempt))) == "changed agent=0");
+    CHECK(brief(world.engine.wait_report(id)) == "changed agent=0");
+    world.engine.set_credit(1u << 20);
+    world.engine.wait([&] { return world.engine.complete_logs.contains(id); });
+    CHECK((world.engine.log_text(id) == shell("seq 100000") + "\n"));
+    world.engine.wait([&] { return (world.engine.packed_parts > 0) == (kLinkProtocol + apart >= storage::kPackedLogsProtocol); });
   }
 }
 

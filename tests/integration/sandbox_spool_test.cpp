@@ -59,7 +59,7 @@ TEST_CASE("a reader that does not take a log freezes its sandbox at the quota, a
     world.engine.wait([&] { return world.engine.hellos == 2; });
     CHECK(ops.frozen(kId));
   }
-  world.engine.set_credit(64u << 10);
+  world.engine.set_credit(300u << 10);  // parts as large as they may be, and small ones after them
   const auto report = world.engine.wait_report(kId);
   CHECK(brief(report) == "changed agent=0");
   REQUIRE(report->warnings.size() == 1);
@@ -137,6 +137,34 @@ TEST_CASE("the engine goes away: sandboxes go on and end, and on its return ever
   CHECK((world.engine.log_text(other) == "before\nafter\n" + many()));
   world.wait_forgotten(kId);
   world.wait_forgotten(other);
+}
+
+TEST_CASE("either side is killed while large parts of a log are on their way: each byte comes once, in order") {
+  World world;
+  world.engine.set_credit(1u << 20);
+  auto spec = world.sandboxes.spec("for i in $(seq 30); do seq 100000; done; echo x > new.txt");
+  spec.max_log_bytes = 64u << 20;
+  world.engine.start(spec);
+  int parts = 0;  // packed, of those that went before
+  for (std::size_t heard = 2u << 20; heard < 14u << 20; heard += 2u << 20) {
+    world.engine.wait([&] {
+      parts += world.engine.logs[kId].size() >= heard ? world.engine.packed_parts : 0;
+      return world.engine.logs[kId].size() >= heard;
+    });
+    if (heard % (4u << 20) == 0) {
+      world.daemon->kill_and_restart();
+    } else {
+      world.engine.disconnect();
+      world.engine.listen();
+    }
+  }
+  CHECK(brief(world.engine.wait_report(kId)) == "changed agent=0");
+  world.engine.wait([&] { return world.engine.complete_logs.contains(kId); });
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += shell("seq 100000") + "\n";
+  CHECK((world.engine.log_text(kId) == text));
+  CHECK(parts > 0);
+  world.wait_forgotten(kId);
 }
 
 TEST_CASE("when the lease ends without a word, every sandbox is frozen until the engine is back") {

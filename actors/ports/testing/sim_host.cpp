@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "storage/base/ids.hpp"
+#include "storage/base/packing.hpp"
 
 namespace muster::actors::testing {
 
@@ -162,10 +163,14 @@ void SimHost::pump_log(const std::string& sandbox) {
     const auto size = std::min<std::uint64_t>(
         {kChunk, credit->second.up_to - log.sent, log.bytes.size() - log.sent});
     chunk.offset = log.sent;
-    const std::string_view piece = std::string_view(log.bytes).substr(log.sent, size);
-    chunk.bytes.assign(piece.begin(), piece.end());
+    std::string_view piece = std::string_view(log.bytes).substr(log.sent, size);
     chunk.last = log.sent + size == log.bytes.size();
     wire::FrameT frame = frame_of(log.start);
+    if (size >= kMinPacked && options_.protocol >= storage::kPackedLogsProtocol) {
+      frame.sequence = size;
+      piece = muster::pack(piece).value();
+    }
+    chunk.bytes.assign(piece.begin(), piece.end());
     frame.body.Set(chunk);
     if (!send_locked(Stream::logs, frame)) return;
     log.sent += size;

@@ -59,7 +59,7 @@ class SimHost {
   /// A whole attempt: accepted, running, the log, finished.
   void run_through(const wire::StartT& start, wire::AttemptReportT report, const std::string& log);
   void pack(const wire::StartT& start, const std::string& bytes, std::size_t part = 256u << 10);
-  /// Sends what credit allows, the rest as credit comes; `last` with the last byte.
+  /// Sends what credit allows, large parts packed, the rest as credit comes; `last` with the last byte.
   void log(const wire::StartT& start, const std::string& bytes);
   /// Anything at all, once, if connected.
   Result<void> send(storage::Stream stream, const wire::FrameT& frame);

@@ -1,4 +1,5 @@
 // From the queue to a host and back, over the real engine and the real link.
+#include "storage/base/packing.hpp"
 #include "tests/unit/ports/hosts_house.hpp"
 
 using namespace muster;
@@ -580,6 +581,55 @@ TEST_CASE("logs are bounded by credit, and a full one does not stop its sandbox"
     REQUIRE(host->wait([&] { return host->credits[id + "-1"].up_to > 5; }));
     REQUIRE(host->credits[id + "-1"].acknowledged == 5);
     REQUIRE(house.logs->read({id, 1}, 0, 100).value() == "first");
+  }
+}
+
+TEST_CASE("a log comes packed or plain, and is read plain; a part that is not what it says ends the session") {
+  House house(4u << 20);
+  const bool packs = GENERATE(true, false);
+  const auto host =
+      house.host({.protocol = static_cast<std::uint16_t>(storage::kPackedLogsProtocol - (packs ? 0 : 1))});
+  const std::string id = house.run("api");
+  const auto start = host->start_of(id + "-1");
+  host->event(start, Phase::accepted);
+  REQUIRE(host->wait([&] { return host->credits.contains(id + "-1"); }));
+  SECTION("a whole log") {
+    std::string log;
+    for (int i = 0; log.size() < (3u << 20); ++i) log += "line " + std::to_string(i) + "\n";
+    host->log(start, log);
+    REQUIRE(host->wait([&] { return host->credits[id + "-1"].acknowledged == log.size(); }));
+    std::string stored;
+    while (stored.size() < log.size()) {
+      const auto part = house.logs->read({id, 1}, stored.size(), 1u << 20);
+      REQUIRE(part);
+      REQUIRE_FALSE(part->empty());
+      stored += *part;
+    }
+    REQUIRE((stored == log));
+  }
+  SECTION("hostile parts") {
+    const std::string plain(100'000, 'x');
+    std::string frame(pack(plain).value());
+    std::uint64_t length = plain.size();
+    SECTION("of another length") { ++length; }
+    SECTION("of more than one may hold") {  // so says its header then
+      frame.replace(5, 4, "\xff\xff\xff\xff");
+      length = 0xffff'ffff;
+    }
+    SECTION("of which a byte is another") { frame.back() = static_cast<char>(frame.back() ^ 1); }
+    SECTION("of which the end is missing") { frame.resize(frame.size() / 2); }
+    SECTION("that is none") { frame = plain; }
+    SECTION("that is empty") { frame.clear(); }
+    wire::LogChunkT chunk;
+    chunk.bytes.assign(frame.begin(), frame.end());
+    wire::FrameT carrier;
+    carrier.run = id;
+    carrier.attempt = 1;
+    carrier.sequence = length;
+    carrier.body.Set(std::move(chunk));
+    REQUIRE(host->send(Stream::logs, carrier));
+    REQUIRE(host->wait([&] { return host->ends.size() == 1; }));
+    REQUIRE(house.logs->end({id, 1}).value_or(0) == 0);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "storage/base/files.hpp"
+#include "storage/base/packing.hpp"
 #include "storage/base/process.hpp"
 #include "storage/runlog/runlog.hpp"
 #include "storage/runlog/segment.hpp"
@@ -94,6 +95,27 @@ TEST_CASE("large pieces are compressed before they are written, and their segmen
   CHECK(open_store(temp, limits)->end(kLog).value() == bytes.size());
   if (const auto plain = by_zstd(segment(temp, 1'000'000, ".log.zst")))
     CHECK((*plain == bytes.substr(1'000'000, 1'000'000)));
+}
+
+TEST_CASE("a piece that comes packed is stored as it came, and what can't be unpacked is refused") {
+  const testing::TempDirectory temp;
+  const std::string bytes = lines(kMaxPacked + 100'000, 5);
+  const auto log = open_store(temp);
+  const std::string first(pack(std::string_view(bytes).substr(0, kMaxPacked)).value());
+  REQUIRE(log->append_packed(kLog, 0, first));
+  CHECK(fs::file_size(segment(temp, 0, ".log")) == first.size() + 16);
+  REQUIRE(log->append_packed(kLog, 0, first));  // again: dropped
+  CHECK(log->end(kLog).value() == kMaxPacked);
+  // A part of it came before.
+  REQUIRE(log->append_packed(kLog, kMaxPacked - 50'000, pack(std::string_view(bytes).substr(kMaxPacked - 50'000)).value()));
+  CHECK(log->append_packed(kLog, bytes.size() + 1, first).error().code == Errc::conflict);
+  for (const std::string& broken : {first.substr(0, first.size() - 1), first + "x", std::string("x")})
+    CHECK(log->append_packed(kLog, bytes.size(), broken).error().code == Errc::corrupt);
+  CHECK(log->sync(kLog).value() == bytes.size());
+  CHECK((read_back(*log) == bytes));
+  REQUIRE(log->finish(kLog));
+  CHECK((read_back(*open_store(temp)) == bytes));
+  if (const auto plain = by_zstd(segment(temp, 0, ".log.zst"))) CHECK((*plain == bytes));
 }
 
 TEST_CASE("a read anywhere equals the stream, whatever the sizes of its pieces were") {
