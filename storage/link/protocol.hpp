@@ -4,8 +4,7 @@
 // apart they refuse each other, and say which of the two is to be upgraded.
 //
 //   1  before the protocol was looked at
-//   2  several repositories in one workspace (SandboxSpec.other_repositories); Welcome.refused
-//   3  packed parts of logs (LogChunk)
+//   2  several repositories in one workspace (SandboxSpec.other_repositories); Welcome.refused; packed parts of logs (LogChunk)
 #pragma once
 
 #include <cstdint>
@@ -15,11 +14,11 @@
 namespace muster::storage {
 
 /// That this release speaks.
-constexpr std::uint16_t kLinkProtocol = 3;
+constexpr std::uint16_t kLinkProtocol = 2;
 /// From this one on a host knows SandboxSpec.other_repositories.
 constexpr std::uint16_t kOtherRepositoriesProtocol = 2;
 /// From this one on an engine takes packed parts of logs.
-constexpr std::uint16_t kPackedLogsProtocol = 3;
+constexpr std::uint16_t kPackedLogsProtocol = 2;
 
 /// Empty when two such peers work together; else what a person should do.
 inline std::string protocol_trouble(std::string_view us, std::string_view peer,

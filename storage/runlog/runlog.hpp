@@ -61,7 +61,7 @@ class RunLog {
   virtual Result<void> append(const RunLogKey& key, std::uint64_t offset, std::string_view bytes) = 0;
 
   /// The same of one frame of storage/base/packing.hpp, which is looked through, and stored as it is. Errc::corrupt: it can't
-  /// be unpacked.
+  /// be unpacked. Not what pack() of this thread points to: it packs, too.
   virtual Result<void> append_packed(const RunLogKey& key, std::uint64_t offset, std::string_view frame);
 
   /// Syncs what was appended; returns the offset up to which it survives power loss: what may be acknowledged.

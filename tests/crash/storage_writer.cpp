@@ -58,7 +58,7 @@ int write_runlog(const std::string& directory) {
     const std::uint64_t size = n / 8 % 8 == 0 ? (64u << 10) + offset % 30'000 : 1 + offset % 3000;
     const std::string bytes = testing::crash_bytes(offset, size);
     const bool comes_packed = size >= kMinPacked && n % 2 == 0;
-    const auto done = comes_packed ? (*log)->append_packed(testing::kCrashKey, offset, pack(bytes).value())
+    const auto done = comes_packed ? (*log)->append_packed(testing::kCrashKey, offset, std::string(pack(bytes).value()))
                                    : (*log)->append(testing::kCrashKey, offset, bytes);
     if (!done) return fail_with(done.error());
     offset += bytes.size();

@@ -107,7 +107,8 @@ TEST_CASE("a piece that comes packed is stored as it came, and what can't be unp
   REQUIRE(log->append_packed(kLog, 0, first));  // again: dropped
   CHECK(log->end(kLog).value() == kMaxPacked);
   // A part of it came before.
-  REQUIRE(log->append_packed(kLog, kMaxPacked - 50'000, pack(std::string_view(bytes).substr(kMaxPacked - 50'000)).value()));
+  const std::string second(pack(std::string_view(bytes).substr(kMaxPacked - 50'000)).value());
+  REQUIRE(log->append_packed(kLog, kMaxPacked - 50'000, second));
   CHECK(log->append_packed(kLog, bytes.size() + 1, first).error().code == Errc::conflict);
   for (const std::string& broken : {first.substr(0, first.size() - 1), first + "x", std::string("x")})
     CHECK(log->append_packed(kLog, bytes.size(), broken).error().code == Errc::corrupt);
