@@ -532,7 +532,7 @@ Uplink::Sent Uplink::send_next(const std::string& id, Log& log) {
   const std::uint64_t room = log.up_to > offset ? log.up_to - offset : 0;
   // While the link is busy, what is little waits for what comes meanwhile; the drained link takes anything.
   if (!log.end && room >= kMaxPacked && log.reader.waiting().value_or(kMaxPacked) < kMaxPacked &&
-      session_->queued_bytes(Stream::logs) > 0)
+      session_->queued_bytes(Stream::logs) >= kMinPacked)
     return Sent::later;
   const auto sent = send_chunk(id, &log, offset, std::min<std::uint64_t>(kMaxPacked, room));
   if (!sent) {

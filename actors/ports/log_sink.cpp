@@ -72,7 +72,7 @@ void LogSink::take(const std::shared_ptr<Session>& session, std::string_view fra
   }
   log->last = log->last || (chunk->last() && piece.offset + piece.length == log->end);
   open.dirty.insert(key);
-  if (log->last || log->end - log->acknowledged >= kWindow / 2) {
+  if (log->last || log->end - log->acknowledged >= kWindow / 4) {
     sync(open, key);
   } else {
     schedule();

@@ -3,7 +3,7 @@
 // loss.
 //
 // Each sink has a strand of its own. What was appended is synced together at most every kSyncPause,
-// or as soon as half of a log's window is spent, so that many chatting logs share few syncs and
+// or as soon as a quarter of a log's window is spent, so that many chatting logs share few syncs and
 // none waits for another. Every log has the same window, so none takes more than its part of the
 // link. A part that comes packed is stored as it came; offsets and windows count the log's own bytes.
 // Several sinks share the logs among them, because syncs wait for the disk and the file
