@@ -25,6 +25,7 @@ constexpr Duration kUplinkTick{50};
 constexpr std::size_t kParcelPart = 512u << 10;
 constexpr std::size_t kMaxQueuedParcels = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
 constexpr std::size_t kMaxQueuedLogs = 2u << 20;   // of the link's 8 MiB: what is read is soon sent
+constexpr int kPlainParts = 32;   // of a log that packing made no smaller, until it is tried again
 constexpr int kMaxLogChunks = 8;   // of all logs, read and packed before the loop does something else
 constexpr std::size_t kMaxWarm = 1000;
 constexpr std::size_t kMaxPlaced = 100'000;
@@ -456,6 +457,19 @@ void Uplink::steer(const wire::Frame& frame) {
   (void)send(Stream::control, std::move(answer));
 }
 
+/// A large piece as the engine stores it; empty where that does not pay, or the engine does not know it.
+std::string_view Uplink::packed(Log& log, std::string_view piece) const {
+  if (!packs_logs_ || piece.size() < kMinPacked) return {};
+  if (log.plain_parts > 0) {
+    --log.plain_parts;
+    return {};
+  }
+  const std::string_view frame = pack(piece).value_or("");
+  if (frame.size() <= piece.size() / 8 * 7) return frame;
+  log.plain_parts = kPlainParts;
+  return {};
+}
+
 /// One chunk: what `from` has next, or nothing (to ask for credit, or to say the end). How much of the log that was.
 Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::uint64_t offset,
                                        std::size_t limit) {
@@ -464,9 +478,8 @@ Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::ui
     if (auto read = from->reader.read(piece, limit); !read) return read;
   const bool last = from != nullptr && from->end && offset + piece.size() >= *from->end;
   if (from != nullptr && piece.empty() && !last) return std::size_t{0};
-  // A large piece goes as the engine stores it.
-  const std::string_view packed = packs_logs_ && piece.size() >= kMinPacked ? pack(piece).value_or("") : "";
-  const std::string_view body = packed.empty() ? piece : packed;
+  const std::string_view frame_bytes = from != nullptr ? packed(*from, piece) : "";
+  const std::string_view body = frame_bytes.empty() ? piece : frame_bytes;
   // Built by hand: the object API would copy the bytes three times.
   flatbuffers::FlatBufferBuilder builder(body.size() + 512);
   const wire::FrameT names = frame_of(id);
@@ -478,7 +491,7 @@ Result<std::size_t> Uplink::send_chunk(const std::string& id, Log* from, std::ui
   frame.add_host(host);
   frame.add_run(run);
   frame.add_attempt(names.attempt);
-  frame.add_sequence(packed.empty() ? 0 : piece.size());
+  frame.add_sequence(frame_bytes.empty() ? 0 : piece.size());
   frame.add_body_type(wire::Body::LogChunk);
   frame.add_body(chunk.Union());
   wire::FinishFrameBuffer(builder, frame.Finish());

@@ -45,6 +45,7 @@ class Uplink {
     bool asked = false;
     bool last_said = false;
     bool waiting = false;    // in ready_
+    int plain_parts = 0;     // go plain, because one before them became no smaller
   };
   enum class Sent { some, nothing, later, failed };
 
@@ -76,6 +77,7 @@ class Uplink {
   void pump_logs();
   Sent send_next(const std::string& id, Log& log);
   Result<std::size_t> send_chunk(const std::string& id, Log* from, std::uint64_t offset, std::size_t limit);
+  [[nodiscard]] std::string_view packed(Log& log, std::string_view piece) const;
   void tick();
   void check_lease();
   void beat();

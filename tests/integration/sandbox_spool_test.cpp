@@ -167,6 +167,27 @@ TEST_CASE("either side is killed while large parts of a log are on their way: ea
   world.wait_forgotten(kId);
 }
 
+TEST_CASE("what packing makes no smaller goes plain; what comes after it is packed again") {
+  World world;
+  world.engine.set_credit(0);  // until all of the log is there, and goes in large parts
+  constexpr std::size_t kNoise = 2'000'000;
+  auto spec = world.sandboxes.spec("head -c " + std::to_string(kNoise) + " /dev/urandom; for i in $(seq 20); do seq 100000; done; echo x > new.txt");
+  spec.max_log_bytes = 64u << 20;
+  world.engine.start(spec);
+  CHECK(brief(world.engine.wait_report(kId)) == "changed agent=0");
+  world.engine.set_credit(1u << 20);
+  world.engine.wait([&] { return world.engine.complete_logs.contains(kId); });
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += shell("seq 100000") + "\n";
+  const std::string log = world.engine.log_text(kId);
+  CHECK(log.size() == kNoise + text.size());
+  CHECK(log.ends_with(text));
+  const int parts = world.engine.packed_parts;
+  CHECK(parts > 0);
+  CHECK(parts < 40);  // of more than fifty
+  world.wait_forgotten(kId);
+}
+
 TEST_CASE("when the lease ends without a word, every sandbox is frozen until the engine is back") {
   World world;
   auto& ops = world.sandboxes.host().ops;
