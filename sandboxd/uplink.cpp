@@ -26,6 +26,8 @@ constexpr std::size_t kParcelPart = 512u << 10;
 constexpr std::size_t kMaxQueuedParcels = 3u << 20;   // of the link's 8 MiB: events and heartbeats get through
 constexpr std::size_t kMaxQueuedLogs = 2u << 20;   // of the link's 8 MiB: what is read is soon sent
 constexpr int kPlainParts = 32;   // of a log that packing made no smaller, until it is tried again
+constexpr std::uint64_t kMaxLogsAhead = 64u << 20;   // of all logs together, not yet durable with the engine …
+constexpr std::uint64_t kMinLogAhead = 1u << 20;   // … and what each may have of it at least: with many, none runs away from the others
 constexpr int kMaxLogChunks = 8;   // of all logs, read and packed before the loop does something else
 constexpr std::size_t kMaxWarm = 1000;
 constexpr std::size_t kMaxPlaced = 100'000;
@@ -542,6 +544,8 @@ Uplink::Sent Uplink::send_next(const std::string& id, Log& log) {
   const std::uint64_t offset = log.reader.offset();
   const bool at_end = log.end && offset >= *log.end;
   if (offset >= log.up_to && !at_end) return Sent::nothing;
+  const std::uint64_t share = std::max(kMinLogAhead, kMaxLogsAhead / logs_.size());
+  if (!at_end && offset >= log.acknowledged + share) return Sent::nothing;  // its next credit brings it back
   const std::uint64_t room = log.up_to > offset ? log.up_to - offset : 0;
   // While the link is busy, what is little waits for what comes meanwhile; the drained link takes anything.
   if (!log.end && room >= kMaxPacked && log.reader.waiting().value_or(kMaxPacked) < kMaxPacked &&
