@@ -243,6 +243,7 @@ TEST_CASE(
   CHECK(world.engine.exec_ends[1].reason == "not_running");
   world.engine.start(world.sandboxes.spec(kPause));
   world.wait_file(world.output(kId) / "here");
+  world.engine.wait_story(kId, "accepted running");  // sandboxd, too, knows that a step runs
   CHECK(world.engine.max_execs == 16);
 
   world.engine.tell_exec(kId, open_frame(2, "read x; echo \"<$x>\""));
@@ -284,6 +285,7 @@ TEST_CASE("kill -9 of sandboxd ends its commands; the sandbox goes on, and takes
   World world;
   world.engine.start(world.sandboxes.spec(kPause));
   world.wait_file(world.output(kId) / "here");
+  world.engine.wait_story(kId, "accepted running");  // sandboxd, too, knows that a step runs
   world.engine.tell_exec(
       kId, open_frame(1, "trap '' HUP TERM; echo $$ > $MUSTER_OUTPUT/p; mv $MUSTER_OUTPUT/p $MUSTER_OUTPUT/pid; sleep 1000"));
   world.wait_file(world.output(kId) / "pid");
@@ -311,6 +313,7 @@ TEST_CASE("the end of a session ends its commands") {
   World world;
   world.engine.start(world.sandboxes.spec(kPause));
   world.wait_file(world.output(kId) / "here");
+  world.engine.wait_story(kId, "accepted running");  // sandboxd, too, knows that a step runs
   world.engine.tell_exec(kId, open_frame(1, "echo $$ > $MUSTER_OUTPUT/p; mv $MUSTER_OUTPUT/p $MUSTER_OUTPUT/pid; sleep 1000"));
   world.wait_file(world.output(kId) / "pid");
   world.engine.disconnect();

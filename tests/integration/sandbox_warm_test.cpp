@@ -349,6 +349,7 @@ TEST_CASE("a command and a stop reach an attempt in a sandbox made ahead") {
   World world(kPool);
   place_three(world, kPause);
   world.wait_file(world.output(attempt_id(3)) / "here");
+  world.engine.wait_story(attempt_id(3), "accepted running");
   wire::ExecOpenT open;
   open.exec = 1;
   open.argv = {"bash", "-c", "pwd; cat a.txt; cat /proc/1/comm; ulimit -f"};
