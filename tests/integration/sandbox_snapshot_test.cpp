@@ -60,6 +60,7 @@ fs::path snapshots(World& world) { return world.sandboxes.host().config.paths.ho
 
 void wait_running(World& world, const std::string& id) {
   world.wait_file(world.output(id) / "here");
+  world.engine.wait_story(id, "accepted running");  // sandboxd, too, knows that a step runs
 }
 
 std::string log_of(World& world, const std::string& id) {
@@ -187,7 +188,7 @@ TEST_CASE("a sandbox stands still while it is copied, also one that stands still
 
 TEST_CASE("kill -9 of sandboxd while it copies: nothing half remains, and the sandbox goes on") {
   World world;
-  world.engine.start(world.sandboxes.spec("mkdir many; for i in $(seq 20000); do echo $i > many/$i.log; done; " + std::string(kPause) +
+  world.engine.start(world.sandboxes.spec("mkdir many; for i in $(seq 6000); do echo $i > many/$i.log; done; " + std::string(kPause) +
                                           "echo x > new.txt"));
   wait_running(world, kId);
   wire::ExecOpenT open = storage::to_exec({storage::kTakeSnapshot, kSnap});
@@ -206,7 +207,7 @@ TEST_CASE("kill -9 of sandboxd while it copies: nothing half remains, and the sa
 
 TEST_CASE("a sandbox that is ended while it is copied ends, and nothing is kept") {
   World world;
-  world.engine.start(world.sandboxes.spec("mkdir many; for i in $(seq 20000); do echo $i > many/$i.log; done; " + std::string(kPause)));
+  world.engine.start(world.sandboxes.spec("mkdir many; for i in $(seq 6000); do echo $i > many/$i.log; done; " + std::string(kPause)));
   wait_running(world, kId);
   wire::ExecOpenT open = storage::to_exec({storage::kTakeSnapshot, kSnap});
   open.exec = 1'000'001;
