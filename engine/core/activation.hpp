@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/core/kind.hpp"
@@ -36,11 +37,6 @@ struct LaneWindow {
   Sequence consumed = 0;    ///< The newest decided one.
 
   [[nodiscard]] std::size_t pending() const { return window.size() + unread; }
-};
-
-/// Not noexcept as std::hash is, so that libstdc++'s hash tables keep the code: else they hash each neighbour again.
-struct DirectoryHash {
-  std::size_t operator()(const ActorId& id) const { return std::hash<ActorId>()(id); }
 };
 
 /// A timer of the shard's own: when it fires, a finished actor is archived, and what is left of a
@@ -101,6 +97,25 @@ struct Activation {
     return runnable() || lanes[1].more || (!paused && lanes[0].more);
   }
 };
+
+/// The activations of a shard, found by their ids.
+///
+/// The hash is not noexcept as std::hash is, so that libstdc++'s hash tables keep the code: else they hash each
+/// neighbour again.
+struct DirectoryHash {
+  using is_transparent = void;
+  std::size_t operator()(const ActorId& id) const { return std::hash<ActorId>()(id); }
+  std::size_t operator()(const std::unique_ptr<Activation>& a) const { return (*this)(a->id); }
+};
+struct DirectoryEqual {
+  using is_transparent = void;
+  bool operator()(const std::unique_ptr<Activation>& a, const std::unique_ptr<Activation>& b) const {
+    return a->id == b->id;
+  }
+  bool operator()(const ActorId& id, const std::unique_ptr<Activation>& a) const { return id == a->id; }
+  bool operator()(const std::unique_ptr<Activation>& a, const ActorId& id) const { return id == a->id; }
+};
+using Directory = std::unordered_set<std::unique_ptr<Activation>, DirectoryHash, DirectoryEqual>;
 
 /// Which messages of the inbox are pending and nowhere else: the smallest is the low-water mark. Sequences are
 /// added in increasing order.

@@ -18,6 +18,8 @@
 
 #include <flatbuffers/flatbuffers.h>
 
+#include <array>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,10 +33,30 @@
 
 namespace muster::engine {
 
+/// Where a table is built: on the stack when it is small, as most messages and states are.
+class TableBuffer final : public flatbuffers::Allocator {
+ public:
+  static constexpr std::size_t kBytes = 2'048;
+
+  std::uint8_t* allocate(std::size_t size) override {
+    if (taken_ || size > kBytes) return new std::uint8_t[size];
+    taken_ = true;
+    return bytes_.data();
+  }
+  void deallocate(std::uint8_t* bytes, std::size_t /*size*/) override {
+    if (bytes != bytes_.data()) delete[] bytes;
+  }
+
+ private:
+  bool taken_ = false;
+  alignas(std::max_align_t) std::array<std::uint8_t, kBytes> bytes_;  ///< Not set to zero.
+};
+
 /// Bytes of one table of the object API.
 template <class T>
 std::string encode_table(const T& table) {
-  flatbuffers::FlatBufferBuilder builder;
+  TableBuffer buffer;
+  flatbuffers::FlatBufferBuilder builder(TableBuffer::kBytes, &buffer);
   builder.Finish(T::TableType::Pack(builder, &table));
   return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
 }

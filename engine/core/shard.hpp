@@ -155,6 +155,7 @@ class Shard {
   void queue(Activation& a);
   void passivate_if_idle(Activation& a);
   void shrink_idle();
+  void forget_oldest();
   void touch(Activation& a);
 
   // shard_operate.cpp
@@ -262,7 +263,7 @@ class Shard {
   TimerQueue timers_;
   PendingSequences pending_;
   std::size_t window_bytes_ = 0;
-  std::unordered_map<ActorId, std::unique_ptr<Activation>, DirectoryHash> directory_;
+  Directory directory_;
   std::deque<Activation*> run_queue_;
   std::list<Activation*> idle_;       ///< The longest idle first.
   Sleepers sleepers_;                 ///< None of them has an activation.
@@ -274,6 +275,7 @@ class Shard {
   std::vector<Activation*> touched_;  ///< Their heads are encoded when it closes. They stay till it is durable.
   ChangeLog changes_;
   std::vector<Change> visible_;
+  std::vector<Change> spare_visible_;       ///< Empty, of the last batch: its memory is used again.
   flatbuffers::FlatBufferBuilder scratch_;  ///< For one record at a time.
   std::string envelope_;                    ///< For one encoded envelope.
   std::shared_ptr<Flight> flight_;

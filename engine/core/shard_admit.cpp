@@ -35,7 +35,7 @@ Result<void> Shard::open_for(const ActorId& to, Lane lane) const {
     return full("the engine has too much work in flight");
   const auto active = directory_.find(to);
   if (active != directory_.end()) {
-    const LaneWindow& window = active->second->lanes[static_cast<std::size_t>(lane)];
+    const LaneWindow& window = (*active)->lanes[static_cast<std::size_t>(lane)];
     if (window.pending() >= limits_.pending_per_actor)
       return full("too many messages wait for " + to.to_string());
     return {};
@@ -284,18 +284,14 @@ Activation* Shard::place(Envelope&& message, std::size_t bytes) {
 Activation* Shard::activate(const ActorId& id, Lane lane) {
   const auto found = directory_.find(id);
   if (found != directory_.end()) {
-    Activation& a = *found->second;
+    Activation& a = **found;
     if (a.idle) {
       idle_.erase(*a.idle);
       a.idle.reset();
     }
     return &a;
   }
-  if (directory_.size() >= limits_.active_actors && !idle_.empty()) {
-    Activation* oldest = idle_.front();
-    idle_.pop_front();
-    directory_.erase(ActorId(oldest->id));
-  }
+  if (directory_.size() >= limits_.active_actors && !idle_.empty()) forget_oldest();
   const std::size_t reserve = lane == Lane::operator_ ? limits_.operator_actors : 0;
   if (directory_.size() >= std::max<std::size_t>(1, limits_.active_actors + reserve)) return nullptr;
   auto a = std::make_unique<Activation>();
@@ -306,7 +302,7 @@ Activation* Shard::activate(const ActorId& id, Lane lane) {
     a->kind = &kind->second;
     a->kind_steps_us = &stats_.steps_us[id.kind];
   }
-  return (directory_[id] = std::move(a)).get();
+  return directory_.insert(std::move(a)).first->get();
 }
 
 /// As activate(), with the messages that a sleeper has.
@@ -389,7 +385,7 @@ void Shard::passivate_if_idle(Activation& a) {
   if (a.pending() || a.queued || a.idle) return;
   if (a.touched == rows_.number() || (flight_ && a.touched == flight_->number)) return;
   if (a.loaded && (a.state == nullptr || a.archived)) {  // Only addressed, or done with: not worth keeping.
-    directory_.erase(ActorId(a.id));
+    directory_.erase(directory_.find(a.id));
     return;
   }
   a.idle = idle_.insert(idle_.end(), &a);
@@ -397,11 +393,13 @@ void Shard::passivate_if_idle(Activation& a) {
 }
 
 void Shard::shrink_idle() {
-  while (idle_.size() > limits_.idle_actors) {
-    Activation* oldest = idle_.front();
-    idle_.pop_front();
-    directory_.erase(ActorId(oldest->id));
-  }
+  while (idle_.size() > limits_.idle_actors) forget_oldest();
+}
+
+void Shard::forget_oldest() {
+  const Activation* oldest = idle_.front();
+  idle_.pop_front();
+  directory_.erase(directory_.find(oldest->id));
 }
 
 }  // namespace muster::engine

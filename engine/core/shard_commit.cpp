@@ -125,8 +125,7 @@ void Shard::commit_if_idle() {
   flight->batch = rows_.close();
   flight->outputs = std::exchange(outputs_, {});
   flight->touched = std::exchange(touched_, {});
-  flight->visible = std::exchange(visible_, {});
-  visible_.reserve(flight->visible.size());  // The next batch is about as large.
+  flight->visible = std::exchange(visible_, std::exchange(spare_visible_, {}));
   flight_ = flight;
   world_.executor.write([this, flight, heads, epoch = epoch_]() mutable {
     put_heads(flight->batch, *heads);
@@ -185,6 +184,8 @@ void Shard::committed(std::uint64_t epoch, const std::shared_ptr<Flight>& flight
   rows_.settle(flight->number);
   rows_.reuse(std::move(flight->batch));
   release(*flight);
+  spare_visible_ = std::move(flight->visible);
+  spare_visible_.clear();
   if (phase_ == Phase::stopping) {
     commit_if_idle();
     finish_stopping();

@@ -32,7 +32,7 @@ ActivationLook look_of(const Activation& a) {
 std::vector<ActivationLook> Shard::look(std::size_t limit) const {
   std::vector<ActivationLook> looks;
   const auto add = [&](bool busy) {
-    for (const auto& [id, a] : directory_)
+    for (const auto& a : directory_)
       if (a->pending() == busy && looks.size() < limit) looks.push_back(look_of(*a));
   };
   add(true);
@@ -43,7 +43,7 @@ std::vector<ActivationLook> Shard::look(std::size_t limit) const {
 std::optional<ActivationLook> Shard::look(const ActorId& id) const {
   const auto found = directory_.find(id);
   if (found == directory_.end()) return std::nullopt;
-  return look_of(*found->second);
+  return look_of(**found);
 }
 
 }  // namespace muster::engine

@@ -160,9 +160,9 @@ Result<std::string> Shard::resume(const OperatorCommand& command) {
 Result<std::string> Shard::passivate(const ActorId& id) {
   const auto found = directory_.find(id);
   if (found == directory_.end()) return std::string("not in memory");
-  if (!found->second->idle)
+  if (!(*found)->idle)
     return fail(Errc::refused, id.to_string() + " has work: it leaves memory when it is idle");
-  idle_.erase(*found->second->idle);
+  idle_.erase(*(*found)->idle);
   directory_.erase(found);
   return std::string("passivated");
 }
