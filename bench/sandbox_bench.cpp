@@ -1,7 +1,9 @@
 // The work of bench/sandbox (see there): makes sandboxes in three ways, and streams logs out of
 // some.
 //
-//   bench-sandbox ROOT SANDBOXD MUSTER_INIT STAMP CYCLES LOG_MIB LOGS
+//   bench-sandbox ROOT SANDBOXD MUSTER_INIT STAMP CYCLES LOG_MIB LOGS [PART]
+//
+// PART: ways, warm or logs; without it all of them.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -147,10 +149,19 @@ class Bench {
   }
   ~Bench() { end_daemon(); }
 
-  void run() {
+  void run(std::string_view part) {
+    const auto wanted = [part](std::string_view one) { return part.empty() || part == one; };
     std::printf("%-24s %10s %10s %10s %10s %10s %10s\n", "ms", "first p50", "first p99",
                 "agent p50", "agent p99", "all p50", "all p99");
     (void)repeat(2, 1, [this](unsigned n) { return cold(n); });  // warms caches for everybody
+    if (wanted("ways")) ways();
+    if (wanted("warm")) pooled();
+    if (wanted("logs")) logs();
+    std::printf("%s\n", json_.dump().c_str());
+  }
+
+ private:
+  void ways() {
     for (const unsigned threads : {1u, kAtATime}) {
       const std::string suffix = threads == 1 ? "" : "_" + std::to_string(threads);
       measure("runc" + suffix, threads, [this](unsigned n) { return raw_runc(n); });
@@ -158,25 +169,26 @@ class Bench {
         measure("bwrap" + suffix, threads, [this](unsigned n) { return bwrap(n); });
       measure("cold" + suffix, threads, [this](unsigned n) { return cold(n); });
     }
+    json_["cold_ratio"] = ratio("cold_first_p50_ms", "runc_first_p50_ms");
+    json_["cold_all_ratio"] = ratio("cold_p50_ms", "runc_p50_ms");
+  }
+  void pooled() {
     const std::string ahead = std::to_string(kMadeAhead);
     restart("warm_pool: {max: " + ahead + ", per_environment: " + ahead + "}\n");
     for (; pooled_ < 3; ++pooled_) (void)cold(0);  // asked for, so that some are made ahead
     measure("warm", 1, [this](unsigned) { return warm(); });
-    const double to_command = json_.value("warm_agent_p50_ms", 0.0);
-    json_["warm_to_command_p50_ms"] = to_command;
+    json_["warm_to_command_p50_ms"] = json_.value("warm_agent_p50_ms", 0.0);
     json_["warm_hits"] = static_cast<double>(hits_) / cycles_;
     restart("");
-    json_["cold_ratio"] = ratio("cold_first_p50_ms", "runc_first_p50_ms");
-    json_["cold_all_ratio"] = ratio("cold_p50_ms", "runc_p50_ms");
+  }
+  void logs() {
     json_["lines_ratio"] = lines_ratio();
     stream("log", Print::lines, 1, log_bytes_);
     stream("noise", Print::noise, 1, log_bytes_);
     stream("logs", Print::lines, logs_, log_bytes_ / logs_);
     json_["sandboxd_rss_mb"] = peak_mb();
-    std::printf("%s\n", json_.dump().c_str());
   }
 
- private:
   void make_repository() {
     run_or_give_up({"bash", "-ec",
                     "mkdir -p " + root_.string() + "/work && cd " + root_.string() +
@@ -477,11 +489,12 @@ class Bench {
 }  // namespace muster::bench
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
+  const std::string_view part = argc == 9 ? argv[8] : "";
+  if ((argc != 8 && argc != 9) || !(part.empty() || part == "ways" || part == "warm" || part == "logs")) {
     std::fprintf(stderr,
-                 "usage: bench-sandbox ROOT SANDBOXD MUSTER_INIT STAMP CYCLES LOG_MIB LOGS\n");
+                 "usage: bench-sandbox ROOT SANDBOXD MUSTER_INIT STAMP CYCLES LOG_MIB LOGS [ways|warm|logs]\n");
     return 2;
   }
   ::signal(SIGPIPE, SIG_IGN);
-  muster::bench::Bench(argv).run();
+  muster::bench::Bench(argv).run(part);
 }

@@ -45,9 +45,10 @@ Result<void> make_owned_directory(const MakeDirectory& op) {
   return {};
 }
 
-/// Not synced: after a power failure the sandbox is made anew.
+/// Not synced: after a power failure the sandbox is made anew. Cut at its end only: what was cut to nothing ext4
+/// (auto_da_alloc) writes out when it is closed.
 Result<void> write_plainly(const WriteFile& op) {
-  const Fd fd(::open(op.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const Fd fd(::open(op.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return fail_errno("create " + op.path.string(), errno);
   std::string_view rest = op.text;
   while (!rest.empty()) {
@@ -55,6 +56,7 @@ Result<void> write_plainly(const WriteFile& op) {
     if (n < 0) return fail_errno("write " + op.path.string(), errno);
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
+  if (::ftruncate(fd.get(), static_cast<off_t>(op.text.size())) != 0) return fail_errno("cut " + op.path.string(), errno);
   if (op.owner != 0 && ::fchown(fd.get(), op.owner, op.owner) != 0)
     return fail_errno("chown " + op.path.string(), errno);
   if (::fchmod(fd.get(), op.mode) != 0) return fail_errno("chmod " + op.path.string(), errno);

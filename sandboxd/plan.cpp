@@ -194,7 +194,7 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   if (!facts.prebuild.empty()) add_layer(ops, facts, places);
   add_files(ops, spec, facts, places);
   ops.push_back(MakeDirectory{places.out() / "output", 0700, agent});
-  ops.push_back(Symlink{places.run / "ws", places.work()});
+  if (!facts.warm) ops.push_back(Symlink{places.run / "ws", places.work()});
   ops.push_back(MakeDirectory{places.in(), 0755, 0});
   if (facts.warm) {
     ops.push_back(MakeDirectory{places.agent(), 0755, 0});

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <future>
 #include <thread>
 
 #include "sandboxd/caches.hpp"
@@ -46,6 +47,12 @@ bool write_small(const fs::path& path, std::string_view text) {
       return false;
   }
   return ::rename(half.c_str(), path.c_str()) == 0;
+}
+
+/// The record of an acceptance, as start() left it.
+Result<void> sync_record(const Places& places) {
+  if (auto done = sync_file(places.kept / "start"); !done) return done;
+  return sync_directory(places.kept);
 }
 
 std::string stop_name(wire::StopReason reason) {
@@ -104,6 +111,8 @@ struct Supervisor::Sandbox {
   std::optional<StopCause> stop;
   std::int64_t ends_at = 0;  // boot_ms, so that no jump of the wall's clock ends it; 0: it has no deadline
   std::int64_t kill_at = 0;  // boot_ms; 0: not yet
+  std::shared_future<void> recorded;  // of one that this process was given: its record is synced, or can't be
+  bool unrecorded = false;            // it can't be: nothing but a refusal is ever said of it
   std::optional<wire::Phase> said;  // the last of accepted, running, verifying
   // its log and the engine
   std::uint64_t log_acknowledged = 0;
@@ -151,42 +160,60 @@ void Supervisor::start(std::string_view bytes) {
   if (frame.run != start->spec->run || frame.attempt != start->spec->attempt) frame.run = start->spec->run;
   frame.attempt = start->spec->attempt;
   if (sandboxes_.contains(id)) return;
+  const Origin origin{frame.run, frame.attempt, *start->epoch};
   if (auto ok = check_spec(*start->spec, {host_.config.allow_host_network, host_.memory_bytes}); !ok) {
     spdlog::warn("{}: {}", id, ok.error().message);
-    return refuse(frame, ok.error().code == Errc::refused ? "not_allowed" : "bad_spec");
+    return refuse(origin, ok.error().code == Errc::refused ? "not_allowed" : "bad_spec");
   }
-  if (disk_low_) return refuse(frame, "disk_low");
-  if (!start->spec->snapshot.empty() && !host_.snapshots.find(start->spec->snapshot)) return refuse(frame, "no_snapshot");
-  if (outlet_.full()) return refuse(frame, "events_full");
+  if (disk_low_) return refuse(origin, "disk_low");
+  if (!start->spec->snapshot.empty() && !host_.snapshots.find(start->spec->snapshot)) return refuse(origin, "no_snapshot");
+  if (outlet_.full()) return refuse(origin, "events_full");
   if (!start->spec->agent_bundle.empty() && !host_.blobs.has(start->spec->agent_bundle))
-    return refuse(frame, "no_bundle");
-  if (start->spec->resume && !host_.blobs.has(start->spec->resume->digest)) return refuse(frame, "no_checkpoint");
+    return refuse(origin, "no_bundle");
+  if (start->spec->resume && !host_.blobs.has(start->spec->resume->digest)) return refuse(origin, "no_checkpoint");
   auto sandbox = std::make_unique<Sandbox>();
   sandbox->id = id;
-  sandbox->origin = {frame.run, frame.attempt, *start->epoch};
+  sandbox->origin = origin;
   sandbox->spec = std::make_shared<const wire::SandboxSpecT>(*start->spec);
   sandbox->ends_at = deadline_of(*sandbox->spec);
-  if (!take_slot(*sandbox)) return refuse(frame, "no_slot");
+  if (!take_slot(*sandbox)) return refuse(origin, "no_slot");
   const Places places(host_.config.paths, id);
   ::mkdir(places.kept.c_str(), 0711);
-  Sandbox& taken = *sandbox;
-  sandboxes_[id] = std::move(sandbox);
-  begin(taken);  // what comes of it arrives on this loop, so after what is kept and said now
-  if (auto kept = write_file_durably(places.kept / "start", bytes, 0600); !kept) {
-    spdlog::error("{}: {}", id, kept.error().message);
-    sandboxes_.erase(id);
-    return refuse(frame, "no_space");
+  if (!write_small(places.kept / "start", bytes)) {
+    spdlog::error("{}: its record can't be written", id);
+    return refuse(origin, "no_space");
   }
-  say(taken, wire::Phase::accepted, wall_clock_now().unix_ms);
+  Sandbox& taken = *(sandboxes_[id] = std::move(sandbox));
+  record(taken);
+  begin(taken);
 }
 
-void Supervisor::refuse(const wire::FrameT& frame, const std::string& reason) {
-  const auto* start = frame.body.AsStart();
+/// The record is synced beside the first steps, and `accepted` said then. Whatever else is said of the attempt waits for
+/// that: so nothing that the engine hears of is lost with the power.
+void Supervisor::record(Sandbox& sandbox) {
+  auto synced = std::make_shared<std::promise<void>>();
+  sandbox.recorded = synced->get_future().share();
+  records_.post([this, id = sandbox.id, synced] {
+    loop_.post([this, id, done = sync_record(Places(host_.config.paths, id))] { recorded(id, done); });
+    synced->set_value();
+  });
+}
+
+void Supervisor::recorded(const std::string& id, const Result<void>& done) {
+  Sandbox* sandbox = find(id);
+  if (sandbox == nullptr) return;
+  if (done) return say(*sandbox, wire::Phase::accepted, wall_clock_now().unix_ms);
+  spdlog::error("{}: {}", id, done.error().message);
+  sandbox->unrecorded = true;
+  end(*sandbox, {"no_space", false}, 0);
+}
+
+void Supervisor::refuse(const Origin& origin, const std::string& reason) {
   wire::RunEventT event;
   event.phase = wire::Phase::refused;
   event.at_unix_ms = wall_clock_now().unix_ms;
   event.reason = reason;
-  const auto said = outlet_.event({frame.run, frame.attempt, *start->epoch}, std::move(event));
+  const auto said = outlet_.event(origin, std::move(event));
   if (!said) spdlog::error("an event can't be kept: {}", said.error().message);
 }
 
@@ -245,8 +272,10 @@ void Supervisor::fetched(const std::string& id, tl::expected<Started, AttemptFai
   sandbox->phase = Phase::creating;
   auto warm = pool_->take(started->warm_key);
   if (warm) sandbox->slot = warm->slot;
-  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started), warm = std::move(warm)] {
+  workers_.post([this, id, spec = sandbox->spec, slot = *sandbox->slot, was = std::move(*started), warm = std::move(warm),
+                 recorded = sandbox->recorded] {
     auto made = create_attempt(host_, *spec, was, slot, warm);
+    if (recorded.valid()) recorded.wait();
     loop_.post([this, id, made = std::move(made)]() mutable { created(id, std::move(made)); });
   });
 }
@@ -255,6 +284,7 @@ void Supervisor::created(const std::string& id, tl::expected<Started, AttemptFai
   Sandbox* sandbox = find(id);
   if (sandbox == nullptr || sandbox->phase != Phase::creating) return;
   if (!started) return unstarted(*sandbox, started.error());
+  if (sandbox->unrecorded) return unstarted(*sandbox, {});
   sandbox->started = std::move(*started);
   sandbox->fresh = true;
   pool_->placed(*sandbox->spec, sandbox->started);
@@ -265,7 +295,9 @@ void Supervisor::created(const std::string& id, tl::expected<Started, AttemptFai
 void Supervisor::unstarted(Sandbox& sandbox, AttemptFailure failure) {
   sandbox.phase = Phase::finishing;
   workers_.post(
-      [this, id = sandbox.id, spec = sandbox.spec, stop = sandbox.stop, failure = std::move(failure)] {
+      [this, id = sandbox.id, spec = sandbox.spec, stop = sandbox.stop, failure = std::move(failure),
+       recorded = sandbox.recorded] {
+        if (recorded.valid()) recorded.wait();
         auto report = std::make_shared<wire::AttemptReportT>(
             conclude_unstarted(host_, *spec, failure, stop));
         write_small(Places(host_.config.paths, id).kept / "report", report_frame(*report));
@@ -602,6 +634,10 @@ void Supervisor::conclude(Sandbox& sandbox) {
 void Supervisor::finished(const std::string& id, std::shared_ptr<wire::AttemptReportT> report) {
   Sandbox* sandbox = find(id);
   if (sandbox == nullptr || sandbox->over()) return;
+  if (sandbox->unrecorded) {
+    refuse(sandbox->origin, "no_space");
+    return forget(*sandbox);
+  }
   std::vector<wire::StepReportT> steps;
   for (const auto& step : report->steps) steps.push_back(*step);
   say_begun(*sandbox, steps);
@@ -650,7 +686,12 @@ void Supervisor::forget_if_taken(const std::string& id) {
   Sandbox* sandbox = find(id);
   if (sandbox == nullptr || !sandbox->over() || !sandbox->log_taken || sandbox->finished_number > mark_)
     return;
-  const std::string resumed = sandbox->spec->resume ? sandbox->spec->resume->digest : "";
+  forget(*sandbox);
+}
+
+void Supervisor::forget(const Sandbox& sandbox) {
+  const std::string id = sandbox.id;
+  const std::string resumed = sandbox.spec->resume ? sandbox.spec->resume->digest : "";
   outlet_.forgotten(id);
   sandboxes_.erase(id);
   const bool wanted = std::any_of(sandboxes_.begin(), sandboxes_.end(), [&](const auto& other) {
@@ -751,7 +792,12 @@ void Supervisor::recover_one(const std::string& id,
   const Places places(host_.config.paths, id);
   auto frame = read_frame(places.kept / "start");
   const auto* start = frame ? frame->body.AsStart() : nullptr;
-  if (start == nullptr || !start->spec || !start->epoch) {
+  const Spooled waits = spooled(id);
+  std::optional<wire::Phase> was_said = waits.said;
+  if (const auto said = read_file(places.kept / "said", 16))
+    was_said = std::max(was_said, std::optional(static_cast<wire::Phase>(std::clamp(std::atoi(said->c_str()), 0, 2))));
+  // A record that was not said yet may not be on disk: it is, before it is said.
+  if (start == nullptr || !start->spec || !start->epoch || (!was_said && !sync_record(places))) {
     spdlog::info("{}: nobody's; removed", id);
     host_.ops.end_creation(id);  // of one that was being made ahead
     if (auto done = host_.ops.teardown(id, true); !done) spdlog::error("{}: {}", id, done.error().message);
@@ -768,10 +814,7 @@ void Supervisor::recover_one(const std::string& id,
                              stop->starts_with("engine ")};
   if (const auto acked = read_file(places.kept / "acked", 64))
     sandbox.log_acknowledged = sandbox.acknowledged_on_disk = std::strtoull(acked->c_str(), nullptr, 10);
-  const Spooled waits = spooled(id);
-  if (const auto said = read_file(places.kept / "said", 16))
-    sandbox.said = static_cast<wire::Phase>(std::clamp(std::atoi(said->c_str()), 0, 2));
-  sandbox.said = std::max(sandbox.said, waits.said);
+  sandbox.said = was_said;
   sandbox.checkpoint_number = waits.checkpointed;
   const auto kept = read_started(host_, id);
   if (kept) sandbox.slot = kept->slot;

@@ -100,6 +100,8 @@ class Supervisor {
   enum class Phase { fetching, creating, running, finishing, finished };
   struct Sandbox;
 
+  void record(Sandbox& sandbox);
+  void recorded(const std::string& id, const Result<void>& done);
   void begin(Sandbox& sandbox);
   void show(const std::string& id);
   void fetched(const std::string& id, tl::expected<Started, AttemptFailure> started);
@@ -125,8 +127,9 @@ class Supervisor {
   void go_on(Sandbox& sandbox);
   /// Its copy, named by that token, is made or given up.
   void copied(const std::string& id, const std::shared_ptr<std::atomic<bool>>& copy);
-  void refuse(const wire::FrameT& frame, const std::string& reason);
+  void refuse(const Origin& origin, const std::string& reason);
   void forget_if_taken(const std::string& id);
+  void forget(const Sandbox& sandbox);
   void recover_one(const std::string& id, const std::function<Spooled(const std::string&)>& spooled);
   bool take_slot(Sandbox& sandbox);
   /// The lowest slot number that nothing alive has.
@@ -151,6 +154,7 @@ class Supervisor {
   bool disk_low_ = false, cleaning_ = false;
   std::unique_ptr<WarmPool> pool_;
   Workers fetches_;
+  Workers records_{1};
   Workers workers_;  // last: their tasks use everything above
 };
 

@@ -72,11 +72,15 @@ void LogSink::take(const std::shared_ptr<Session>& session, std::string_view fra
   }
   log->last = log->last || (chunk->last() && piece.offset + piece.length == log->end);
   open.dirty.insert(key);
-  if (log->last || log->end - log->acknowledged >= kWindow / 4) {
+  if (log->last || log->end - log->acknowledged >= step(open)) {
     sync(open, key);
   } else {
     schedule();
   }
+}
+
+std::uint64_t LogSink::step(const Open& open) {
+  return std::clamp<std::uint64_t>(kSteps / open.logs.size(), kMinStep, kWindow / 4);
 }
 
 Result<void> LogSink::append(const RunLogKey& key, Log& log, const Piece& piece) {

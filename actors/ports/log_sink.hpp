@@ -3,8 +3,8 @@
 // loss.
 //
 // Each sink has a strand of its own. What was appended is synced together at most every kSyncPause,
-// or as soon as a quarter of a log's window is spent, so that many chatting logs share few syncs and
-// none waits for another. Every log has the same window, so none takes more than its part of the
+// or as soon as a quarter of a log's window is spent (of many logs of one host: kMinStep), so that
+// many chatting logs share few syncs and none waits for another. Every log has the same window, so none takes more than its part of the
 // link. A part that comes packed is stored as it came; offsets and windows count the log's own bytes.
 // Several sinks share the logs among them, because syncs wait for the disk and the file
 // system commits those that wait together.
@@ -28,6 +28,8 @@ namespace muster::actors {
 class LogSink {
  public:
   static constexpr std::uint64_t kWindow = 8u << 20;    ///< Unacknowledged bytes of one log.
+  static constexpr std::uint64_t kSteps = 32u << 20;    ///< Of a host's logs together, not synced.
+  static constexpr std::uint64_t kMinStep = 512u << 10; ///< Of each: many go on in small, equal ones.
   static constexpr std::size_t kMaxLogs = 1'024;        ///< Open at once in one session.
   static constexpr Duration kSyncPause{500};
 
@@ -72,6 +74,8 @@ class LogSink {
   void take(const std::shared_ptr<storage::Session>& session, std::string_view frame);
   Result<void> append(const storage::RunLogKey& key, Log& log, const Piece& piece);
   void schedule();
+  /// So much of a log is synced without a pause.
+  static std::uint64_t step(const Open& open);
   void sync_all();
   void sync(Open& open, const storage::RunLogKey& key);
   static void grant(Open& open, const storage::RunLogKey& key, const Log& log);

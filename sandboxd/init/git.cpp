@@ -20,10 +20,11 @@ namespace {
 
 constexpr std::int64_t kGitTimeoutMs = 600'000;
 
+/// Cut at its end only: what was cut to nothing ext4 (auto_da_alloc) writes out when it is closed.
 bool write_file(const std::string& path, std::string_view bytes) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd < 0) return false;
-  bool ok = true;
+  bool ok = ftruncate(fd, static_cast<off_t>(bytes.size())) == 0;
   while (ok && !bytes.empty()) {
     const ssize_t n = write(fd, bytes.data(), bytes.size());
     ok = n > 0;

@@ -70,6 +70,13 @@ Result<std::string> read_file(const fs::path& path, std::size_t limit) {
   }
 }
 
+Result<void> sync_file(const fs::path& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) return fail_errno("open " + path.string(), errno);
+  if (::fsync(fd.get()) != 0) return fail_errno("fsync " + path.string(), errno);
+  return {};
+}
+
 Result<void> sync_directory(const fs::path& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return fail_errno("open " + path.string(), errno);

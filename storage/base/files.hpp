@@ -46,6 +46,8 @@ Result<void> write_file_durably(const std::filesystem::path& path, std::string_v
 /// Creates the directory and its parents with `mode` and syncs the parent.
 Result<void> make_directory(const std::filesystem::path& path, unsigned mode = 0755);
 
+/// What was written to it, by whomever.
+Result<void> sync_file(const std::filesystem::path& path);
 Result<void> sync_directory(const std::filesystem::path& path);
 
 /// Takes an exclusive lock that ends with the process; Errc::conflict names the holder's pid if another has it.
