@@ -216,6 +216,7 @@ Options parse(int argc, char** argv) {
 /// Whole swarms through the coordinator, each in a repository of its own.
 void measure_coordinator(const Options& options, const fs::path& scratch, nlohmann::json& line) {
   std::vector<int> sizes{options.facets};
+  std::vector<double> seconds_per_facet;
   if (!options.quick) sizes.push_back(options.facets * 10);
   for (const int facets : sizes) {
     Options files = options;
@@ -238,7 +239,11 @@ void measure_coordinator(const Options& options, const fs::path& scratch, nlohma
     line[more + "facets_per_s"] = std::lround(facets / done.seconds);
     line[more + "facets_per_cpu_s"] = std::lround(facets / done.processor_seconds);
     line[more + "facets_mb"] = std::lround(done.peak_megabytes);
+    seconds_per_facet.push_back(done.seconds / facets);
   }
+  if (seconds_per_facet.size() > 1)
+    line["facets_time_growth"] =
+        std::round(seconds_per_facet.back() / seconds_per_facet.front() * 100) / 100;
 }
 
 int measure(const Options& options) {

@@ -1,22 +1,22 @@
 #include "bench/swarm_coordinator.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <ctime>
 #include <deque>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 
 #include "actors/common.hpp"
 #include "actors/fleet/fleet.hpp"
 #include "actors/ports/git_handles.hpp"
 #include "actors/ports/git_local.hpp"
+#include "actors/ports/git_pack.hpp"
 #include "actors/repo/repo.hpp"
 #include "actors/swarm/ledger_check.hpp"
+#include "actors/swarm/merge_objects.hpp"
 #include "actors/swarm/swarm.hpp"
 #include "actors/swarm/swarm_port.hpp"
 #include "engine/core/testing.hpp"
@@ -68,19 +68,18 @@ double peak_megabytes() {
   return kilobytes / 1024;
 }
 
-/// The stub agent's git: one commit that changes one file. It bears the time at which it is made: git looks for merge
-/// bases by date, and agents that live in the past would make each cost the whole line.
+/// The stub agent's git: one commit that changes one file, in a pack of its own, as a delivery leaves it. It bears the
+/// time at which it is made: git looks for merge bases by date, and agents that live in the past would make each cost
+/// the whole line.
 class StubCommits {
  public:
-  explicit StubCommits(const fs::path& path) {
-    git::initialise();
-    git_repository* raw = nullptr;
-    check(git_repository_open(&raw, path.c_str()) == 0, "the repository can't be opened");
-    repository_.reset(raw);
-  }
+  StubCommits(fs::path path, fs::path scratch)
+      : path_(std::move(path)), scratch_(std::move(scratch)) {}
 
   std::string commit(const std::string& base, std::size_t facet, std::int64_t unix_seconds) {
-    const auto parent = git::find_commit(repository_.get(), git::parse_id(base));
+    if (made_++ % kPerOpening == 0) open();
+    git_repository* repository = objects_->repository();
+    const auto parent = git::find_commit(repository, git::parse_id(base));
     check(parent.has_value(), "a base is missing");
     const auto tree = git::tree_of(parent->get());
     const std::string path = path_of(facet), bytes = "by facet " + std::to_string(facet) + "\n";
@@ -88,23 +87,49 @@ class StubCommits {
     git_oid made{}, id{};
     git_tree* raw_tree = nullptr;
     git_signature* raw = nullptr;
-    check(git_blob_create_from_buffer(&update.id, repository_.get(), bytes.data(), bytes.size()) ==
-                  0 &&
-              git_tree_create_updated(&made, repository_.get(), tree->get(), 1, &update) == 0 &&
-              git_tree_lookup(&raw_tree, repository_.get(), &made) == 0 &&
+    check(git_blob_create_from_buffer(&update.id, repository, bytes.data(), bytes.size()) == 0 &&
+              git_tree_create_updated(&made, repository, tree->get(), 1, &update) == 0 &&
+              git_tree_lookup(&raw_tree, repository, &made) == 0 &&
               git_signature_new(&raw, "Agent", "agent@localhost", unix_seconds, 0) == 0,
           "a commit can't be made");
     const git::Tree new_tree(raw_tree);
     const git::Signature who(raw);
     const git_commit* parents[] = {parent->get()};
-    check(git_commit_create(&id, repository_.get(), nullptr, raw, raw, nullptr, "facet\n", raw_tree,
-                            1, parents) == 0,
+    check(git_commit_create(&id, repository, nullptr, raw, raw, nullptr, "facet\n", raw_tree, 1,
+                            parents) == 0 &&
+              objects_->note_tree(made).has_value(),
           "a commit can't be written");
+    objects_->note(id);
+    deliver();
     return git::to_string(id);
   }
 
  private:
-  git::Repository repository_;
+  static constexpr std::size_t kPerOpening = 100;  ///< libgit2 remembers packs that are gone.
+
+  void open() {
+    const auto local = git::LocalRepository::open(path_.string());
+    check(local.has_value(), "the repository can't be opened");
+    auto packs = local->pack_directory();
+    auto objects = swarm::MergeObjects::open(local->objects_path(), scratch_);
+    check(packs.has_value() && objects.has_value(), "the repository can't be opened");
+    packs_ = std::move(*packs);
+    objects_.emplace(std::move(*objects));
+  }
+
+  void deliver() {
+    const auto pack = objects_->pack();
+    check(pack.has_value() && pack->has_value() &&
+              git::install_pack(**pack, packs_.get()).has_value(),
+          "a commit can't be delivered");
+    for (const char* extension : {".pack", ".idx"}) fs::remove((*pack)->file(extension));
+    objects_->handed_over();
+  }
+
+  fs::path path_, scratch_;
+  std::size_t made_ = 0;
+  Fd packs_;
+  std::optional<swarm::MergeObjects> objects_;
 };
 
 class Coordinator {
@@ -117,7 +142,7 @@ class Coordinator {
         blobs_(scratch / "blobs"),
         specs_(blobs_),
         work_(specs_, scratch),
-        stubs_(repository) {
+        stubs_(repository, scratch / "stubs") {
     fs::create_directories(scratch / "blobs");
     inbox_.push_back(Swarm::Messages::encode(create()));
   }
@@ -198,13 +223,6 @@ class Coordinator {
     stub_processor_ += processor_time() - processor;
   }
 
-  /// A journaling file system syncs nothing alone: what the stubs wrote is brought to the disk at their cost.
-  void sync_stubs() {
-    const int directory = ::open(repository_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    check(directory >= 0 && ::syncfs(directory) == 0, "the repository can't be synced");
-    ::close(directory);
-  }
-
   void take(const engine::Payload& payload) {
     const auto message = Swarm::Messages::decode(payload);
     check(message.has_value(), "a message can't be read");
@@ -240,10 +258,8 @@ class Coordinator {
       return Swarm::Messages::encode(work_.read_plan(*read));
     if (const auto* start = effect.AsStartLine())
       return Swarm::Messages::encode(work_.start_line(*start));
-    if (const auto* merge = effect.AsMergeFacets()) {
-      stub([&] { sync_stubs(); });
+    if (const auto* merge = effect.AsMergeFacets())
       return Swarm::Messages::encode(work_.merge(*merge));
-    }
     const auto* move = effect.AsMoveGreen();
     check(move != nullptr, "an effect that nobody executes");
     return Swarm::Messages::encode(work_.move_green(*move));

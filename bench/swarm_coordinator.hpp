@@ -2,9 +2,8 @@
 // its port's work on a real repository, and stub agents that make one real commit each on the base
 // they are given.
 //
-// Not measured: the time that stubs take, with that of bringing their objects to the disk (else the
-// next sync of a merge would wait for them), and what the engine and the scheduler add; bench/engine
-// and muster-load do.
+// Not measured: the time that stubs take, with that of delivering their commits, each in a pack of
+// its own; and what the engine and the scheduler add: bench/engine and muster-load do.
 #pragma once
 
 #include <filesystem>

@@ -205,30 +205,18 @@ class Check {
   bool new_gitmodules_ = false;
 };
 
-Result<Ids> objects_of(git_odb* pack) {
-  Ids ids;
-  const auto each = [](const git_oid* id, void* payload) {
-    static_cast<Ids*>(payload)->insert(*id);
-    return 0;
-  };
-  if (git_odb_foreach(pack, each, &ids) != 0) return failure(Errc::corrupt, "the pack");
-  return ids;
-}
-
 }  // namespace
 
 Result<bool> check_pack(const IndexedPack& pack, git_odb* target, const git_oid& base,
                         const git_oid& head, Outside outside, const PackLimits& limits) {
-  git_odb* raw = nullptr;
-  if (git_odb_new(&raw) != 0) return failure(Errc::internal, "object database");
-  const Odb own(raw);
-  if (auto ok = add_pack(own.get(), pack.file(".idx")); !ok)
-    return tl::unexpected<Error>(ok.error());
-  auto held = objects_of(own.get());
+  const auto opened = open_pack(pack.file(".idx"));
+  if (!opened) return tl::unexpected<Error>(opened.error());
+  git_odb* own = opened->get();
+  const auto held = objects_of(own);
   if (!held) return tl::unexpected<Error>(held.error());
   auto repository = wrap(target);
   if (!repository) return tl::unexpected<Error>(repository.error());
-  Check check(own.get(), target, repository->get(), std::move(*held), outside, limits);
+  Check check(own, target, repository->get(), {held->begin(), held->end()}, outside, limits);
   if (auto ok = check.run(base, head); !ok) return tl::unexpected<Error>(ok.error());
   return check.new_gitmodules();
 }

@@ -1,6 +1,7 @@
 #include "actors/ports/git_files.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,13 @@ Result<Fd> descend(int at, std::string_view relative, bool make) {
 }
 
 }  // namespace
+
+DirectoryLock::DirectoryLock(int directory, int kind)
+    : directory_(directory), held_(flock(directory, kind) == 0) {}
+
+DirectoryLock::~DirectoryLock() {
+  if (held_) flock(directory_, LOCK_UN);
+}
 
 Result<Fd> open_directory(int at, std::string_view relative) {
   return descend(at, relative, false);

@@ -24,6 +24,20 @@ Result<std::optional<std::string>> read_at(int at, const std::string& name, std:
 /// writable.
 Result<void> look_like_directory(int file, int directory, bool writable);
 
+/// Holds flock on an open directory, where the file system has locks. `kind`: LOCK_SH or LOCK_EX.
+class DirectoryLock {
+ public:
+  DirectoryLock(int directory, int kind);
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+  ~DirectoryLock();
+  [[nodiscard]] bool held() const { return held_; }
+
+ private:
+  int directory_;
+  bool held_;
+};
+
 Result<void> write_all(int fd, std::string_view bytes);
 Result<void> sync(int fd, std::string_view what);
 

@@ -81,6 +81,25 @@ Result<void> add_pack(git_odb* odb, const std::string& index_file) {
   return {};
 }
 
+Result<Odb> open_pack(const std::string& index_file) {
+  initialise();
+  git_odb* raw = nullptr;
+  if (git_odb_new(&raw) != 0) return failure(Errc::internal, "object database");
+  Odb odb(raw);
+  if (auto ok = add_pack(raw, index_file); !ok) return tl::unexpected<Error>(ok.error());
+  return odb;
+}
+
+Result<std::vector<git_oid>> objects_of(git_odb* pack) {
+  std::vector<git_oid> ids;
+  const auto each = [](const git_oid* id, void* to) {
+    static_cast<std::vector<git_oid>*>(to)->push_back(*id);
+    return 0;
+  };
+  if (git_odb_foreach(pack, each, &ids) != 0) return failure(Errc::corrupt, "the pack");
+  return ids;
+}
+
 Result<Repository> wrap(git_odb* odb) {
   git_repository* raw = nullptr;
   if (git_repository_wrap_odb(&raw, odb) != 0) return failure(Errc::internal, "repository");

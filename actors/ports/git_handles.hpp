@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "storage/base/error.hpp"
 
@@ -61,6 +62,10 @@ struct IdEqual {
 Result<Odb> open_objects(const std::string& directory);
 /// Adds one indexed pack to what `odb` reads.
 Result<void> add_pack(git_odb* odb, const std::string& index_file);
+/// Reads one indexed pack and nothing else.
+Result<Odb> open_pack(const std::string& index_file);
+/// The ids of everything in the pack.
+Result<std::vector<git_oid>> objects_of(git_odb* pack);
 /// The library's view of an object database, without path, refs and configuration.
 Result<Repository> wrap(git_odb* odb);
 

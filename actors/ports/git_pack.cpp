@@ -1,6 +1,7 @@
 #include "actors/ports/git_pack.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,7 +12,6 @@
 
 #include "actors/ports/git_files.hpp"
 #include "actors/ports/git_names.hpp"
-#include "storage/base/process.hpp"
 
 namespace muster::actors::git {
 namespace {
@@ -23,6 +23,9 @@ constexpr std::size_t kCopyBytes = 256u << 10;
 constexpr std::size_t kPackHeaderBytes = 12;
 constexpr std::size_t kPackTrailerBytes = 20;
 constexpr Duration kFsckTimeout{300'000};
+/// "muster" in hexadecimal digits, behind "pack-".
+constexpr std::string_view kInstalledPrefix = "pack-6d7573746572";
+constexpr std::size_t kPackNameLength = 45;
 
 Result<Fd> open_file(const fs::path& path) {
   Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -70,11 +73,25 @@ Result<void> check_header(int file, const PackLimits& limits) {
 
 /// Whether both files stand there already; their time is renewed, so that no prune takes them for
 /// old.
-bool freshen(const IndexedPack& pack, int directory) {
+bool freshen(const std::string& name, int directory) {
   for (const char* extension : {".pack", ".idx"})
-    if (utimensat(directory, (pack.name + extension).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
+    if (utimensat(directory, (name + extension).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
       return false;
   return true;
+}
+
+/// As git reads a path in GIT_ALTERNATE_OBJECT_DIRECTORIES, whatever characters it holds.
+std::string quoted(const std::string& path) {
+  std::string out = "\"";
+  for (const char c : path) {
+    if (c == '\n') {
+      out += "\\n";
+      continue;
+    }
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
 }
 
 /// A durable copy under `name` in `directory`, by way of a name that git's prune clears when we
@@ -145,21 +162,33 @@ Result<IndexedPack> index_pack(const fs::path& pack, const fs::path& directory,
   return IndexedPack{directory, std::string("pack-") + git_indexer_name(raw)};
 }
 
-Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects) {
+Result<void> make_empty_repository(const fs::path& directory) {
+  std::error_code error;
+  for (const char* part : {"objects/pack", "refs"})
+    if (fs::create_directories(directory / part, error); error)
+      return fail(Errc::io, "the scratch directory: " + error.message());
+  return write_file_durably(directory / "HEAD", "ref: refs/heads/none\n");
+}
+
+ProcessSpec git_over(const fs::path& repository, const std::string& objects,
+                     const std::vector<std::string>& arguments) {
   ProcessSpec spec;
   spec.argv = git_command();
-  const std::string index = pack.file(".fsck.idx");
-  spec.argv.insert(spec.argv.end(),
-                   {"index-pack", "--fsck-objects", "-o", index, pack.file(".pack")});
+  spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
   spec.env = git_environment();
-  spec.env["GIT_DIR"] = (pack.directory / "fsck.git").string();
-  spec.env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = objects;
-  spec.directory = pack.directory.string();
+  spec.env["GIT_DIR"] = repository.string();
+  spec.env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = quoted(objects);
+  spec.directory = repository.string();
+  return spec;
+}
+
+Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects) {
+  const fs::path repository = pack.directory / "fsck.git";
+  if (auto ok = make_empty_repository(repository); !ok) return ok;
+  const std::string index = pack.file(".fsck.idx");
+  ProcessSpec spec = git_over(
+      repository, objects, {"index-pack", "--fsck-objects", "-o", index, pack.file(".pack")});
   spec.timeout = kFsckTimeout;
-  for (const char* part : {"fsck.git/objects", "fsck.git/refs"})
-    fs::create_directories(pack.directory / part);
-  if (auto ok = write_file_durably(pack.directory / "fsck.git/HEAD", "ref: refs/heads/none\n"); !ok)
-    return ok;
   auto done = run_checked(spec);
   std::error_code ignored;
   fs::remove(index, ignored);
@@ -169,10 +198,21 @@ Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects) 
   return {};
 }
 
+std::string installed_name(const IndexedPack& pack) {
+  constexpr std::size_t kDigits = kPackNameLength - kInstalledPrefix.size();
+  return std::string(kInstalledPrefix) + pack.name.substr(std::string_view("pack-").size(), kDigits);
+}
+
+bool installed_by_muster(std::string_view name) {
+  return name.size() == kPackNameLength && name.starts_with(kInstalledPrefix);
+}
+
 Result<void> install_pack(const IndexedPack& pack, int pack_directory) {
-  if (freshen(pack, pack_directory)) return {};
+  const DirectoryLock lock(pack_directory, LOCK_SH);
+  const std::string name = installed_name(pack);
+  if (freshen(name, pack_directory)) return {};
   for (const char* extension : {".pack", ".idx"})
-    if (auto ok = install_file(pack.file(extension), pack_directory, pack.name + extension); !ok)
+    if (auto ok = install_file(pack.file(extension), pack_directory, name + extension); !ok)
       return ok;
   return sync(pack_directory, "objects/pack");
 }

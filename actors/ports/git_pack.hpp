@@ -5,9 +5,12 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "actors/ports/git_handles.hpp"
 #include "storage/base/error.hpp"
+#include "storage/base/process.hpp"
 
 namespace muster::actors::git {
 
@@ -65,6 +68,19 @@ Result<bool> check_pack(const IndexedPack& pack, git_odb* target, const git_oid&
 
 /// `git index-pack --fsck-objects` over the pack, with `objects` as what it may refer to.
 Result<void> fsck_with_git(const IndexedPack& pack, const std::string& objects);
+
+/// An empty repository for git processes over the objects of another: none of the configuration,
+/// attributes or hooks of that one count.
+Result<void> make_empty_repository(const std::filesystem::path& directory);
+/// `git ARGUMENTS` in that repository, which sees also what lies below `objects`.
+ProcessSpec git_over(const std::filesystem::path& repository, const std::string& objects,
+                     const std::vector<std::string>& arguments);
+
+/// Under which name install_pack keeps a pack: one such as git gives, 40 digits, of which the first
+/// twelve say that Muster installed it. The same pack has the same.
+std::string installed_name(const IndexedPack& pack);
+/// Whether `name` ("pack-HASH") is one of those.
+bool installed_by_muster(std::string_view name);
 
 /// Copies pack and index into `pack_directory` (objects/pack of the target), durable when it
 /// returns. Doing it twice is doing it once.

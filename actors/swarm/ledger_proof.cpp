@@ -84,6 +84,7 @@ Result<void> merge_again(Merger& merger, const std::string& begin, std::vector<M
     if (!again) continue;
     made->commit.as_made = again->kind == MergeKind::merged && again->tree == made->tree;
     made_tip = again->commit;
+    if (made_tip == made->commit.id) merger.forget();
   }
   return {};
 }

@@ -94,6 +94,10 @@ class Merger {
   /// when it returns.
   Result<void> publish(int pack_directory);
 
+  /// Instead of publish(), where the repository has the line that these merges only make again: its
+  /// tip must be there.
+  void forget() { objects_.forget(); }
+
   /// One version of a conflicting file, at most `limit` bytes of it; empty when absent.
   Result<std::string> content(const FileVersion& version, std::size_t limit) const;
 

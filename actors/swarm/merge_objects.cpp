@@ -4,8 +4,6 @@
 #include <git2/sys/odb_backend.h>
 
 #include "actors/ports/git_names.hpp"
-#include "storage/base/files.hpp"
-#include "storage/base/process.hpp"
 
 namespace muster::actors::swarm {
 namespace {
@@ -18,27 +16,13 @@ constexpr int kMemoryPriority = 1000;
 constexpr Duration kGitTimeout{120'000};
 constexpr std::size_t kMaxGitOutput = 16u << 20;
 
-/// As git reads a path in GIT_ALTERNATE_OBJECT_DIRECTORIES, whatever characters it holds.
-std::string quoted(const std::string& path) {
-  std::string out = "\"";
-  for (const char c : path) {
-    if (c == '\n') {
-      out += "\\n";
-      continue;
-    }
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
-
 }  // namespace
 
 Result<MergeObjects> MergeObjects::open(const std::string& objects, const fs::path& scratch) {
   auto directory = git::ScratchDirectory::make(scratch);
   if (!directory) return tl::unexpected<Error>(directory.error());
   MergeObjects made(std::move(*directory), objects);
-  if (auto ok = made.make_scratch_repository(); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = git::make_empty_repository(made.git_directory()); !ok) return tl::unexpected<Error>(ok.error());
 
   auto existing = git::open_objects(objects);
   if (!existing) return tl::unexpected<Error>(existing.error());
@@ -61,14 +45,6 @@ Result<MergeObjects> MergeObjects::open(const std::string& objects, const fs::pa
 
 fs::path MergeObjects::git_directory() const {
   return scratch_.path() / "merge.git";
-}
-
-Result<void> MergeObjects::make_scratch_repository() const {
-  std::error_code error;
-  for (const char* part : {"objects/pack", "refs"})
-    if (fs::create_directories(git_directory() / part, error); error)
-      return fail(Errc::io, "the scratch directory: " + error.message());
-  return write_file_durably(git_directory() / "HEAD", "ref: refs/heads/none\n");
 }
 
 void MergeObjects::note(const git_oid& id) {
@@ -131,23 +107,21 @@ Result<std::optional<git::IndexedPack>> MergeObjects::pack() {
   return std::move(*written);
 }
 
-void MergeObjects::handed_over() {
+void MergeObjects::forget() {
   git_mempack_reset(memory_);
   fresh_.clear();
   seen_.clear();
   spilled_ = 0;
+}
+
+void MergeObjects::handed_over() {
+  forget();
   git_odb_refresh(existing_.get());
   git_odb_refresh(all());
 }
 
 Result<ProcessResult> MergeObjects::run_git(const std::vector<std::string>& arguments) const {
-  ProcessSpec spec;
-  spec.argv = git_command();
-  spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
-  spec.env = git_environment();
-  spec.env["GIT_DIR"] = git_directory().string();
-  spec.env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = quoted(objects_);
-  spec.directory = scratch_.path().string();
+  ProcessSpec spec = git::git_over(git_directory(), objects_, arguments);
   spec.timeout = kGitTimeout;
   spec.max_output = kMaxGitOutput;
   auto done = run_process(spec);

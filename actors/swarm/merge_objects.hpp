@@ -44,6 +44,8 @@ class MergeObjects {
   /// it (git::install_pack) and then says handed_over().
   Result<std::optional<git::IndexedPack>> pack();
   void handed_over();
+  /// Instead of handing over: nobody needs what was made.
+  void forget();
 
   /// A git process over the same objects, without the repository's configuration and hooks.
   /// `arguments` follow "git".
@@ -53,7 +55,6 @@ class MergeObjects {
   using Ids = std::unordered_set<git_oid, git::IdHash, git::IdEqual>;
   MergeObjects(git::ScratchDirectory scratch, std::string objects)
       : scratch_(std::move(scratch)), objects_(std::move(objects)) {}
-  Result<void> make_scratch_repository() const;
   Result<git::IndexedPack> write(const std::vector<git_oid>& ids,
                                  const std::filesystem::path& directory);
   [[nodiscard]] std::filesystem::path git_directory() const;

@@ -20,7 +20,7 @@ Payload swarm_message(const M& message) {
 class SwarmPort final : public engine::EffectPort {
  public:
   SwarmPort(swarm::SwarmSpecs& specs, std::filesystem::path scratch, SwarmPortOptions options)
-      : work_(specs, std::move(scratch)), complain_(std::move(options.complain)) {
+      : work_(specs, std::move(scratch), options.complain), complain_(std::move(options.complain)) {
     git::initialise();
     for (std::size_t i = 0; i < options.threads; ++i)
       queues_.push_back(std::make_unique<WorkQueue>(1, options.queue));

@@ -19,8 +19,10 @@ namespace muster::actors {
 /// What the port does, on the caller's thread; every answer says in words what went wrong.
 class SwarmWork {
  public:
-  SwarmWork(swarm::SwarmSpecs& specs, std::filesystem::path scratch)
-      : specs_(specs), scratch_(std::move(scratch)) {}
+  using Complain = std::function<void(const std::string&)>;  ///< What hinders no answer.
+  SwarmWork(swarm::SwarmSpecs& specs, std::filesystem::path scratch,
+            Complain complain = [](const std::string&) {})
+      : specs_(specs), scratch_(std::move(scratch)), complain_(std::move(complain)) {}
 
   /// A page is shorter than asked when its dependents would be too many for one message.
   fbs::PlanPageT read_plan(const fbs::ReadPlanT& read);
@@ -33,13 +35,14 @@ class SwarmWork {
  private:
   swarm::SwarmSpecs& specs_;
   std::filesystem::path scratch_;
+  Complain complain_;
   swarm::KnownLines lines_;
 };
 
 struct SwarmPortOptions {
   std::size_t threads = 2;
   std::size_t queue = 4'096;  ///< Effects waiting.
-  std::function<void(const std::string&)> complain = [](const std::string&) {};
+  SwarmWork::Complain complain = [](const std::string&) {};
 };
 
 /// `specs` must outlive it. Orders of one repository never run at once.

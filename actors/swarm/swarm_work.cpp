@@ -4,6 +4,7 @@
 #include <set>
 
 #include "actors/common.hpp"
+#include "actors/ports/git_gather.hpp"
 #include "actors/ports/git_history.hpp"
 #include "actors/ports/git_local.hpp"
 #include "actors/ports/git_names.hpp"
@@ -449,6 +450,11 @@ fbs::LineMergedT SwarmWork::merge(const fbs::MergeFacetsT& order) {
     const auto repository = open_local(order.url);
     if (!repository) return tl::unexpected<Error>(repository.error());
     if (auto ok = check_commit_id(order.onto); !ok) return tl::unexpected<Error>(ok.error());
+    const auto directory = repository->pack_directory();
+    if (!directory) return tl::unexpected<Error>(directory.error());
+    // Packs of facets and of batches before: with all of them merges are as right, and slower.
+    if (auto ok = git::gather_packs(repository->objects_path(), directory->get(), scratch_); !ok)
+      complain_("packs of " + order.url + " can't be gathered: " + ok.error().message);
     const auto odb = git::open_objects(repository->objects_path());
     if (!odb) return tl::unexpected<Error>(odb.error());
     auto objects = git::wrap(odb->get());
@@ -463,8 +469,6 @@ fbs::LineMergedT SwarmWork::merge(const fbs::MergeFacetsT& order) {
     auto answer = batch.run();
     lines_.keep(batch.merger(), line, answer ? answer->tip : "");
     if (!answer || !makes_commits(*answer, order.onto)) return answer;
-    const auto directory = repository->pack_directory();
-    if (!directory) return tl::unexpected<Error>(directory.error());
     if (auto ok = batch.publish(directory->get()); !ok) return tl::unexpected<Error>(ok.error());
     for (std::size_t i = 0; i < answer->heads.size(); ++i) {
       if (answer->heads[i]->marked.empty()) continue;
