@@ -1,6 +1,7 @@
 #include "tools/muster/render/swarm_report.hpp"
 
 #include "tools/muster/json_get.hpp"
+#include "tools/muster/render/swarm_view.hpp"
 #include "tools/muster/text.hpp"
 
 namespace muster::cli {
@@ -48,7 +49,7 @@ std::string value_text(const Json& made) {
 std::string swarm_report_markdown(const Json& swarm, const std::vector<Json>& facets,
                                   const Json& results) {
   std::string out = "# " + cell(str(swarm, "title")) + "\n\nSwarm " + cell(str(swarm, "name")) +
-                    ": " + cell(str(swarm, "state"));
+                    ": " + cell(words_of(str(swarm, "state")));
   if (!str(swarm, "reason").empty()) out += " (" + cell(str(swarm, "reason")) + ")";
   out += "; " + std::to_string(count(results, "answered")) + " of " +
          plural(facets.size(), "facet") + " gave a result.\n\n";
@@ -69,7 +70,7 @@ std::string swarm_report_markdown(const Json& swarm, const std::vector<Json>& fa
   out += "## Facets\n\n| Facet | Outcome | |\n|---|---|---|\n";
   for (const Json& facet : facets) {
     const std::string merge = str(facet, "merge");
-    out += "| " + cell(str(facet, "id")) + " | " + cell(str(facet, "state")) + " | " +
+    out += "| " + cell(str(facet, "id")) + " | " + cell(words_of(str(facet, "state"))) + " | " +
            (merge.empty() ? cell(str(facet, "why")) : merge.substr(0, 10)) + " |\n";
   }
   for (const Json& one : list(results, "invalid"))

@@ -32,11 +32,6 @@ Style style_of_swarm(const std::string& state) {
   return Style::yellow;
 }
 
-std::string words_of(std::string state) {
-  std::replace(state.begin(), state.end(), '_', ' ');
-  return state;
-}
-
 std::string sum(const Json& swarm) {
   std::string out = std::to_string(in(swarm, "merged")) + " of " +
                     plural(count(swarm, "facets"), "facet") + " merged";
@@ -131,6 +126,11 @@ std::string trouble_text(const Json& trouble) {
 }
 
 }  // namespace
+
+std::string words_of(std::string state) {
+  std::replace(state.begin(), state.end(), '_', ' ');
+  return state;
+}
 
 bool is_over_swarm(const Json& swarm) {
   const std::string state = str(swarm, "state");

@@ -10,6 +10,8 @@
 
 namespace muster::cli {
 
+/// A state of a swarm or a facet for people: "completed with rejections".
+std::string words_of(std::string state);
 /// Nothing of it will move without a person.
 bool is_over_swarm(const nlohmann::json& swarm);
 /// 0: every facet was merged or had nothing to change.
