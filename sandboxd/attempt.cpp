@@ -108,6 +108,7 @@ tl::expected<PlanFacts, AttemptFailure> host_facts(Host& host, const Started& st
   facts.swap_limit = host.ops.cgroups().swap_limit();
   facts.max_open_files = host.max_open_files;
   facts.uid_base = host.config.uid_base + slot * kUidRange;
+  facts.project_quota = host.config.disk_limit == DiskLimit::project;
   facts.objects = started.mirror.objects;
   facts.base_sha = started.mirror.base_sha;
   facts.others = started.others;
@@ -635,7 +636,7 @@ wire::AttemptReportT conclude_attempt(Host& host, const wire::SandboxSpecT& spec
   const CgroupUsage usage = host.ops.usage(places.id);
   report.peak_memory_bytes = usage.peak_memory_bytes;
   report.cpu_ms = usage.cpu_ms;
-  const bool disk_full = host.config.disk_limit == DiskLimit::loop && disk_is_full(places.writable());
+  const bool disk_full = host.config.disk_limit != DiskLimit::measure && disk_is_full(places.writable());
   judge(report, spec, progress, stop, usage, disk_full, host.ops.exit_code(places.id).value_or(-1));
   if (report.outcome == wire::Outcome::changed) add_pack(host, spec, started, progress, report);
   add_checkpoint(host, spec, started, progress, report);

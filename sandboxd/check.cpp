@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "sandboxd/attempt.hpp"
+#include "sandboxd/project_quota.hpp"
 #include "storage/base/files.hpp"
 
 namespace muster::sandbox {
@@ -14,6 +15,9 @@ namespace muster::sandbox {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kProjectQuotas =
+    "mount the file system that sandboxes lie on with -o prjquota (ext4: once, unmounted, tune2fs -O project,quota DEVICE)";
 
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return ::access(name.c_str(), X_OK) == 0 ? name : "";
@@ -92,6 +96,13 @@ Finding own_disks(const HostConfig& config) {
           done ? "" : "apt-get install e2fsprogs and modprobe loop, or set disk_limit: measure"};
 }
 
+Finding own_projects(const HostConfig& config) {
+  const auto made = make_directory(config.paths.host(), 0711);
+  const auto done = made ? check_projects(config.paths.host()) : made;
+  return {done.has_value(), "project quotas for disks of sandboxes" + (done ? "" : ": " + done.error().message),
+          done ? "" : kProjectQuotas + std::string(", or set disk_limit: loop")};
+}
+
 std::vector<Finding> examine(HostConfig& config) {
   std::vector<Finding> findings;
   findings.push_back({::geteuid() == 0, "sandboxd runs as root", ::geteuid() == 0 ? "" : "run it as root"});
@@ -118,6 +129,7 @@ std::vector<Finding> examine(HostConfig& config) {
   const bool merged = fs::is_symlink("/bin", error);
   findings.push_back({merged, "/bin, /lib are links into /usr", merged ? "" : "apt-get install usrmerge"});
   if (config.disk_limit == DiskLimit::loop) findings.push_back(own_disks(config));
+  if (config.disk_limit == DiskLimit::project) findings.push_back(own_projects(config));
   findings.push_back(open_parents(config.paths.host()));
   findings.push_back(open_parents(config.paths.runtime()));
   return findings;
@@ -131,6 +143,19 @@ Result<void> complete(HostConfig& config) {
     if (!finding.ok) missing += "\n  " + finding.what + ": " + finding.mend;
   if (missing.empty()) return {};
   return fail(Errc::refused, "this machine can't isolate sandboxes (see sandboxd --check):" + missing);
+}
+
+std::string disk_limits(const HostConfig& config) {
+  if (config.disk_limit == DiskLimit::loop)
+    return "enforced by the kernel, a file system in an image file for each sandbox";
+  if (config.disk_limit == DiskLimit::project) return "enforced by the kernel, a project quota for each sandbox";
+  std::error_code error;
+  fs::path there = config.paths.host();
+  while (!fs::exists(there, error) && there != there.parent_path()) there = there.parent_path();
+  const std::string better = check_projects(there) ? "project lets the kernel enforce them, at no cost"
+                                                   : "loop lets the kernel enforce them; project would, too, at no cost: " +
+                                                         std::string(kProjectQuotas);
+  return "by measuring each workspace every 5 s and a limit on single files (in sandboxd.yaml, disk_limit: " + better + ")";
 }
 
 std::vector<Finding> check_host(HostConfig config) { return examine(config); }

@@ -23,4 +23,7 @@ Result<void> complete(HostConfig& config);
 /// Everything `sandboxd --check` prints, without running a sandbox.
 std::vector<Finding> check_host(HostConfig config);
 
+/// How disks of sandboxes are limited, in words; where they are only measured, also what would be better and how to get it.
+std::string disk_limits(const HostConfig& config);
+
 }  // namespace muster::sandbox

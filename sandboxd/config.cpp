@@ -165,8 +165,11 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
       {"disk_low_water_bytes", into(config.host.disk_low_water_bytes)},
       {"disk_limit", [&](const YAML::Node& node) {
          const auto word = node.as<std::string>();
-         if (word != "measure" && word != "loop") complaints.add(node, "disk_limit is measure or loop");
-         config.host.disk_limit = word == "loop" ? DiskLimit::loop : DiskLimit::measure;
+         const std::map<std::string, DiskLimit> ways = {
+             {"measure", DiskLimit::measure}, {"loop", DiskLimit::loop}, {"project", DiskLimit::project}};
+         const auto way = ways.find(word);
+         if (way == ways.end()) return complaints.add(node, "disk_limit is measure, loop or project");
+         config.host.disk_limit = way->second;
        }},
       {"image_directories", into(config.host.image_directories)},
       {"max_image_bytes", into(config.host.max_image_bytes)},
@@ -196,7 +199,7 @@ Result<DaemonConfig> read_config(const std::filesystem::path& file, DaemonConfig
     trouble = name + ":" + std::to_string(error.mark.line + 1) + ": " + error.msg + "\n";
   }
   if (config.host.warm_pool.max > 0 && config.host.disk_limit == DiskLimit::loop)
-    trouble += name + ": warm_pool needs disk_limit: measure, because a disk has the size that its attempt wants\n";
+    trouble += name + ": warm_pool needs disk_limit: measure or project, because a disk has the size that its attempt wants\n";
   if (trouble.empty()) return config;
   trouble.pop_back();
   return fail(Errc::invalid, trouble);

@@ -1,6 +1,7 @@
-// How a sandbox's disk is limited: a file system of its own in a sparse image file, mounted over its writable directory,
-// so that the kernel says ENOSPC at the limit (of bytes and of files). The empty image of each size is made once,
-// ahead, and copied (4 MB) for each sandbox. Without it (`disk_limit: measure`) the directory is measured now and then.
+// How a sandbox's disk is limited. `loop`: a file system of its own in a sparse image file, mounted over its writable
+// directory, so that the kernel says ENOSPC at the limit (of bytes and of files). The empty image of each size is made
+// once, ahead, and copied (4 MB) for each sandbox. `project`: project_quota.hpp. `measure`: the directory is measured now
+// and then.
 //
 // Nothing here survives a sandbox: the loop device goes with the mount, the image with the sandbox's directory.
 #pragma once
@@ -13,7 +14,7 @@
 
 namespace muster::sandbox {
 
-enum class DiskLimit { measure, loop };
+enum class DiskLimit { measure, loop, project };
 
 class Disks {
  public:
@@ -32,7 +33,8 @@ class Disks {
 Result<void> mount_disk(const std::filesystem::path& empty, const std::filesystem::path& image,
                         const std::filesystem::path& target);
 
-/// Whether nothing more can be written below `directory`: no bytes, or no files.
+/// Whether nothing more can be written below `directory`: no bytes, or no files. Of a project's directory the kernel
+/// answers with what the project has left.
 bool disk_is_full(const std::filesystem::path& directory);
 
 /// Whether this machine can do it, found out by doing it once in `directory`.

@@ -20,6 +20,7 @@
 #include "sandboxd/disk.hpp"
 #include "sandboxd/idmap.hpp"
 #include "sandboxd/log_reader.hpp"
+#include "sandboxd/project_quota.hpp"
 #include "storage/base/files.hpp"
 #include "storage/base/ids.hpp"
 #include "storage/base/process.hpp"
@@ -259,6 +260,9 @@ Result<void> HostOps::apply(const Operation& operation) const {
     Result<void> operator()(const Symlink& op) const { return link_to(op); }
     Result<void> operator()(const MountOverlay& op) const { return mount_overlay(op); }
     Result<void> operator()(const MountDisk& op) const { return mount_disk(op.empty, op.image, op.target); }
+    Result<void> operator()(const LimitDisk& op) const {
+      return limit_project(op.directory, {op.first_id, op.bytes, op.files});
+    }
     Result<void> operator()(const MountLayer& op) const {
       if (auto shifted = mount_shifted(op.layer, op.shifted, op.first_id); !shifted) return shifted;
       return mount_writable_overlay(op.shifted, op.upper, op.work, op.target);
@@ -395,6 +399,7 @@ Result<void> HostOps::teardown(const std::string& id, bool forget) const {
   if (!mounts_below(places.writable()).empty()) (void)remove_tree(places.writable());
   if (auto done = unmount_below(places.kept); !done) return done;
   ::unlink(places.disk().c_str());
+  if (auto done = release_project(places.writable()); !done) return done;
   if (auto done = remove_tree(places.run); !done) return done;
   if (auto done = remove_tree(places.writable()); !done) return done;
   if (auto done = remove_tree(places.agent()); !done) return done;

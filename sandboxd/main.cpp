@@ -72,10 +72,7 @@ int check(const DaemonConfig& config) {
     if (!finding.ok) std::printf("        mend it: %s\n", finding.mend.c_str());
     ok = ok && finding.ok;
   }
-  std::printf("disk limits: %s\n", config.host.disk_limit == DiskLimit::loop
-                                       ? "enforced by the kernel, a file system in an image file for each sandbox"
-                                       : "by measuring each workspace every 5 s and a limit on single files "
-                                         "(disk_limit: loop in sandboxd.yaml lets the kernel enforce them)");
+  std::printf("disk limits: %s\n", disk_limits(config.host).c_str());
   return ok ? 0 : kExitRefused;
 }
 

@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char* kAgentHome = "/home/agent";
 constexpr std::int64_t kMinCheckpointMs = 1'000;
+// Files of a project: as many as ext4 has for so many bytes, and in any case what a small repository needs.
+constexpr std::uint64_t kBytesPerFile = 16u << 10, kMinFiles = 16'384;
 
 /// The contract's variables win over the fleet file's; those win over the image's and the defaults.
 std::map<std::string, std::string> environment(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
@@ -179,6 +181,10 @@ std::vector<Operation> attempt_files(const wire::SandboxSpecT& spec, const PlanF
   return ops;
 }
 
+LimitDisk limit_disk(const wire::SandboxSpecT& spec, const PlanFacts& facts, const fs::path& directory) {
+  return {directory, facts.uid_base, spec.disk_bytes, std::max(spec.disk_bytes / kBytesPerFile, kMinFiles)};
+}
+
 Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   const Places places(facts.paths, sandbox_id(spec.run, spec.attempt));
   const std::uint32_t agent = facts.uid_base + kAgentUid;
@@ -188,6 +194,7 @@ Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts) {
   ops.push_back(MakeDirectory{places.kept, 0711, 0});
   ops.push_back(MakeDirectory{places.writable(), 0711, 0});
   if (!facts.empty_disk.empty()) ops.push_back(MountDisk{facts.empty_disk, places.disk(), places.writable()});
+  if (facts.project_quota) ops.push_back(limit_disk(spec, facts, places.writable()));
   for (const char* name : {"work", "home", "tmp", "out"})
     ops.push_back(MakeDirectory{places.writable() / name, 0700, agent});
   if (!facts.others.empty()) ops.push_back(MakeDirectory{places.writable() / "repositories", 0700, agent});
@@ -243,6 +250,10 @@ struct Describe {
   std::string operator()(const MountDisk& op) const {
     return "disk " + op.image.string() + " of " + op.empty.filename().string() + " on " + op.target.string() +
            " | unmount, unlink";
+  }
+  std::string operator()(const LimitDisk& op) const {
+    return "project " + std::to_string(op.first_id) + " of " + std::to_string(op.bytes) + " bytes, " +
+           std::to_string(op.files) + " files in " + op.directory.string() + " | lift its limits";
   }
   std::string operator()(const MountLayer& op) const {
     return "layer " + op.layer.string() + " from " + std::to_string(op.first_id) + " on " + op.target.string() +

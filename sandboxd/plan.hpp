@@ -66,6 +66,7 @@ struct PlanFacts {
   std::filesystem::path mount_points; ///< For images that lack them.
   std::filesystem::path objects;      ///< The mirror's objects.
   std::filesystem::path empty_disk;   ///< An empty file system to copy for this sandbox; empty: none.
+  bool project_quota = false;         ///< A project limits its disk; projects, like user ids, begin at uid_base.
   std::filesystem::path agent_dir;    ///< The unpacked bundle; empty: none.
   bool has_opt = false;
   std::vector<OtherCheckout> others;
@@ -118,6 +119,12 @@ struct MountOverlay {
 struct MountDisk {
   std::filesystem::path empty, image, target;
 };
+/// A project quota (project_quota.hpp) of the directory; again, for other limits.
+struct LimitDisk {
+  std::filesystem::path directory;
+  std::uint32_t first_id = 0;  ///< of projects
+  std::uint64_t bytes = 0, files = 0;
+};
 /// A writable overlay over a layer of uid 0 to 65535, whose ids are shifted on the way.
 struct MountLayer {
   std::filesystem::path layer, shifted, upper, work, target;
@@ -133,8 +140,8 @@ struct StartContainer {
 };
 
 using Operation =
-    std::variant<MakeDirectory, WriteFile, PlaceFile, Symlink, MountOverlay, MountDisk, MountLayer, CreateContainer,
-                 StartContainer>;
+    std::variant<MakeDirectory, WriteFile, PlaceFile, Symlink, MountOverlay, MountDisk, LimitDisk, MountLayer,
+                 CreateContainer, StartContainer>;
 
 struct Plan {
   std::string id;
@@ -143,6 +150,9 @@ struct Plan {
 
 /// The spec must have passed check_spec.
 Plan make_plan(const wire::SandboxSpecT& spec, const PlanFacts& facts);
+
+/// The spec's limit of what lies in `directory`.
+LimitDisk limit_disk(const wire::SandboxSpecT& spec, const PlanFacts& facts, const std::filesystem::path& directory);
 
 /// One line per operation, with its undo: "mkdir /run/… 0711 0 | rmdir". File contents by size only.
 std::string transcript(const Plan& plan);

@@ -754,7 +754,7 @@ void Supervisor::watch_free_disk() {
 
 void Supervisor::measure_disks() {
   next_measure_ = boot_ms() + kMeasureMs;
-  if (host_.config.disk_limit == DiskLimit::loop) return;  // the kernel watches
+  if (host_.config.disk_limit != DiskLimit::measure) return;  // the kernel watches
   std::vector<std::pair<std::string, std::uint64_t>> running;
   for (const auto& [id, sandbox] : sandboxes_)
     if (sandbox->phase == Phase::running && !sandbox->stop)

@@ -20,7 +20,7 @@ namespace {
 
 // What git may take for the checkout: the attempt's own limits come with it.
 constexpr std::uint64_t kWarmMemory = 1ull << 30;
-constexpr std::uint64_t kWarmFile = 1ull << 40;  // its disk is measured; not every host may raise a limit again
+constexpr std::uint64_t kWarmFile = 1ull << 40;  // its disk is measured until then; not every host may raise a limit again
 constexpr std::uint32_t kWarmPids = 64;
 constexpr int kReadyTimeoutMs = 120'000;
 constexpr int kLookMs = 100;                 // for ends that no file event told, and for give_up
@@ -115,6 +115,7 @@ Result<void> prepare(Host& host, const WarmSandbox& warm, const wire::SandboxSpe
   plan.operations.push_back(WriteFile{from.config(), oci_config(spec, facts), 0600, 0});  // a command beside a step has its limits
   plan.operations.push_back(WriteFile{from.container(), warm.id, 0600, 0});
   plan.operations.push_back(Symlink{from.run / "ws", to.work()});
+  if (facts.project_quota) plan.operations.push_back(limit_disk(spec, facts, from.writable()));
   if (auto done = host.ops.carry_out(plan); !done) return done;
   if (auto done = write_started(from, started, warm.slot); !done) return done;
   if (auto done = host.ops.limit(warm.id, {spec.memory_bytes, spec.cpus_milli, spec.pids}, spec.disk_bytes); !done)

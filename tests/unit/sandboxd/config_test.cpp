@@ -28,6 +28,16 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
             "prebuild_max_age_hours, registries, runtime, slots, snapshots, tls, uid_base, warm_pool");
 }
 
+TEST_CASE("disks are limited in one of three ways, and project quotas go with a warm pool") {
+  const testing::TempDirectory directory;
+  const auto path = directory.path() / "sandboxd.yaml";
+  CHECK(read_config(path, {}).value().host.disk_limit == DiskLimit::measure);
+  std::ofstream(path) << "disk_limit: project\nwarm_pool: {max: 1}\n";
+  CHECK(read_config(path, {}).value().host.disk_limit == DiskLimit::project);
+  std::ofstream(path) << "disk_limit: quota\n";
+  CHECK(read_config(path, {}).error().message == path.string() + ":1: disk_limit is measure, loop or project");
+}
+
 TEST_CASE("a warm pool is a setting, off by default, and not for disks that are made to an attempt's measure") {
   const testing::TempDirectory directory;
   const auto path = directory.path() / "sandboxd.yaml";
@@ -42,7 +52,7 @@ TEST_CASE("a warm pool is a setting, off by default, and not for disks that are 
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().message ==
         path.string() + ":2: no key size; there are idle_minutes, max, per_environment\n" + path.string() +
-            ": warm_pool needs disk_limit: measure, because a disk has the size that its attempt wants");
+            ": warm_pool needs disk_limit: measure or project, because a disk has the size that its attempt wants");
 }
 
 TEST_CASE("how many snapshots a host keeps, and how large they are together") {

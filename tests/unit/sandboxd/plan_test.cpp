@@ -74,6 +74,19 @@ TEST_CASE("an image without our mount points gets them laid over, and taken off"
   for (const auto& mount : config["mounts"]) CHECK(mount["source"] != "/usr");
 }
 
+TEST_CASE("a project quota is set before anything is in the sandbox's disk, with files to its bytes") {
+  PlanFacts other = facts();
+  other.project_quota = true;
+  auto spec = a_spec();
+  const std::string rw = "/r/var/lib/muster/host/attempts/7K2M4P0Q8RSTV-1/rw";
+  spec.disk_bytes = 1u << 30;
+  CHECK_THAT(transcript(make_plan(spec, other)),
+             Catch::Contains("mkdir " + rw + " 0711 0 | rmdir\nproject 1073741824 of 1073741824 bytes, 65536 files in " + rw +
+                             " | lift its limits\nmkdir " + rw + "/work"));
+  spec.disk_bytes = 64u << 20;
+  CHECK_THAT(transcript(make_plan(spec, other)), Catch::Contains("of 67108864 bytes, 16384 files"));
+}
+
 TEST_CASE("muster-init's orders: checkout, steps, the commit before the first verification") {
   auto spec = a_spec();
   spec.steps.clear();
