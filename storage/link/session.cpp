@@ -1,6 +1,12 @@
 #include "storage/link/session.hpp"
 
+#include <openssl/crypto.h>
+
 namespace muster::storage::link {
+
+// gRPC's threads outlive main(). OpenSSL's own clean-up at exit would take from under them what each of them keeps
+// there, and one that ends after it would leak that.
+[[maybe_unused]] static const int kOpenSslStays = OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
 
 Result<void> PairedSession::send(Stream stream, std::string frame) {
   if (frame.size() > kMaxFrame) return fail(Errc::invalid, "the frame is larger than 1 MiB");

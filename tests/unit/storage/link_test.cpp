@@ -4,7 +4,9 @@
 
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <openssl/crypto.h>
 
+#include <cstdlib>
 #include <numeric>
 #include <thread>
 
@@ -430,4 +432,8 @@ TEST_CASE("a client stops while nobody answers") {
   REQUIRE(host.seen.wait([&] { return !host.seen.failed.empty(); }));
   host.client->stop();
   REQUIRE(host.seen.sessions.empty());
+}
+
+TEST_CASE("at the end of the process OpenSSL stays, for gRPC's threads go on") {
+  REQUIRE(OPENSSL_atexit([] { std::_Exit(1); }) == 1);  // all of this program fails if it is cleaned up
 }
