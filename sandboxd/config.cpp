@@ -25,6 +25,10 @@ void read_keys(const YAML::Node& map, const std::map<std::string, Setter>& keys,
       trouble += where + "no key " + key + "; there are " + known + "\n";
       continue;
     }
+    if (entry.second.IsNull()) {  // as text it would be "null"
+      trouble += where + key + " has no value\n";
+      continue;
+    }
     try {
       setter->second(entry.second);
     } catch (const YAML::Exception&) {
@@ -83,6 +87,8 @@ void read_environment(const YAML::Node& node, NamedEnvironment& to, const Compla
     to.env = map.as<std::map<std::string, std::string>>();
     for (const auto& [name, value] : to.env)
       if (!is_variable(name)) complaints.add(map, "\"" + name + "\" is not a variable");
+    for (const auto& entry : map)
+      if (entry.second.IsNull()) complaints.add(entry.first, entry.first.as<std::string>() + " has no value; \"\" is empty");
   };
   const auto setup = [&](const YAML::Node& list) {
     if (!list.IsSequence()) return complaints.add(list, "setup is a list of commands");

@@ -28,6 +28,17 @@ TEST_CASE("settings are read, wrong ones are named with their line, several at o
             "prebuild_max_age_hours, registries, runtime, slots, snapshots, tls, uid_base, warm_pool");
 }
 
+TEST_CASE("a key without a value is not the text null") {
+  const testing::TempDirectory directory;
+  const auto path = directory.path() / "sandboxd.yaml";
+  std::ofstream(path) << "name:\nenvironments:\n  a:\n    image:\n    env:\n      EMPTY: \"\"\n      NONE:\n";
+  const auto wrong = read_config(path, {});
+  REQUIRE_FALSE(wrong);
+  const std::string file = path.string();
+  CHECK(wrong.error().message == file + ":1: name has no value\n" + file + ":4: image has no value\n" + file +
+                                     ":7: NONE has no value; \"\" is empty");
+}
+
 TEST_CASE("disks are limited in one of three ways, and project quotas go with a warm pool") {
   const testing::TempDirectory directory;
   const auto path = directory.path() / "sandboxd.yaml";
