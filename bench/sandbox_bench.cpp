@@ -385,6 +385,14 @@ class Bench {
     give_up("the log of " + run + " does not come");
   }
 
+  static void wait_for(const fs::path& file) {
+    for (int i = 0; i < 12'000; ++i) {
+      if (fs::exists(file)) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    give_up("no " + file.string() + " after a minute");
+  }
+
   // ---- logs ----
 
   /// How many times smaller the lines become.
@@ -406,7 +414,7 @@ class Bench {
     std::vector<wire::SandboxSpecT> specs;
     for (unsigned i = 0; i < count; ++i)
       specs.push_back(spec({"bash", "-ec",
-                            make + "until [ -e \"$MUSTER_OUTPUT/go\" ]; do sleep 0.05; done; yes " + file +
+                            make + ": > \"$MUSTER_OUTPUT/here\"; until [ -e \"$MUSTER_OUTPUT/go\" ]; do sleep 0.05; done; yes " + file +
                                 " | head -n " + times + " | xargs cat | head -c " +
                                 std::to_string(bytes)},
                            bytes + (64u << 20)));
@@ -414,11 +422,11 @@ class Bench {
     std::vector<fs::path> gates;
     for (const auto& spec : specs)
       gates.push_back(sandbox::Places(Paths{root_ / "host"}, spec.run + "-1").out() / "output");
-    for (const auto& spec : specs) (void)first_instruction(spec.run);
+    for (const auto& gate : gates) wait_for(gate / "here");
     const auto begin = Clock::now();
     const double host_before = cpu_ms_of(daemon_), engine_before = own_cpu_ms();
     for (const auto& gate : gates) std::ofstream(gate / "go").close();
-    std::map<std::string, std::uint64_t> at_half;
+    std::map<std::string, std::uint64_t> at_quarter, at_half, middle;
     while (true) {
       std::uint64_t total = 0;
       Clock::time_point last;
@@ -430,28 +438,32 @@ class Bench {
           total += durable.first;
           last = std::max(last, durable.second);
         }
+      if (at_quarter.empty() && total >= count * bytes / 4) at_quarter = now;
       if (at_half.empty() && total >= count * bytes / 2) at_half = now;
+      if (middle.empty() && total >= count * bytes / 4 * 3)
+        for (const auto& [run, stored] : now) middle[run] = stored - at_quarter[run];
       if (total >= count * bytes) {
         const double mb = static_cast<double>(total) / 1e6;
         const double rate = std::round(mb / (ms(last - begin) / 1000));
         const double host = rounded((cpu_ms_of(daemon_) - host_before) / mb);
         const double engine = rounded((own_cpu_ms() - engine_before) / mb);
-        const double fair = rounded(fairness(at_half));
-        std::printf("%u of %.0f MB of %s: %.0f MB/s, processor ms/MB %.2f host %.2f engine, fairness %.2f\n",
+        const double fair = rounded(fairness(at_half)), fair_middle = rounded(fairness(middle));
+        std::printf("%u of %.0f MB of %s: %.0f MB/s, processor ms/MB %.2f host %.2f engine, fairness %.2f, in the middle %.2f\n",
                     count, static_cast<double>(bytes) / 1e6, is_noise ? "noise" : "lines",
-                    rate, host, engine, fair);
+                    rate, host, engine, fair, fair_middle);
         std::fflush(stdout);
         json_[name + "_mb_s"] = rate;
         json_[name + "_host_cpu_ms_mb"] = host;
         json_[name + "_engine_cpu_ms_mb"] = engine;
         if (count > 1) json_[name + "_fairness"] = fair;
+        if (count > 1) json_[name + "_fairness_middle"] = fair_middle;
         for (const auto& spec : specs) (void)engine_->wait_report(spec.run);
         return;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
   }
-  /// The smallest share of what an equal share would be, when half of everything is stored.
+  /// The smallest share, of what an equal one would be.
   static double fairness(const std::map<std::string, std::uint64_t>& shares) {
     std::uint64_t sum = 0, least = UINT64_MAX;
     for (const auto& [run, bytes] : shares) {
