@@ -7,6 +7,7 @@
 #include <random>
 
 #include "sandboxd/pool.hpp"
+#include "sandboxd/project_quota.hpp"
 #include "tests/integration/sandbox_daemon.hpp"
 #include "tests/integration/sandbox_images.hpp"
 
@@ -19,6 +20,7 @@ struct Shelf {
   Shelf() : config(sandboxes.config()) { open(); }
   void open() {
     config.warm_pool.max = 4;
+    if (check_projects(sandboxes.root())) config.disk_limit = DiskLimit::project;  // the host of quota_host_test.py
     sandboxes.open(config);
   }
   Host& host() { return sandboxes.host(); }
@@ -63,7 +65,7 @@ constexpr const char* kLookAround =
     "env | grep -v -e ^MUSTER_ATTEMPT -e ^MUSTER_DEADLINE | sort; id; ulimit -a | grep -v 'pending signals'; git status --porcelain=v2 --branch; "
     "git for-each-ref; git config --list --local; git log --format=%H; ls -lA --time-style=+; "
     "find /muster $HOME /tmp -path /muster/objects -prune -o -printf '%p %y %m %u %g %l\\n' | sort; cat $MUSTER_PROMPT_FILE $MUSTER_CONTEXT_FILE $MUSTER_AGENT_DIR/greeting; "
-    "cat /proc/1/comm /proc/self/cgroup | sed s/[^/]*-[0-9]*$//; ls /proc | grep -c ^[0-9]; awk '{print $5, $6}' /proc/self/mountinfo; "
+    "cat /proc/1/comm /proc/self/cgroup | sed s/[^/]*-[0-9]*$//; set -- /proc/[0-9]*; echo $#; awk '{print $5, $6}' /proc/self/mountinfo; "
     "echo changed >> a.txt; echo new > new.txt; git commit -qam own; ls -A .git/refs/heads";
 
 /// A bundle with one file, among the host's blobs.
